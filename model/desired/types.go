@@ -1,0 +1,51 @@
+// Package desired derives, from a snapshot of all sources, everything one host should hold.
+//
+// The values here are what the linux shelf makes true: links of endpoints, routes, neighbours and sysctls, each under the
+// key by which it is compared with the kernel.
+package desired
+
+import (
+	"fmt"
+	"net/netip"
+)
+
+// MAC is an Ethernet address.
+type MAC [6]byte
+
+func (m MAC) String() string {
+	return fmt.Sprintf("%02x:%02x:%02x:%02x:%02x:%02x", m[0], m[1], m[2], m[3], m[4], m[5])
+}
+
+// EndpointKey names one interface of one endpoint: the CNI container id and interface name.
+type EndpointKey struct {
+	Container string `json:"container"`
+	Interface string `json:"interface"`
+}
+
+func (k EndpointKey) String() string { return k.Container + "/" + k.Interface }
+
+// Link is the veth pair of an endpoint (design: the peer is born inside the endpoint's namespace).
+type Link struct {
+	Key     EndpointKey
+	Name    string       // host side, at most 15 bytes, starts with "hx"
+	NetNS   string       // path of the endpoint's network namespace
+	HostMAC MAC          // host side
+	MAC     MAC          // inside the endpoint
+	Addrs   []netip.Addr // each becomes a /128 without DAD inside the endpoint
+	MTU     int          // 0: the kernel's default
+}
+
+// Route is one route of the main table, known by its destination.
+type Route struct {
+	Dst     netip.Prefix
+	Via     netip.Addr // invalid: on-link
+	Link    string     // output link; empty for a discard route
+	Discard bool       // an unused address of an owned prefix must not bounce between router and host
+}
+
+// Neighbour is a permanent neighbour entry, known by link and address.
+type Neighbour struct {
+	Link string
+	Addr netip.Addr
+	MAC  MAC
+}

@@ -1,0 +1,81 @@
+package desired
+
+import (
+	"net/netip"
+
+	"hexapod.dev/model/section"
+)
+
+// Snapshot is everything the sources of one host say at one moment, one section per source. It never changes once made.
+type Snapshot struct {
+	Config    Config
+	Endpoints section.Map[EndpointKey, Endpoint]
+	Facts     Facts
+}
+
+// Config is what the configuration says, seen from one host.
+type Config struct {
+	Fabric netip.Prefix   // every address of the fabric
+	Self   Host           // this host
+	Peers  []Host         // the other hosts of the fabric
+	Owned  []netip.Prefix // prefixes routed to this host beside its own
+	Pools  []Pool
+}
+
+// Host is what every host knows of one host.
+type Host struct {
+	Name    string
+	Prefix  netip.Prefix // what is routed to it; invalid when it has none yet
+	MAC     MAC          // zero when not told
+	Uplinks []Uplink
+	Retired bool // gone for good; its prefix rests
+}
+
+// Uplink is an interface of a host towards others.
+type Uplink struct {
+	Name     string     // interface name
+	Address  netip.Addr // how neighbours on the segment reach this host; invalid when not told
+	Gateway  netip.Addr // next hop for what no segment reaches; invalid when there is none
+	Segment  string     // uplinks of one segment reach each other directly
+	External bool       // the outside lies behind it
+}
+
+// Pool is a range of fixed addresses, granted to namespaces.
+type Pool struct {
+	Name       string
+	Prefix     netip.Prefix
+	Namespaces []string
+}
+
+// Endpoint is one attached interface of one workload.
+type Endpoint struct {
+	Key       EndpointKey
+	NetNS     string // path of its network namespace
+	Addrs     []netip.Addr
+	Namespace string // whose it is, as the runtime named it; empty when it did not say
+	Name      string
+	UID       string
+	Identity  uint16 // number of its identity; 0: not known yet
+}
+
+// Facts are what the kernel tells about links this host does not make itself, by name.
+type Facts map[string]LinkFact
+
+// LinkFact is one link as the kernel has it.
+type LinkFact struct {
+	Up  bool
+	MTU int
+}
+
+// Equal reports whether both say the same, so that an event without news causes no work.
+func (f Facts) Equal(g Facts) bool {
+	if len(f) != len(g) {
+		return false
+	}
+	for name, a := range f {
+		if b, ok := g[name]; !ok || a != b {
+			return false
+		}
+	}
+	return true
+}

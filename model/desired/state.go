@@ -1,0 +1,166 @@
+package desired
+
+import (
+	"cmp"
+	"net/netip"
+	"slices"
+)
+
+// State is everything one host should hold, by key.
+type State struct {
+	Links      map[EndpointKey]Link
+	Routes     map[netip.Prefix]Route
+	Neighbours map[NeighbourKey]Neighbour
+	Addresses  []netip.Addr // of the host itself, on lo, each a /128
+	Uplinks    []string     // interfaces that must go on hearing router advertisements when this host forwards
+	Undone     []Undone     // what the snapshot asks for and cannot be had, sorted
+}
+
+// NeighbourKey is what the kernel knows a neighbour by.
+type NeighbourKey struct {
+	Link string
+	Addr netip.Addr
+}
+
+// For derives from a snapshot everything this host should hold. It is pure: the same snapshot gives the same state.
+func For(s Snapshot) State {
+	st := State{
+		Links:      make(map[EndpointKey]Link, s.Endpoints.Len()),
+		Routes:     make(map[netip.Prefix]Route, s.Endpoints.Len()+len(s.Config.Peers)+1),
+		Neighbours: make(map[NeighbourKey]Neighbour, s.Endpoints.Len()),
+	}
+	st.addSelf(s.Config)
+	for _, u := range s.Config.Self.Uplinks {
+		st.addUplink(u, s.Facts)
+	}
+	for _, p := range s.Config.Peers {
+		st.addPeer(p, s)
+	}
+	for _, e := range s.Endpoints.All() {
+		st.addEndpoint(e, s.Config)
+	}
+	slices.Sort(st.Uplinks)
+	slices.SortFunc(st.Undone, func(a, b Undone) int {
+		return cmp.Or(cmp.Compare(a.Kind, b.Kind), cmp.Compare(a.Name, b.Name), cmp.Compare(a.Why, b.Why))
+	})
+	return st
+}
+
+func (st *State) undone(kind, name string, why Why) {
+	st.Undone = append(st.Undone, Undone{Kind: kind, Name: name, Why: why})
+}
+
+// addSelf adds what the host has because it owns prefixes: a discard route under each and its router address.
+func (st *State) addSelf(c Config) {
+	switch {
+	case !c.Self.Prefix.IsValid():
+		st.undone("host", c.Self.Name, NoHostPrefix)
+		return
+	case c.Self.Retired:
+		st.undone("host", c.Self.Name, HostRetired)
+		return
+	}
+	for _, p := range append([]netip.Prefix{c.Self.Prefix}, c.Owned...) {
+		p = p.Masked()
+		st.Routes[p] = Route{Dst: p, Discard: true}
+	}
+	if a, ok := RouterAddr(c.Self.Prefix); ok {
+		st.Addresses = append(st.Addresses, a)
+	} else {
+		st.undone("address", "router address of "+c.Self.Name, NoRouterAddr)
+	}
+}
+
+func (st *State) addUplink(u Uplink, facts Facts) {
+	switch f, ok := facts[u.Name]; {
+	case !ok:
+		st.undone("uplink", u.Name, UplinkMissing)
+		return
+	case !f.Up:
+		st.undone("uplink", u.Name, UplinkDown)
+	}
+	st.Uplinks = append(st.Uplinks, u.Name)
+}
+
+// addPeer adds the route to another host's prefix: directly on a shared segment, else through a gateway.
+func (st *State) addPeer(p Host, s Snapshot) {
+	switch {
+	case p.Retired:
+		return
+	case !p.Prefix.IsValid():
+		st.undone("peer", p.Name, PeerNoPrefix)
+		return
+	case s.Config.Self.Prefix.IsValid() && s.Config.Self.Prefix.Overlaps(p.Prefix):
+		st.undone("peer", p.Name, PrefixOverlaps)
+		return
+	}
+	r, why := routeTo(p, s.Config.Self.Uplinks)
+	if why != "" {
+		st.undone("peer", p.Name, why)
+		return
+	}
+	switch f, ok := s.Facts[r.Link]; {
+	case !ok:
+		st.undone("peer", p.Name, UplinkMissing)
+	case !f.Up: // the kernel takes no route over a link that is down
+		st.undone("peer", p.Name, UplinkDown)
+	default:
+		st.Routes[r.Dst] = r
+	}
+}
+
+// routeTo chooses the way to p, or tells why there is none.
+func routeTo(p Host, uplinks []Uplink) (Route, Why) {
+	dst := p.Prefix.Masked()
+	why := PeerNoPath
+	for _, u := range uplinks {
+		for _, pu := range p.Uplinks {
+			if u.Segment == "" || u.Segment != pu.Segment {
+				continue
+			}
+			if pu.Address.IsValid() {
+				return Route{Dst: dst, Via: pu.Address, Link: u.Name}, ""
+			}
+			why = PeerNoAddress
+		}
+	}
+	for _, u := range uplinks {
+		if u.Gateway.IsValid() {
+			return Route{Dst: dst, Via: u.Gateway, Link: u.Name}, ""
+		}
+	}
+	return Route{}, why
+}
+
+func (st *State) addEndpoint(e Endpoint, c Config) {
+	for _, a := range e.Addrs {
+		if !c.reaches(a) {
+			st.undone("endpoint", e.Key.String(), ForeignAddress)
+		}
+	}
+	st.Links[e.Key] = LinkFor(e)
+	for _, r := range RoutesFor(e) {
+		st.Routes[r.Dst] = r
+	}
+	for _, n := range NeighboursFor(e) {
+		st.Neighbours[NeighbourKey{n.Link, n.Addr}] = n
+	}
+}
+
+// reaches reports whether packets to a are brought to this host by the plan: it lies in an own prefix or in a pool.
+func (c Config) reaches(a netip.Addr) bool {
+	if c.Self.Prefix.IsValid() && c.Self.Prefix.Contains(a) {
+		return true
+	}
+	for _, p := range c.Owned {
+		if p.Contains(a) {
+			return true
+		}
+	}
+	for _, p := range c.Pools {
+		if p.Prefix.Contains(a) {
+			return true
+		}
+	}
+	return false
+}

@@ -1,0 +1,25 @@
+package desired
+
+// Why tells in the operator's words why a thing is not done. The same words stand in status, log and metric.
+type Why string
+
+// Why something of the configuration leads to nothing in the kernel.
+const (
+	NoHostPrefix   Why = "this host has no prefix"
+	HostRetired    Why = "this host is marked retired"
+	NoRouterAddr   Why = "a prefix narrower than /80 has no room for a router address"
+	PeerNoPrefix   Why = "it has no prefix"
+	PeerNoPath     Why = "no uplink of this host shares a segment with it and none has a gateway"
+	PeerNoAddress  Why = "it shares a segment with this host but its uplink there has no address"
+	UplinkMissing  Why = "the uplink does not exist on this host"
+	UplinkDown     Why = "the uplink is down"
+	PrefixOverlaps Why = "its prefix overlaps the prefix of this host"
+	ForeignAddress Why = "its address lies neither in the prefix of this host nor in a pool"
+)
+
+// Undone is one thing that is not done, and why.
+type Undone struct {
+	Kind string // peer, uplink, address, endpoint ...
+	Name string
+	Why  Why
+}

@@ -1,0 +1,65 @@
+# Everything runs from here. `make help` lists it.
+
+GO        ?= go
+BIN       ?= bin
+VERSION   ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo v0.0.0-dev)
+FUZZTIME  ?= 10s
+GO_BUILD  := CGO_ENABLED=0 $(GO) build -trimpath -ldflags "-s -w -X main.version=$(VERSION)"
+
+# The version is given above: builds work the same in a checkout that git will not look into (another owner, a tarball).
+export GOFLAGS := $(GOFLAGS) -buildvcs=false
+
+# With root nothing may be skipped: a test that finds no kernel feature or no tool then fails.
+ifeq ($(shell id -u),0)
+export HEXAPOD_ROOT := 1
+endif
+
+.DEFAULT_GOAL := help
+.PHONY: help build dist test demo lab bench lint vulncheck generate fuzz soak packages clean
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+build: ## build bin/hexapod and bin/hexapod-cni
+	@echo "building $(BIN)/ $(VERSION)"
+	@$(GO_BUILD) -o $(BIN)/ ./cmd/hexapod ./cmd/hexapod-cni
+
+dist: ## build for amd64 and arm64 into dist/
+	@for arch in amd64 arm64; do \
+		echo "building dist/$$arch $(VERSION)"; \
+		GOOS=linux GOARCH=$$arch $(GO_BUILD) -o dist/$$arch/ ./cmd/hexapod ./cmd/hexapod-cni || exit 1; \
+	done
+
+test: packages ## run all tests; as root also those that need namespaces, the kernel and real peers
+	@test -n "$(HEXAPOD_ROOT)" || echo "not root: tests that need the kernel are skipped (sudo -E make test runs them)"
+	$(GO) test -timeout 20m ./...
+
+demo: build ## a fabric of 2 racks x 2 hosts x 3 endpoints on this machine, checked (KEEP=1 leaves it, BREAK=1 must fail); root
+	@KEEP=$(KEEP) BREAK=$(BREAK) $(BIN)/hexapod lab demo
+
+lab: build ## bring a fabric up and leave it; `bin/hexapod lab down` removes it; root
+	$(BIN)/hexapod lab up
+
+bench: build ## run the benchmarks and write bench/results
+	@tools/bench.sh
+
+lint: ## gofmt, vet, staticcheck, errorlint, the bans and arrows of arch/, govulncheck
+	@tools/lint.sh
+
+vulncheck: ## known vulnerabilities in what we call; says so when the database cannot be reached
+	@tools/vulncheck.sh
+
+generate: ## write what is generated: docs/map.md and more
+	$(GO) generate ./...
+
+fuzz: ## run every fuzz target for FUZZTIME (10s)
+	@FUZZTIME=$(FUZZTIME) tools/fuzz.sh
+
+soak: build ## what takes long: 10,000 power cuts, a minute of each fuzz target, the race detector; writes bench/results/soak.txt
+	@tools/soak.sh
+
+packages: # what tests drive besides Go: installed on Debian when root, by make test
+	@tools/packages.sh
+
+clean: ## remove what was built
+	rm -rf bin dist

@@ -4,62 +4,24 @@ import (
 	"context"
 	"errors"
 	"fmt"
+
+	"hexapod.dev/edge/cni/wire"
 )
 
-// Code is an error code of the CNI specification, section 5 (Error). Codes from 100 on are Hexapod's own.
-type Code int
+// Code is an error code of the CNI specification.
+type Code = wire.Code
 
-// Codes 1 to 99 mean what the specification says.
+// The codes a backend chooses from; package wire has all of them and what they mean.
 const (
-	CodeIncompatibleVersion Code = 1  // cniVersion is none of SupportedVersions
-	CodeUnsupportedField    Code = 2  // a field of the network configuration that Hexapod does not do
-	CodeUnknownContainer    Code = 3  // the container does not exist; the runtime need not call DEL
-	CodeInvalidEnvironment  Code = 4  // a CNI_* variable is missing or malformed
-	CodeIO                  Code = 5  // the request could not be read
-	CodeDecode              Code = 6  // the request is not JSON or not UTF-8
-	CodeInvalidConfig       Code = 7  // the network configuration is wrong
-	CodeInvalidNetNS        Code = 8  // CNI_NETNS cannot be used
-	CodeTryAgain            Code = 11 // transient: the agent is away, busy, or waits for its clock
-	CodeNotAvailable        Code = 50 // STATUS: no ADD can be served
-	CodeLimited             Code = 51 // STATUS: no ADD can be served and living endpoints may be cut off
-
-	CodeFailed    Code = 100 // the backend failed
-	CodeDiffers   Code = 101 // CHECK: what is there differs from what ADD answered
-	CodeForbidden Code = 102 // the caller on the socket is not root
+	CodeUnknownContainer = wire.CodeUnknownContainer
+	CodeInvalidConfig    = wire.CodeInvalidConfig
+	CodeInvalidNetNS     = wire.CodeInvalidNetNS
+	CodeTryAgain         = wire.CodeTryAgain
+	CodeNotAvailable     = wire.CodeNotAvailable
+	CodeLimited          = wire.CodeLimited
+	CodeFailed           = wire.CodeFailed
+	CodeDiffers          = wire.CodeDiffers
 )
-
-// title is the short message of a code.
-func (c Code) title() string {
-	switch c {
-	case CodeIncompatibleVersion:
-		return "incompatible CNI version"
-	case CodeUnsupportedField:
-		return "unsupported field in network configuration"
-	case CodeUnknownContainer:
-		return "unknown container"
-	case CodeInvalidEnvironment:
-		return "invalid environment variable"
-	case CodeIO:
-		return "cannot read the request"
-	case CodeDecode:
-		return "cannot decode the request"
-	case CodeInvalidConfig:
-		return "invalid network configuration"
-	case CodeInvalidNetNS:
-		return "invalid network namespace"
-	case CodeTryAgain:
-		return "try again later"
-	case CodeNotAvailable:
-		return "hexapod is not available"
-	case CodeLimited:
-		return "hexapod is not available, endpoints may have limited connectivity"
-	case CodeDiffers:
-		return "endpoint differs from its ADD result"
-	case CodeForbidden:
-		return "caller is not root"
-	}
-	return "hexapod failed"
-}
 
 // Error is an error with the code a runtime sees.
 type Error struct {

@@ -1,0 +1,80 @@
+// Package v1alpha1 is everything a user can write about Hexapod, as one schema for YAML files and for Kubernetes resources.
+//
+// A document becomes an Object in three steps: strict decoding (Decode), which knows every field and the place where it
+// was written; the checks of the one object, which Decode runs (Validate runs them for objects from elsewhere); and the
+// checks between objects (Check). All of them report Problems: data with file, line, column and field, and the words for
+// the person who has to repair it. Nothing here acts on anything.
+package v1alpha1
+
+// APIVersion is the value of `apiVersion` in every document.
+const APIVersion = "hexapod.dev/v1alpha1"
+
+// The kinds of documents.
+const (
+	KindAddressPlan = "AddressPlan"
+	KindHost        = "Host"
+	KindPool        = "Pool"
+	KindIdentity    = "Identity"
+	KindAddress     = "Address"
+)
+
+// Kinds lists every kind in the order of the documentation.
+func Kinds() []string {
+	return []string{KindAddressPlan, KindHost, KindPool, KindIdentity, KindAddress}
+}
+
+// Metadata is the part of a document that Kubernetes owns. Only the name means something to Hexapod.
+type Metadata struct {
+	Name Name `json:"name" yaml:"name"`
+}
+
+// Header opens every document.
+type Header struct {
+	APIVersion string   `json:"apiVersion" yaml:"apiVersion"`
+	Kind       string   `json:"kind" yaml:"kind"`
+	Metadata   Metadata `json:"metadata" yaml:"metadata"`
+
+	// Source is where the object was written. It is not part of the document.
+	Source Source `json:"-" yaml:"-"`
+}
+
+// Head returns the header itself: every kind embeds it.
+func (h *Header) Head() *Header { return h }
+
+// ObjectName returns metadata.name.
+func (h *Header) ObjectName() string { return string(h.Metadata.Name) }
+
+// Object is a document of any kind: *AddressPlan, *Host, *Pool, *Identity or *Address.
+type Object interface {
+	Head() *Header
+	ObjectName() string
+
+	// setDefaults fills what the user left out. Twice is the same as once.
+	setDefaults()
+	// check reports what is wrong with this object alone.
+	check(*report)
+	// ranges lists every address range the object names, with the field, for the checks that all ranges have in common.
+	ranges() []fieldRange
+}
+
+// newObject makes an empty object of a kind, or nil.
+func newObject(kind string) Object {
+	switch kind {
+	case KindAddressPlan:
+		return &AddressPlan{}
+	case KindHost:
+		return &Host{}
+	case KindPool:
+		return &Pool{}
+	case KindIdentity:
+		return &Identity{}
+	case KindAddress:
+		return &Address{}
+	}
+	return nil
+}
+
+// header makes the header of an object that is made by a program.
+func header(kind, name string) Header {
+	return Header{APIVersion: APIVersion, Kind: kind, Metadata: Metadata{Name: Name(name)}}
+}

@@ -1,0 +1,66 @@
+package v1alpha1
+
+import "time"
+
+// Host is one host of the fabric, known by name to all others.
+type Host struct {
+	Header `yaml:",inline"`
+	Spec   HostSpec `json:"spec" yaml:"spec"`
+}
+
+// HostSpec is the part of a Host that the user writes.
+type HostSpec struct {
+	// Cluster and Rack say where the host is, by number or name. Cluster may be left out where the plan has one.
+	Cluster Ref `json:"cluster,omitempty" yaml:"cluster,omitempty"`
+	Rack    Ref `json:"rack,omitempty" yaml:"rack,omitempty"`
+	// Number of the host in its rack. Left out only with an adopted prefix.
+	Number *uint32 `json:"number,omitempty" yaml:"number,omitempty"`
+	// Prefix is the host's prefix. Inside the fabric it must be what the plan gives; outside it is adopted from whoever gave it.
+	Prefix Prefix `json:"prefix,omitzero" yaml:"prefix,omitempty"`
+	// Addresses of the host on its uplinks and elsewhere.
+	Addresses []Addr `json:"addresses,omitempty" yaml:"addresses,omitempty"`
+	// MAC is the host's Ethernet address on the shared segment.
+	MAC MAC `json:"mac,omitempty" yaml:"mac,omitempty"`
+	// Uplinks of the host, in order of preference.
+	Uplinks []Uplink `json:"uplinks,omitempty" yaml:"uplinks,omitempty"`
+	// Clock is trusted where the clock is right by other means than NTP: the host may allocate after a changed machine id.
+	Clock Clock `json:"clock,omitempty" yaml:"clock,omitempty"`
+	// Retired is when the host was taken away. Its prefix rests from then.
+	Retired *Time `json:"retired,omitempty" yaml:"retired,omitempty"`
+}
+
+// Uplink is one link of a host to the fabric.
+type Uplink struct {
+	// Name of the link, as `ip link` shows it.
+	Name string `json:"name" yaml:"name"`
+	// Address of the host on this link.
+	Address Addr `json:"address,omitzero" yaml:"address,omitempty"`
+	// Gateway is the router on this link; it may be link-local.
+	Gateway Addr `json:"gateway,omitzero" yaml:"gateway,omitempty"`
+	// Segment names the layer 2 the link is on: hosts of one segment reach each other without a router.
+	Segment string `json:"segment,omitempty" yaml:"segment,omitempty"`
+	// External says that the link leads out of the fabric.
+	External bool `json:"external,omitempty" yaml:"external,omitempty"`
+}
+
+// Clock is a statement about a host's clock.
+type Clock string
+
+// ClockTrusted says that the clock may be obeyed.
+const ClockTrusted Clock = "trusted"
+
+// NewHost makes a host by program. Validate fills its defaults.
+func NewHost(name string, spec HostSpec) *Host { return &Host{header(KindHost, name), spec} }
+
+// Living reports whether the host is there.
+func (h *Host) Living() bool { return h.Spec.Retired == nil }
+
+// RetiredAt returns when the host was taken away; the zero time for a living one.
+func (h *Host) RetiredAt() time.Time {
+	if h.Spec.Retired == nil {
+		return time.Time{}
+	}
+	return h.Spec.Retired.Time
+}
+
+func (h *Host) setDefaults() {}

@@ -1,0 +1,38 @@
+package v1alpha1
+
+import "fmt"
+
+// Identity gives a number to a namespace and a set of labels. Its name is the number, so two owners of one number cannot be.
+type Identity struct {
+	Header `yaml:",inline"`
+	Spec   IdentitySpec `json:"spec" yaml:"spec"`
+}
+
+// IdentitySpec is the part of an Identity that is written.
+type IdentitySpec struct {
+	// Number from 256 (0x100) to 65535; smaller ones are reserved.
+	Number uint16 `json:"number" yaml:"number"`
+	// Namespace of the endpoints. Left out: endpoints without a namespace.
+	Namespace string            `json:"namespace,omitempty" yaml:"namespace,omitempty"`
+	Labels    map[string]string `json:"labels,omitempty" yaml:"labels,omitempty"`
+	// KeyVersion is the version of the key function that made the set.
+	KeyVersion int `json:"keyVersion,omitempty" yaml:"keyVersion,omitempty"`
+	// Retired is when the number was taken out of use. The entry stays, so that the number is not given again.
+	Retired *Time `json:"retired,omitempty" yaml:"retired,omitempty"`
+}
+
+// MinIdentity is the first number of a workload; below it are unknown, host, locator and the reserve.
+const MinIdentity = 0x100
+
+// IdentityName returns the name of the object that owns a number.
+func IdentityName(number uint16) string { return fmt.Sprintf("id-%d", number) }
+
+// NewIdentity makes an identity by program, named after its number. Validate fills its defaults.
+func NewIdentity(spec IdentitySpec) *Identity {
+	return &Identity{header(KindIdentity, IdentityName(spec.Number)), spec}
+}
+
+// Living reports whether the number is in use.
+func (i *Identity) Living() bool { return i.Spec.Retired == nil }
+
+func (i *Identity) setDefaults() { orDefault(&i.Spec.KeyVersion, 1) }

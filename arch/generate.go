@@ -1,0 +1,3 @@
+package arch
+
+//go:generate go run ./mapdoc ../docs/map.md

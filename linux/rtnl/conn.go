@@ -1,0 +1,242 @@
+// Package rtnl speaks rtnetlink: batches of requests, whole dumps, and subscriptions.
+//
+// The types here say what the kernel holds (Link, Addr, Route, Neigh) and make the messages that change it; the other
+// packages of this shelf decide what should be held. The kernel works a batch off inside the send, in order, and goes on
+// after a request that failed, so each request has an answer of its own.
+package rtnl
+
+import (
+	"errors"
+	"fmt"
+	"sync"
+
+	"golang.org/x/sys/unix"
+
+	"hexapod.dev/linux/netns"
+)
+
+const (
+	// MaxBatch is how many requests go out in one send. Every one is answered with a message of its own that has to fit
+	// into the receive buffer before the send returns.
+	MaxBatch = 200
+	// maxSend bounds one send in bytes, below the send buffer the kernel gives by default (212,992).
+	maxSend = 128 << 10
+	// receiveBuffer is asked for so that the answers of a full batch never overrun it.
+	receiveBuffer = 1 << 20
+	// dumpTries is how often a dump is taken again because something changed meanwhile.
+	dumpTries = 25
+)
+
+// ErrInterrupted is returned when the kernel's tables changed during every try of a dump, so that no whole list exists.
+var ErrInterrupted = errors.New("the kernel's table changed during each of several readings; try again")
+
+// Conn is a netlink socket in one namespace. It may be used from several goroutines.
+type Conn struct {
+	ns string
+
+	mu  sync.Mutex // guards all following fields
+	fd  int
+	seq uint32
+	out []byte
+	in  []byte
+}
+
+// Dial opens a Conn in ns; nil is the namespace of the process.
+func Dial(ns *netns.NS) (*Conn, error) {
+	c := &Conn{fd: -1}
+	open := func() error {
+		var err error
+		c.fd, err = socket(0)
+		return err
+	}
+	var err error
+	if ns == nil {
+		err = open()
+	} else {
+		c.ns = ns.String()
+		err = ns.Do(open)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("open a netlink socket: %w", err)
+	}
+	return c, nil
+}
+
+// Close closes the socket.
+func (c *Conn) Close() error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	err := unix.Close(c.fd)
+	c.fd = -1
+	return err
+}
+
+func socket(flags int) (int, error) {
+	fd, err := unix.Socket(unix.AF_NETLINK, unix.SOCK_RAW|unix.SOCK_CLOEXEC|flags, unix.NETLINK_ROUTE)
+	if err != nil {
+		return -1, err
+	}
+	// Larger buffers need CAP_NET_ADMIN; without it the default remains and a read-only user is still served.
+	if unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVBUFFORCE, receiveBuffer) != nil {
+		_ = unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVBUF, receiveBuffer)
+	}
+	options := []int{
+		unix.NETLINK_CAP_ACK,        // an error does not carry the request back
+		unix.NETLINK_EXT_ACK,        // but says in words what is wrong
+		unix.NETLINK_GET_STRICT_CHK, // dumps obey the filter in their header
+	}
+	for _, o := range options {
+		if err := unix.SetsockoptInt(fd, unix.SOL_NETLINK, o, 1); err != nil {
+			unix.Close(fd)
+			return -1, fmt.Errorf("netlink option %d (kernel 4.20 or later is needed): %w", o, err)
+		}
+	}
+	if err := unix.Bind(fd, &unix.SockaddrNetlink{Family: unix.AF_NETLINK}); err != nil {
+		unix.Close(fd)
+		return -1, err
+	}
+	return fd, nil
+}
+
+// Do sends requests in order, in as few sends as MaxBatch allows, and returns the joined errors of those that failed,
+// each an *Error. A request that fails does not stop those after it.
+func (c *Conn) Do(requests ...*Request) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	var errs []error
+	for len(requests) > 0 {
+		n, err := c.send(requests)
+		if err == nil {
+			err = c.answers(requests[:n])
+		}
+		errs = append(errs, err)
+		requests = requests[n:]
+	}
+	return errors.Join(errs...)
+}
+
+// send puts as many requests as fit into one message to the kernel and says how many.
+func (c *Conn) send(requests []*Request) (int, error) {
+	c.out = c.out[:0]
+	n := 0
+	for n < len(requests) && n < MaxBatch && (n == 0 || len(c.out)+len(requests[n].body) < maxSend) {
+		c.seq++
+		c.out = requests[n].append(c.out, c.seq)
+		n++
+	}
+	for {
+		err := unix.Sendto(c.fd, c.out, 0, &unix.SockaddrNetlink{Family: unix.AF_NETLINK})
+		if err == nil {
+			return n, nil
+		}
+		if !errors.Is(err, unix.EINTR) {
+			return n, fmt.Errorf("%s and %d more: send to the kernel: %w", requests[0].what, n-1, err)
+		}
+	}
+}
+
+// answers reads until each request sent last has its acknowledgement. The kernel queued them all during the send.
+func (c *Conn) answers(requests []*Request) error {
+	first := c.seq - uint32(len(requests)) + 1
+	var errs []error
+	for pending := len(requests); pending > 0; {
+		b, err := c.receive(unix.MSG_DONTWAIT)
+		if err != nil {
+			return errors.Join(append(errs, fmt.Errorf("%s: %d answers of the kernel are lost: %w", requests[0].what, pending, err))...)
+		}
+		for len(b) > 0 {
+			var m Message
+			if m, b, err = split(b); err != nil {
+				return errors.Join(append(errs, err)...)
+			}
+			i := m.Seq - first
+			if i >= uint32(len(requests)) {
+				continue // an answer to a batch that was given up
+			}
+			r := requests[i]
+			if m.Type == unix.NLMSG_ERROR {
+				pending--
+				errs = append(errs, r.acknowledged(m))
+			} else if r.reply != nil {
+				errs = append(errs, r.reply(m))
+			}
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// receive returns the next datagram. It is valid until the next call.
+func (c *Conn) receive(flags int) ([]byte, error) {
+	if c.in == nil {
+		c.in = make([]byte, 64<<10) // the kernel's dumps come in pieces of at most 32 KiB
+	}
+	for {
+		n, _, err := unix.Recvfrom(c.fd, c.in, flags|unix.MSG_TRUNC)
+		switch {
+		case errors.Is(err, unix.EINTR):
+		case err != nil:
+			return nil, err
+		case n > len(c.in):
+			return nil, fmt.Errorf("message of %d bytes is longer than %d", n, len(c.in))
+		default:
+			return c.in[:n], nil
+		}
+	}
+}
+
+// Dump asks for a list and calls each with every message of it, after the whole list is there. A list during which the
+// kernel's table changed is taken again; ErrInterrupted is returned when that does not help.
+func (c *Conn) Dump(r *Request, each func(Message) error) error {
+	r.flags = r.flags&^unix.NLM_F_ACK | unix.NLM_F_DUMP
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for range dumpTries {
+		list, whole, err := c.dump(r)
+		if err != nil {
+			return fmt.Errorf("%s: %w", r.what, err)
+		}
+		if !whole {
+			continue
+		}
+		for _, m := range list {
+			if err := each(m); err != nil {
+				return fmt.Errorf("%s: %w", r.what, err)
+			}
+		}
+		return nil
+	}
+	return fmt.Errorf("%s: %w", r.what, ErrInterrupted)
+}
+
+// dump reads one list. whole is false when the kernel says that it changed under the reader.
+func (c *Conn) dump(r *Request) (list []Message, whole bool, err error) {
+	if _, err := c.send([]*Request{r}); err != nil {
+		return nil, false, err
+	}
+	whole = true
+	for {
+		b, err := c.receive(0)
+		if err != nil {
+			return nil, false, err
+		}
+		b = append([]byte(nil), b...)
+		for len(b) > 0 {
+			var m Message
+			if m, b, err = split(b); err != nil {
+				return nil, false, err
+			}
+			if m.Seq != c.seq {
+				continue
+			}
+			if m.Flags&unix.NLM_F_DUMP_INTR != 0 {
+				whole = false
+			}
+			switch m.Type {
+			case unix.NLMSG_DONE, unix.NLMSG_ERROR:
+				return list, whole, r.acknowledged(m)
+			default:
+				list = append(list, m)
+			}
+		}
+	}
+}

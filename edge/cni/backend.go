@@ -12,7 +12,7 @@ import (
 	"hexapod.dev/model/desired"
 )
 
-// Backend attaches endpoints. The server calls it with at most one request per key at a time, and with GC only while nothing else runs.
+// Backend attaches endpoints. It is called from many goroutines, also for one key at a time from several; GC runs while nothing else does.
 //
 // An error may carry its CNI code (see Errorf); any other error is answered with CodeFailed, and a cancelled or expired context with
 // CodeTryAgain. The context ends when the caller went away (Add, Check, Status) or the server has to stop.

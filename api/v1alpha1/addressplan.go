@@ -49,7 +49,7 @@ type AddressPlanSpec struct {
 
 	// ASN are the private autonomous system numbers of the fabric.
 	ASN ASNPlan `json:"asn,omitzero" yaml:"asn,omitempty"`
-	// RouterIDs gives BGP identifiers (32 bits, dotted) by host or rack name, where the plan's bits do not make one.
+	// RouterIDs gives BGP identifiers (32 bits, dotted) by name of host, by cluster/rack, or by spine-1, where the plan's bits do not make one.
 	RouterIDs map[string]Addr `json:"routerIDs,omitempty" yaml:"routerIDs,omitempty"`
 }
 
@@ -162,7 +162,10 @@ func (p *AddressPlan) setDefaults() {
 	orDefault(&s.Identity.KeyVersion, 1)
 	orDefault(&s.Rest.Duration, DefaultRest)
 	orDefault(&s.MinRest.Duration, DefaultMinRest)
-	lengths := profiles[s.Profile]
+	lengths, ok := profiles[s.Profile]
+	if !ok {
+		lengths = profiles[ProfileDefault] // the check refuses the plan; its other fields are still judged
+	}
 	if s.Prefix.IsValid() {
 		orDefault(&s.Levels.Fabric, s.Prefix.Bits())
 	}

@@ -18,7 +18,7 @@ func (p *AddressPlan) check(r *report) {
 	checkClusters(r, s)
 	checkPeers(r, s)
 	if s.MinRest.Duration > s.Rest.Duration {
-		r.errorf("spec.minRest", "make it at most spec.rest", "%s is longer than spec.rest, %s", s.MinRest, s.Rest)
+		r.errorf("spec.rest", "make it as long or longer", "%s is shorter than spec.minRest, %s", s.Rest, s.MinRest)
 	}
 	if s.IPv4 != nil {
 		checkIPv4(r, s.IPv4)
@@ -49,7 +49,10 @@ func checkLevels(r *report, s *AddressPlanSpec) {
 	for i, level := range chain[1:] {
 		above := chain[i]
 		if level.bits < above.bits {
-			r.errorf("spec.levels."+level.name, "write lengths that grow: fabric, cluster, edgeCluster, rack, host",
+			if above.name == "edgeCluster" && above.bits == l.Cluster {
+				above.name = "cluster" // the edge's was left out and follows the cluster's
+			}
+			r.errorf("spec.levels."+level.name, "write spec.levels with lengths that grow: fabric, cluster, edgeCluster, rack, host",
 				"/%d does not nest in %s /%d", level.bits, above.name, above.bits)
 			return
 		}
@@ -62,8 +65,8 @@ func checkLevels(r *report, s *AddressPlanSpec) {
 	}
 }
 
-// maxHostLength leaves 8 bits for endpoints.
-const maxHostLength = 120
+// maxHostLength leaves the host and one endpoint an address.
+const maxHostLength = 126
 
 func checkSeal(r *report, s *AddressPlanSpec) {
 	sealed := s.HostPart == HostPartSealed
@@ -197,7 +200,7 @@ func (i *Identity) check(r *report) {
 	if s.Number < MinIdentity {
 		r.errorf("spec.number", "take one from 256 (0x100) to 65535; hexapod identity add does", "%d is reserved", s.Number)
 	}
-	if want := IdentityName(s.Number); i.ObjectName() != want {
+	if want := IdentityName(s.Number); s.Number >= MinIdentity && i.ObjectName() != want {
 		r.errorf("metadata.name", "write "+want, "is not the name of number %d", s.Number)
 	}
 	if s.Namespace != "" {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -83,11 +84,12 @@ func decodeDocument(file string, n *yaml.Node) (Object, Problems) {
 	}
 	d.object(n, o)
 	o.Head().Source = d.source
-	if len(d.problems) > 0 {
-		o.setDefaults()
-		return o, d.problems // its checks would only repeat what missing fields already say
-	}
-	return o, Validate(o)
+	return o, append(d.problems, slices.DeleteFunc(Validate(o), d.known)...)
+}
+
+// known reports whether a field already has a problem that the checks would only repeat: its value was not read.
+func (d *decoder) known(p Problem) bool {
+	return slices.ContainsFunc(d.problems, func(q Problem) bool { return q.Field == p.Field || strings.HasPrefix(p.Field, q.Field+".") })
 }
 
 // child returns the value under key of a mapping, or nil.
@@ -128,11 +130,23 @@ var syntaxForm = regexp.MustCompile(`^yaml: (?:line (\d+): )?(.*)$`)
 
 func syntaxProblem(file string, err error) Problem {
 	p := Problem{File: file, Severity: Error, What: err.Error(), Next: "repair the YAML; nothing after this place was read"}
-	if m := syntaxForm.FindStringSubmatch(err.Error()); m != nil {
-		p.What = "not YAML: " + m[2]
-		if n, err := strconv.Atoi(m[1]); err == nil {
-			p.Line, p.Column = n, 1
+	m := syntaxForm.FindStringSubmatch(err.Error())
+	if m == nil {
+		return p
+	}
+	p.What = "not YAML: " + m[2]
+	if n, err := strconv.Atoi(m[1]); err == nil {
+		p.Line, p.Column = n, 1
+		// The library counts lines from 1 for what its scanner finds and from 0 for what its parser finds.
+		if parserForm.MatchString(m[2]) {
+			p.Line++
 		}
+	}
+	if strings.HasPrefix(m[2], "mapping values") {
+		p.Next = "repair the YAML; an address that ends in :: needs quotes"
 	}
 	return p
 }
+
+// parserForm is what the parser, not the scanner, complains of.
+var parserForm = regexp.MustCompile(`^did not find expected (node content|key|'-' indicator|',' or|<document start>|<stream-start>)`)

@@ -140,10 +140,11 @@ func (d *decoder) mapping(n *yaml.Node, v reflect.Value, path string) {
 	for i, f := range fields {
 		known[i] = f.name
 	}
-	var given []string
+	var given []string // or meant: a mistyped field is not missing as well
 	d.pairs(n, path, func(key, c *yaml.Node, at string) {
 		i := slices.Index(known, key.Value)
 		if i < 0 {
+			given = append(given, nearest(key.Value, known))
 			d.add(key, at, "unknown field", didYouMean(key.Value, known))
 			return
 		}

@@ -9,6 +9,9 @@ import (
 
 // Encode writes objects as the documents of one file, in the given order. Decode reads back equal objects.
 func Encode(objects ...Object) ([]byte, error) {
+	if len(objects) == 0 {
+		return nil, nil
+	}
 	var b bytes.Buffer
 	e := yaml.NewEncoder(&b)
 	e.SetIndent(2)

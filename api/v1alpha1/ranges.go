@@ -119,7 +119,7 @@ func checkRanges(rep *report) {
 			continue
 		}
 		if name, bad := within(f.r, impossible); bad && !(f.anyScope && f.r.Addr().IsLinkLocalUnicast()) {
-			rep.errorf(f.field, "take it from a prefix that is yours", "%s is in %s", rangeText(f.r), name)
+			rep.errorf(f.field, "take it from a prefix that is yours", "%s is %s", rangeText(f.r), name)
 			continue
 		}
 		warnRange(rep, f)

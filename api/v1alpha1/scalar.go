@@ -48,12 +48,19 @@ const day = 24 * time.Hour
 // IsZero reports whether no duration was given.
 func (d Duration) IsZero() bool { return d.Duration == 0 }
 
-// String returns whole days as 7d and everything else as Go does.
+// String returns whole days as 7d and everything else as Go does, without minutes and seconds that are zero.
 func (d Duration) String() string {
 	if d.Duration != 0 && d.Duration%day == 0 {
 		return strconv.FormatInt(int64(d.Duration/day), 10) + "d"
 	}
-	return d.Duration.String()
+	s := d.Duration.String()
+	if strings.HasSuffix(s, "m0s") {
+		s = strings.TrimSuffix(s, "0s")
+	}
+	if strings.HasSuffix(s, "h0m") {
+		s = strings.TrimSuffix(s, "0m")
+	}
+	return s
 }
 
 // MarshalText returns String.

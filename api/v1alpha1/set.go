@@ -72,14 +72,16 @@ func (s Set) Host(name string) (*Host, bool) {
 	return s.Hosts[i], true
 }
 
-// Cluster finds a cluster by name or number. No reference means the only cluster there is.
+// Cluster finds a cluster by name, or else by number; an edge cluster by name only, because it counts apart from the others.
+// No reference means the only cluster there is.
 func (p *AddressPlan) Cluster(ref Ref) (Cluster, bool) {
 	if ref == "" && len(p.Spec.Clusters) == 1 {
 		return p.Spec.Clusters[0], true
 	}
 	number, isNumber := ref.Number()
 	for _, c := range p.Spec.Clusters {
-		if c.Name == string(ref) || isNumber && c.Number == number {
+		// No name looks like a number: the plan's check sees to it.
+		if c.Name == string(ref) || isNumber && c.Number == number && !c.Edge {
 			return c, true
 		}
 	}

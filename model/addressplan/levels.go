@@ -52,14 +52,14 @@ func (l Lengths) check() []Problem {
 		outerLevel string
 		inner      int
 	}{
-		{"cluster", l.Fabric, "fabric", l.Cluster},
-		{"edgeCluster", l.Fabric, "fabric", l.EdgeCluster},
-		{"rack", l.Cluster, "cluster", l.Rack},
-		{"rack", l.EdgeCluster, "edge cluster", l.Rack},
-		{"host", l.Rack, "rack", l.Host},
+		{"cluster", l.Fabric, "a fabric", l.Cluster},
+		{"edgeCluster", l.Fabric, "a fabric", l.EdgeCluster},
+		{"rack", l.Cluster, "a cluster", l.Rack},
+		{"rack", l.EdgeCluster, "an edge cluster", l.Rack},
+		{"host", l.Rack, "a rack", l.Host},
 	} {
 		if c.inner < c.outer {
-			wrong(c.field, "a %s of /%d does not lie in a %s of /%d: the lengths must grow from fabric to host", spaced(c.field), c.inner, c.outerLevel, c.outer)
+			wrong(c.field, "the %s of /%d does not lie in %s of /%d: the lengths must grow from fabric to host", spaced(c.field), c.inner, c.outerLevel, c.outer)
 		}
 	}
 	for _, c := range []struct {

@@ -98,7 +98,10 @@ func (p Plan) NextHost(c Cluster, r Rack, now Seconds) (uint64, error) {
 			full.Returning, full.Number, oldest = true, n, s.retiredAt
 		}
 	}
-	if full.Wait = oldest + p.Rest - now; full.Returning && full.Wait <= 0 {
+	if full.Returning {
+		full.Wait = oldest + p.Rest - now
+	}
+	if full.Returning && full.Wait <= 0 {
 		return full.Number, nil
 	}
 	return 0, full

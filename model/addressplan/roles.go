@@ -72,8 +72,9 @@ func (p Plan) pref64(c Cluster, rack netip.Prefix, first uint64) (netip.Prefix, 
 	if p.Lengths.Host > 96 {
 		return netip.Prefix{}, fmt.Errorf("role %s of cluster %s: hosts of /%d leave no /96; use %s", RolePref64, c.Name, p.Lengths.Host, prefix.WellKnownPref64)
 	}
-	// Eight bits of the number can lie in the octet that must be zero, so 256 tries see every case.
-	for n := first; n < first+512 && n < prefix.Count(rack, p.Lengths.Host); n++ {
+	// With hosts of /74 the octet is bits 2 to 9 of the number, so 1024 is the first after 4 that has zeros there; other lengths
+	// find one sooner.
+	for n := first; n <= 1024 && n < prefix.Count(rack, p.Lengths.Host); n++ {
 		q, err := prefix.Child(rack, p.Lengths.Host, n)
 		if err != nil {
 			return netip.Prefix{}, err

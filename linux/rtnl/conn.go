@@ -30,6 +30,9 @@ const (
 // ErrInterrupted is returned when the kernel's tables changed during every try of a dump, so that no whole list exists.
 var ErrInterrupted = errors.New("the kernel's table changed during each of several readings; try again")
 
+// errUnanswered is what Request.Err says of a request whose answer was lost.
+var errUnanswered = errors.New("the kernel did not answer")
+
 // Conn is a netlink socket in one namespace. It may be used from several goroutines.
 type Conn struct {
 	ns string
@@ -105,6 +108,9 @@ func (c *Conn) Do(requests ...*Request) error {
 	defer c.mu.Unlock()
 	var errs []error
 	for len(requests) > 0 {
+		for _, r := range requests {
+			r.err = errUnanswered
+		}
 		n, err := c.send(requests)
 		if err == nil {
 			err = c.answers(requests[:n])
@@ -156,7 +162,8 @@ func (c *Conn) answers(requests []*Request) error {
 			r := requests[i]
 			if m.Type == unix.NLMSG_ERROR {
 				pending--
-				errs = append(errs, r.acknowledged(m))
+				r.err = r.acknowledged(m)
+				errs = append(errs, r.err)
 			} else if r.reply != nil {
 				errs = append(errs, r.reply(m))
 			}

@@ -17,6 +17,7 @@ type Request struct {
 	fine  []unix.Errno
 	reply func(Message) error // takes what the kernel answers besides the acknowledgement
 	found func(unix.Errno)    // told about an errno that is fine
+	err   error               // how the last Do ended for it
 }
 
 // NewRequest starts a message. what names act and thing for errors, header is the fixed part that follows nlmsghdr.
@@ -97,3 +98,9 @@ type Part struct {
 	// Exists is called after the send when the kernel answered EEXIST: it compares, repairs, or reports the conflict.
 	Exists func() error
 }
+
+// String names act and thing: "add address 2001:db8::1/128 to link eth0".
+func (r *Request) String() string { return r.what }
+
+// Err tells how the last Do ended for this request.
+func (r *Request) Err() error { return r.err }

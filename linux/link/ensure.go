@@ -1,0 +1,161 @@
+package link
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"golang.org/x/sys/unix"
+
+	"hexapod.dev/linux/netns"
+	"hexapod.dev/linux/rtnl"
+	"hexapod.dev/model/desired"
+)
+
+// tries is how often Ensure begins again when the link vanished under it, or had to be made anew.
+const tries = 4
+
+// errAgain says that the state changed so that Ensure has to look again.
+var errAgain = errors.New("the link was removed meanwhile")
+
+// Ensure makes the link of one endpoint as wanted, whatever is there of it. It costs three sends when nothing is there.
+// parts of other tables (the endpoint's host routes and neighbours) go out together with the host side.
+//
+// A link of the same name that is not an endpoint's, and an interface inside the endpoint that is not ours, are errors
+// and stay as they are. A missing namespace is fs.ErrNotExist.
+func (t *Table) Ensure(ctx context.Context, want desired.Link, parts ...rtnl.Part) error {
+	if err := valid(want); err != nil {
+		return err
+	}
+	ns, err := netns.Open(want.NetNS)
+	if err != nil {
+		return fmt.Errorf("link %s of %s: %w", want.Name, want.Key, err)
+	}
+	defer ns.Close()
+	for range tries {
+		if err := ctx.Err(); err != nil {
+			return fmt.Errorf("link %s of %s: %w", want.Name, want.Key, err)
+		}
+		err = t.ensure(want, ns, parts)
+		if !errors.Is(err, errAgain) && !errors.Is(err, unix.ENODEV) {
+			break
+		}
+	}
+	if err != nil {
+		return fmt.Errorf("endpoint %s: %w", want.Key, err)
+	}
+	return nil
+}
+
+func (t *Table) ensure(want desired.Link, ns *netns.NS, parts []rtnl.Part) error {
+	host, made, err := t.make(want, ns)
+	if err != nil {
+		return err
+	}
+	in, err := rtnl.Dial(ns)
+	if err != nil {
+		return err
+	}
+	defer in.Close()
+	seen := inside{link: rtnl.Link{Index: host.Peer, Name: want.Key.Interface, MAC: want.MAC, MTU: want.MTU}}
+	var addrs []rtnl.Addr
+	if !made {
+		if seen, err = look(in, host); err != nil {
+			return err
+		}
+		if seen.link.Name != want.Key.Interface {
+			return t.again(host)
+		}
+		if addrs, err = t.conn.Addrs(host.Index); err != nil {
+			return err
+		}
+	}
+	if host.AcceptRA != 0 {
+		if err := t.refuseAdvertisements(want.Name); err != nil {
+			return err
+		}
+	}
+	if err := t.setHost(want, host, addrs, parts); err != nil {
+		return err
+	}
+	return t.do(in, insideSteps(want, seen)...)
+}
+
+// make makes the pair, or finds the one that is there; made tells which.
+func (t *Table) make(want desired.Link, ns *netns.NS) (host rtnl.Link, made bool, err error) {
+	made = true
+	nsid := rtnl.NoNSID
+	err = t.do(t.conn,
+		rtnl.AddVeth(
+			rtnl.VethEnd{Name: want.Name, MAC: want.HostMAC, MTU: want.MTU, Group: Living, NetNS: -1},
+			rtnl.VethEnd{Name: want.Key.Interface, MAC: want.MAC, MTU: want.MTU, NetNS: ns.FD()},
+		).Fine(unix.EEXIST).OnFine(func(unix.Errno) { made = false }),
+		rtnl.GetLink(want.Name, &host),
+		rtnl.PeerNSID(ns.FD(), &nsid),
+	)
+	switch {
+	case errors.Is(err, unix.ENODEV) && !made:
+		return host, false, t.occupied(want, ns)
+	case err != nil:
+		return host, false, err
+	case made:
+		return host, true, nil
+	case !ours(host):
+		return host, false, foreign(host)
+	case host.PeerNSID == rtnl.NoNSID || host.PeerNSID != nsid:
+		return host, false, t.again(host) // its peer is in another namespace: moving it costs more than making it anew
+	}
+	return host, false, nil
+}
+
+// again removes a link of ours that cannot be repaired.
+func (t *Table) again(host rtnl.Link) error {
+	return errors.Join(errAgain, t.do(t.conn, rtnl.DeleteLink(host.Index, host.Name)))
+}
+
+// occupied says why the pair could not be made although its host side does not exist.
+func (t *Table) occupied(want desired.Link, ns *netns.NS) error {
+	in, err := rtnl.Dial(ns)
+	if err != nil {
+		return err
+	}
+	defer in.Close()
+	l, ok, err := in.Link(want.Key.Interface)
+	switch {
+	case err != nil:
+		return err
+	case ok:
+		return fmt.Errorf("interface %s exists in %s already and was made by something else; remove it there first", l.Name, want.NetNS)
+	}
+	return errAgain
+}
+
+// setHost sets up the host side together with the parts of other tables.
+func (t *Table) setHost(want desired.Link, host rtnl.Link, addrs []rtnl.Addr, parts []rtnl.Part) error {
+	steps := hostSteps(want, host, addrs)
+	exists := make([]bool, len(parts))
+	for i, p := range parts {
+		r := p.Request(host.Index)
+		steps = append(steps, r.Fine(unix.EEXIST).OnFine(func(e unix.Errno) { exists[i] = exists[i] || e == unix.EEXIST }))
+	}
+	errs := []error{t.do(t.conn, steps...)}
+	for i, p := range parts {
+		if exists[i] && p.Exists != nil {
+			errs = append(errs, p.Exists())
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// look reads what an endpoint's namespace holds for the peer of host.
+func look(in *rtnl.Conn, host rtnl.Link) (inside, error) {
+	var seen inside
+	if err := in.Do(rtnl.GetLinkIndex(host.Peer, &seen.link)); err != nil {
+		return seen, err
+	}
+	var errs [3]error
+	seen.addrs, errs[0] = in.Addrs(host.Peer)
+	seen.neighs, errs[1] = in.Neighs(host.Peer)
+	seen.routes, errs[2] = in.Routes(unix.RT_TABLE_MAIN, 0)
+	return seen, errors.Join(errs[:]...)
+}

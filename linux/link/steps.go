@@ -1,0 +1,112 @@
+package link
+
+import (
+	"net/netip"
+	"slices"
+
+	"golang.org/x/sys/unix"
+
+	"hexapod.dev/linux/rtnl"
+	"hexapod.dev/model/desired"
+)
+
+// linkLocal is the address of every host side: the next hop of its endpoint.
+func linkLocal() netip.Prefix { return netip.PrefixFrom(desired.Gateway(), 64) }
+
+// hostSteps is what is missing on the host side: nothing when it is as wanted.
+func hostSteps(want desired.Link, have rtnl.Link, addrs []rtnl.Addr) []*rtnl.Request {
+	var steps []*rtnl.Request
+	if have.AddrGenMode != rtnl.GenNone {
+		steps = append(steps, rtnl.SetAddrGenMode(have.Index, want.Name, rtnl.GenNone))
+	}
+	if alias := desired.LinkAlias(want.Key); have.Alias != alias {
+		r := rtnl.SetLink(have.Index, want.Name, "set alias")
+		r.Bytes(unix.IFLA_IFALIAS, []byte(alias))
+		steps = append(steps, r)
+	}
+	if have.Group != Living {
+		r := rtnl.SetLink(have.Index, want.Name, "set group")
+		r.Uint32(unix.IFLA_GROUP, Living)
+		steps = append(steps, r)
+	}
+	steps = append(steps, endSteps(have, want.Name, want.HostMAC, want.MTU)...)
+	found := false
+	for _, a := range addrs {
+		if a.Prefix == linkLocal() {
+			found = true
+			continue
+		}
+		steps = append(steps, rtnl.DeleteAddr(a, want.Name))
+	}
+	if !found {
+		steps = append(steps, rtnl.AddAddr(rtnl.Addr{Index: have.Index, Prefix: linkLocal(), Protocol: Protocol}, want.Name))
+	}
+	return steps
+}
+
+// endSteps is what both ends have in common.
+func endSteps(have rtnl.Link, name string, mac desired.MAC, mtu int) []*rtnl.Request {
+	var steps []*rtnl.Request
+	if have.MAC != mac {
+		r := rtnl.SetLink(have.Index, name, "set address")
+		r.Bytes(unix.IFLA_ADDRESS, mac[:])
+		steps = append(steps, r)
+	}
+	if mtu != 0 && have.MTU != mtu {
+		r := rtnl.SetLink(have.Index, name, "set mtu")
+		r.Uint32(unix.IFLA_MTU, uint32(mtu))
+		steps = append(steps, r)
+	}
+	if !have.Up {
+		steps = append(steps, rtnl.SetUp(have.Index, name, true))
+	}
+	return steps
+}
+
+// inside is what an endpoint's namespace holds for one of its interfaces.
+type inside struct {
+	link   rtnl.Link
+	addrs  []rtnl.Addr
+	neighs []rtnl.Neigh
+	routes []rtnl.Route
+}
+
+// insideSteps is what is missing inside the endpoint. Addresses and routes that the endpoint gave itself are left alone.
+func insideSteps(want desired.Link, have inside) []*rtnl.Request {
+	name, index := want.Key.Interface, have.link.Index
+	var steps []*rtnl.Request
+	if have.link.AddrGenMode != rtnl.GenNone {
+		steps = append(steps, rtnl.SetAddrGenMode(index, name, rtnl.GenNone))
+	}
+	steps = append(steps, endSteps(have.link, name, want.MAC, want.MTU)...)
+	for _, a := range have.addrs {
+		if a.Protocol == Protocol && !slices.Contains(want.Addrs, a.Prefix.Addr()) {
+			steps = append(steps, rtnl.DeleteAddr(a, name))
+		}
+	}
+	for _, a := range want.Addrs {
+		p := netip.PrefixFrom(a, a.BitLen())
+		if !slices.ContainsFunc(have.addrs, func(h rtnl.Addr) bool { return h.Prefix == p }) {
+			steps = append(steps, rtnl.AddAddr(rtnl.Addr{Index: index, Prefix: p, Protocol: Protocol}, name))
+		}
+	}
+	gateway := rtnl.Neigh{Index: index, Addr: desired.Gateway(), MAC: want.HostMAC, Protocol: Protocol, Permanent: true}
+	if !slices.Contains(have.neighs, gateway) {
+		steps = append(steps, rtnl.AddNeigh(gateway, name, rtnl.Replace))
+	}
+	if !slices.ContainsFunc(have.routes, func(r rtnl.Route) bool {
+		return r.Dst.Bits() == 0 && r.Via == desired.Gateway() && r.Index == index && r.Type == unix.RTN_UNICAST
+	}) {
+		steps = append(steps, rtnl.AddRoute(defaultRoute(index), rtnl.Replace))
+	}
+	return steps
+}
+
+// defaultRoute has a metric of its own for each interface of an endpoint: with equal ones the kernel would join them to
+// one route with two paths and send from one address through the link of the other.
+func defaultRoute(index int) rtnl.Route {
+	return rtnl.Route{
+		Dst: netip.PrefixFrom(netip.IPv6Unspecified(), 0), Via: desired.Gateway(), Index: index,
+		Protocol: Protocol, Metric: rtnl.DefaultMetric + uint32(index),
+	}
+}

@@ -17,7 +17,11 @@ func TestTree(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for rule, found := range map[string][]Finding{"arrows": Arrows(all), "comments": Comments(all), "bans": bans} {
+	exported, err := Exported(all)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for rule, found := range map[string][]Finding{"arrows": Arrows(all), "comments": Comments(all), "exported": exported, "bans": bans} {
 		for _, f := range found {
 			t.Errorf("%s: %s", rule, f)
 		}

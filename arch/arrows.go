@@ -47,7 +47,7 @@ var external = map[string][]string{
 	"golang.org/x/net":               {"linux", "edge", "lab"},
 	"github.com/rogpeppe":            {"lab"},
 	"github.com/google/go-cmp":       {},
-	"github.com/containernetworking": {"test"},
+	"github.com/containernetworking": {"lab", "test"},
 }
 
 // plugin is the program that runs once per endpoint and must stay small.

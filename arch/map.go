@@ -37,9 +37,9 @@ var features = []struct {
 	{"endpoints (CNI)", []string{"edge/cni", "linux/link", "linux/netns", "cmd/hexapod-cni"}},
 	{"routes", []string{"linux/route", "linux/neigh"}},
 	{"host care", []string{"linux/sysctl", "linux/hostid"}},
-	{"state", []string{"model/section", "model/desired", "model/diff", "linux/rtnl", "agent"}},
+	{"state", []string{"model/section", "model/desired", "model/diff", "linux/rtnl", "linux/flock", "agent"}},
 	{"lab", []string{"lab"}},
-	{"command line", []string{"cmd/hexapod"}},
+	{"command line", []string{"cmd/hexapod", "agent/local"}},
 	{"rules", []string{"arch", "test"}},
 }
 

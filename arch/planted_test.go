@@ -105,6 +105,33 @@ func TestPlantedBans(t *testing.T) {
 	}
 }
 
+func TestPlantedExported(t *testing.T) {
+	for _, tc := range []struct{ name, code, want string }{
+		{"function", "func Do() {}", "Do has no comment"},
+		{"function with one", "// Do does.\nfunc Do() {}", ""},
+		{"method", "type t int\n// T is.\ntype T int\nfunc (T) Do() {}", "Do has no comment"},
+		{"method of a hidden type", "type t int\nfunc (t) Do() {}", ""},
+		{"method that all know", "// T is.\ntype T int\nfunc (*T) String() string { return \"\" }", ""},
+		{"type", "type T[E any] struct{}", "T has no comment"},
+		{"constants under one comment", "// All of them.\nconst (\n\tA = 1\n\tB = 2\n)", ""},
+		{"constant with its own", "const (\n\ta = 1\n\tB = 2 // the second\n)", ""},
+		{"a value of a type", "const (\n\ta = 1\n\tB Why = \"no route\"\n)", ""},
+		{"constant without", "const (\n\ta = 1\n\tB = 2\n)", "B has no comment"},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			dir := t.TempDir()
+			if err := os.WriteFile(filepath.Join(dir, "a.go"), []byte("package a\n"+tc.code), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			found, err := Exported([]Package{{ImportPath: Module + "/agent", Name: "a", Dir: dir, GoFiles: []string{"a.go"}}})
+			if err != nil {
+				t.Fatal(err)
+			}
+			wantOne(t, found, tc.want)
+		})
+	}
+}
+
 // TestPlantedTree runs the loader and all rules over a small module with a fault of each kind.
 func TestPlantedTree(t *testing.T) {
 	dir := t.TempDir()

@@ -1,6 +1,7 @@
 package desired
 
 import (
+	"maps"
 	"net/netip"
 
 	"hexapod.dev/model/section"
@@ -12,6 +13,21 @@ type Snapshot struct {
 	Endpoints section.Map[EndpointKey, Endpoint]
 	Facts     Facts
 }
+
+// MTU returns the MTU of endpoints: the smallest of the uplinks, for a larger packet would come back as an error on the first
+// use of every path. It is 0, the kernel's default, while no uplink is known.
+func (s Snapshot) MTU() int {
+	mtu := 0
+	for _, u := range s.Config.Self.Uplinks {
+		if f, ok := s.Facts[u.Name]; ok && f.MTU >= minMTU && (mtu == 0 || f.MTU < mtu) {
+			mtu = f.MTU
+		}
+	}
+	return mtu
+}
+
+// minMTU is the least an IPv6 link carries (RFC 8200, section 5).
+const minMTU = 1280
 
 // Config is what the configuration says, seen from one host.
 type Config struct {
@@ -78,4 +94,18 @@ func (f Facts) Equal(g Facts) bool {
 		}
 	}
 	return true
+}
+
+// With returns facts in which name has the fact l, or none if it is not present. f stays as it is.
+func (f Facts) With(name string, l LinkFact, present bool) Facts {
+	g := maps.Clone(f)
+	if g == nil {
+		g = Facts{}
+	}
+	if present {
+		g[name] = l
+	} else {
+		delete(g, name)
+	}
+	return g
 }

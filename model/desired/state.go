@@ -37,7 +37,7 @@ func For(s Snapshot) State {
 		st.addPeer(p, s)
 	}
 	for _, e := range s.Endpoints.All() {
-		st.addEndpoint(e, s.Config)
+		st.addEndpoint(e, s)
 	}
 	slices.Sort(st.Uplinks)
 	slices.SortFunc(st.Undone, func(a, b Undone) int {
@@ -132,13 +132,13 @@ func routeTo(p Host, uplinks []Uplink) (Route, Why) {
 	return Route{}, why
 }
 
-func (st *State) addEndpoint(e Endpoint, c Config) {
+func (st *State) addEndpoint(e Endpoint, s Snapshot) {
 	for _, a := range e.Addrs {
-		if !c.reaches(a) {
+		if !s.Config.reaches(a) {
 			st.undone("endpoint", e.Key.String(), ForeignAddress)
 		}
 	}
-	st.Links[e.Key] = LinkFor(e)
+	st.Links[e.Key] = LinkFor(e, s.MTU())
 	for _, r := range RoutesFor(e) {
 		st.Routes[r.Dst] = r
 	}

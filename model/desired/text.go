@@ -49,7 +49,7 @@ func (r Route) String() string {
 	}
 	switch {
 	case r.Discard:
-		return "blackhole " + dst
+		return "unreachable " + dst
 	case r.Via.IsValid():
 		return fmt.Sprintf("%s via %s dev %s", dst, r.Via, r.Link)
 	}

@@ -45,7 +45,10 @@ func (f file) undocumented(d ast.Decl) []Finding {
 			return nil
 		}
 		var found []Finding
-		for _, s := range d.Specs {
+		for i, s := range d.Specs {
+			if i > 0 && valueOfType(d.Specs[0]) {
+				continue
+			}
 			if name, documented := documentedSpec(s); name != "" && !documented && d.Doc == nil {
 				found = append(found, finding(s, name)...)
 			}
@@ -85,8 +88,8 @@ func documentedSpec(s ast.Spec) (name string, documented bool) {
 			return s.Name.Name, s.Doc != nil || s.Comment != nil
 		}
 	case *ast.ValueSpec:
-		if s.Type != nil {
-			return "", true // one of the values of a type, which has its comment
+		if valueOfType(s) {
+			return "", true
 		}
 		for _, n := range s.Names {
 			if n.IsExported() {
@@ -95,4 +98,10 @@ func documentedSpec(s ast.Spec) (name string, documented bool) {
 		}
 	}
 	return "", false
+}
+
+// valueOfType reports whether s declares a value of a named type: the comment is at the type. In a group the first tells.
+func valueOfType(s ast.Spec) bool {
+	v, ok := s.(*ast.ValueSpec)
+	return ok && v.Type != nil
 }

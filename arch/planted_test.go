@@ -115,7 +115,8 @@ func TestPlantedExported(t *testing.T) {
 		{"type", "type T[E any] struct{}", "T has no comment"},
 		{"constants under one comment", "// All of them.\nconst (\n\tA = 1\n\tB = 2\n)", ""},
 		{"constant with its own", "const (\n\ta = 1\n\tB = 2 // the second\n)", ""},
-		{"a value of a type", "const (\n\ta = 1\n\tB Why = \"no route\"\n)", ""},
+		{"a value of a type", "const (\n\tB Why = \"no route\"\n)", ""},
+		{"values of a type", "const (\n\tA Seconds = 1\n\tB = 60 * A\n)", ""},
 		{"constant without", "const (\n\ta = 1\n\tB = 2\n)", "B has no comment"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {

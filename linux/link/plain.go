@@ -102,15 +102,6 @@ func Delete(ctx context.Context, ns *netns.NS, name string) error {
 // Bridge makes a switch named name in ns from links that are there, and sets it up. It makes no link-local address of its
 // own: it only connects others.
 func Bridge(ctx context.Context, ns *netns.NS, name string, ports ...string) error {
-	return add(ctx, ns, name, "bridge", ports)
-}
-
-// Dummy makes a link in ns that leads nowhere, and sets it up.
-func Dummy(ctx context.Context, ns *netns.NS, name string) error {
-	return add(ctx, ns, name, "dummy", nil)
-}
-
-func add(ctx context.Context, ns *netns.NS, name, kind string, ports []string) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
@@ -120,14 +111,14 @@ func add(ctx context.Context, ns *netns.NS, name, kind string, ports []string) e
 	}
 	defer c.Close()
 	var l rtnl.Link
-	if err := c.Do(rtnl.AddLink(name, kind), rtnl.GetLink(name, &l)); err != nil {
+	if err := c.Do(rtnl.AddLink(name, "bridge"), rtnl.GetLink(name, &l)); err != nil {
 		return err
 	}
 	steps := []*rtnl.Request{rtnl.SetAddrGenMode(l.Index, name, rtnl.GenNone), rtnl.SetUp(l.Index, name, true)}
 	for _, port := range ports {
 		p, ok, err := c.Link(port)
 		if err != nil || !ok {
-			return errors.Join(err, fmt.Errorf("make %s %s: port %s does not exist", kind, name, port))
+			return errors.Join(err, fmt.Errorf("make bridge %s: port %s does not exist", name, port))
 		}
 		r := rtnl.SetLink(p.Index, port, "set bridge "+name)
 		r.Uint32(unix.IFLA_MASTER, uint32(l.Index))

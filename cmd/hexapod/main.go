@@ -33,6 +33,7 @@ type environment struct {
 // commands in the order of `hexapod help`.
 func commands() []command {
 	return []command{
+		{"lab", "make a fabric of network namespaces on this machine", runLab},
 		{"version", "print the version of this build", runVersion},
 	}
 }

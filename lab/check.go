@@ -1,0 +1,250 @@
+package lab
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"os"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"hexapod.dev/lab/probe"
+	"hexapod.dev/lab/topology"
+)
+
+// probePatience is how long an answer may take. The fabric needs well under a millisecond; the rest is for a busy machine.
+const probePatience = 2 * time.Second
+
+// repeats is how many echo requests a pair gets: the first one finds the path, the others measure it.
+const repeats = 3
+
+// Pair is one ordered pair of a lab, and how it went.
+type Pair struct {
+	From, To string
+	First    time.Duration // round trip of the first packet
+	RTT      time.Duration // shortest round trip of those after it
+	Sent     int
+	Lost     int
+	Err      error // nil: ping and HTTP worked, and the server saw the client's own address
+}
+
+// Report is the outcome of Check.
+type Report struct {
+	Pairs    []Pair
+	Problems []error // everything that is wrong and not about a pair
+}
+
+// Failed lists the pairs that did not work.
+func (r Report) Failed() []Pair {
+	return slices.DeleteFunc(slices.Clone(r.Pairs), func(p Pair) bool { return p.Err == nil })
+}
+
+// Lost counts the echo requests without an answer.
+func (r Report) Lost() int {
+	n := 0
+	for _, p := range r.Pairs {
+		n += p.Lost
+	}
+	return n
+}
+
+// Err is nil when everything is well; else it names every problem and the pairs, at most a screenful of them.
+func (r Report) Err() error {
+	errs := slices.Clone(r.Problems)
+	failed := r.Failed()
+	const most = 20
+	for i, p := range failed {
+		if i == most {
+			errs = append(errs, fmt.Errorf("and %d more pairs", len(failed)-most))
+			break
+		}
+		errs = append(errs, fmt.Errorf("%s to %s: %w", p.From, p.To, p.Err))
+	}
+	return errors.Join(errs...)
+}
+
+// Check looks at everything a lab promises: agents run, there is no IPv4, and every endpoint and the outside reach each other,
+// by ping and by HTTP, in both directions. report gets the number of pairs done.
+func (l *Lab) Check(ctx context.Context, report func(done, all int)) (Report, error) {
+	var r Report
+	for _, h := range l.state.Hosts {
+		switch runs, err := l.AgentRuns(h.Name); {
+		case err != nil:
+			r.Problems = append(r.Problems, err)
+		case !runs:
+			r.Problems = append(r.Problems, fmt.Errorf("agent of %s: is not running", h.Name))
+		}
+	}
+	problems, err := l.checkIPv4()
+	if err != nil {
+		return r, err
+	}
+	r.Problems = append(r.Problems, problems...)
+	r.Pairs, err = l.checkPairs(ctx, report)
+	return r, err
+}
+
+// everyone lists machines and endpoints.
+func (l *Lab) everyone() []string {
+	names := l.Machines()
+	for _, e := range l.Endpoints() {
+		names = append(names, e.Name)
+	}
+	return names
+}
+
+// checkIPv4 looks for IPv4 in every namespace: any address but 127.0.0.1 on lo, which the kernel adds by itself when lo comes
+// up, and any route in the main table.
+func (l *Lab) checkIPv4() ([]error, error) {
+	var problems []error
+	for _, name := range l.everyone() {
+		in, err := l.Inside(name)
+		if err != nil {
+			return nil, err
+		}
+		err = in(func() error {
+			found, err := ipv4Here()
+			for _, f := range found {
+				problems = append(problems, fmt.Errorf("%s has IPv4: %s", name, f))
+			}
+			return err
+		})
+		if err != nil {
+			return nil, fmt.Errorf("look for IPv4 on %s: %w", name, err)
+		}
+	}
+	return problems, nil
+}
+
+func ipv4Here() ([]string, error) {
+	var found []string
+	addrs, err := net.InterfaceAddrs()
+	if err != nil {
+		return nil, err
+	}
+	for _, a := range addrs {
+		if p, err := netip.ParsePrefix(a.String()); err == nil && p.Addr().Is4() && p.Addr() != netip.AddrFrom4([4]byte{127, 0, 0, 1}) {
+			found = append(found, "address "+a.String())
+		}
+	}
+	// The file shows the main table alone; the first line is the header. /proc/net would be that of the process, not of the thread.
+	table, err := os.ReadFile("/proc/thread-self/net/route")
+	if err != nil {
+		return nil, err
+	}
+	for i, line := range strings.Split(strings.TrimSpace(string(table)), "\n") {
+		if i > 0 {
+			found = append(found, "route "+line)
+		}
+	}
+	return found, nil
+}
+
+// checkPairs serves and asks from within this process: its sockets are opened in the namespaces of the endpoints.
+func (l *Lab) checkPairs(ctx context.Context, report func(done, all int)) ([]Pair, error) {
+	ctx, stop := context.WithCancel(ctx)
+	var servers errgroup.Group
+	defer func() { stop(); _ = servers.Wait() }()
+	names := []string{topology.Outside}
+	for _, e := range l.Endpoints() {
+		names = append(names, e.Name)
+	}
+	for _, name := range names {
+		in, err := l.Inside(name)
+		if err != nil {
+			return nil, err
+		}
+		listener, err := probe.Listen(in, probe.Port)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", name, err)
+		}
+		servers.Go(func() error { return probe.Serve(ctx, listener, name) })
+	}
+	var mu sync.Mutex // guards pairs
+	var pairs []Pair
+	all := len(names) * (len(names) - 1)
+	err := each(names, func(from string) error {
+		return l.checkFrom(ctx, from, names, func(p Pair) {
+			mu.Lock()
+			defer mu.Unlock()
+			pairs = append(pairs, p)
+			if report != nil {
+				report(len(pairs), all)
+			}
+		})
+	})
+	slices.SortFunc(pairs, func(a, b Pair) int {
+		if c := compareNames(a.From, b.From); c != 0 {
+			return c
+		}
+		return compareNames(a.To, b.To)
+	})
+	return pairs, err
+}
+
+func (l *Lab) checkFrom(ctx context.Context, from string, names []string, done func(Pair)) error {
+	in, err := l.Inside(from)
+	if err != nil {
+		return err
+	}
+	pinger, err := probe.NewPinger(in)
+	if err != nil {
+		return fmt.Errorf("%s: %w", from, err)
+	}
+	defer pinger.Close()
+	for _, to := range names {
+		if to == from {
+			continue
+		}
+		if ctx.Err() != nil {
+			return fmt.Errorf("check the pairs: %w", context.Cause(ctx))
+		}
+		p := Pair{From: from, To: to}
+		p.ping(pinger, l.Addr(to))
+		if p.Err == nil {
+			p.Err = l.checkHTTP(ctx, in, from, to)
+		}
+		done(p)
+	}
+	return nil
+}
+
+// ping ends at the first loss: what is broken is not asked three times.
+func (p *Pair) ping(pinger *probe.Pinger, dst netip.Addr) {
+	for i := range repeats {
+		p.Sent++
+		r, err := pinger.Ping(dst, probePatience)
+		if err != nil {
+			p.Lost++
+			p.Err = fmt.Errorf("ping: %w", err)
+			return
+		}
+		switch {
+		case i == 0:
+			p.First = r.RTT
+		case i == 1 || r.RTT < p.RTT:
+			p.RTT = r.RTT
+		}
+	}
+}
+
+func (l *Lab) checkHTTP(ctx context.Context, in probe.Inside, from, to string) error {
+	ctx, cancel := context.WithTimeoutCause(ctx, probePatience, probe.ErrLost)
+	defer cancel()
+	a, err := probe.Get(ctx, in, netip.AddrPortFrom(l.Addr(to), probe.Port))
+	switch {
+	case err != nil:
+		return fmt.Errorf("http: %w", err)
+	case a.Name != to:
+		return fmt.Errorf("http: %s answered", a.Name)
+	case a.Client != l.Addr(from):
+		return fmt.Errorf("http: the server saw %s, not the client's own address %s", a.Client, l.Addr(from))
+	}
+	return nil
+}

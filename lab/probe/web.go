@@ -1,0 +1,87 @@
+package probe
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/netip"
+	"time"
+)
+
+// Port is where the server of an endpoint listens.
+const Port = 8080
+
+// Answer is what the server says to every request.
+type Answer struct {
+	Name   string     `json:"name"`   // of the server
+	Client netip.Addr `json:"client"` // as the server sees it: without translation this is the client's own address
+}
+
+// Listen opens the server's socket inside.
+func Listen(in Inside, port uint16) (net.Listener, error) {
+	var l net.Listener
+	err := in(func() error {
+		var err error
+		l, err = net.Listen("tcp6", netip.AddrPortFrom(netip.IPv6Unspecified(), port).String())
+		return err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("listen on port %d: %w", port, err)
+	}
+	return l, nil
+}
+
+// Serve answers on l until ctx ends.
+func Serve(ctx context.Context, l net.Listener, name string) error {
+	server := &http.Server{
+		ReadHeaderTimeout: 10 * time.Second,
+		Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			from, err := netip.ParseAddrPort(r.RemoteAddr)
+			if err != nil {
+				http.Error(w, "the client's address is unreadable", http.StatusInternalServerError)
+				return
+			}
+			w.Header().Set("Content-Type", "application/json")
+			_ = json.NewEncoder(w).Encode(Answer{name, from.Addr()}) // a client that went away needs no answer
+		}),
+	}
+	stop := context.AfterFunc(ctx, func() { _ = server.Close() })
+	defer stop()
+	if err := server.Serve(l); err != nil && !errors.Is(err, http.ErrServerClosed) {
+		return fmt.Errorf("serve as %s: %w", name, err)
+	}
+	return nil
+}
+
+// Get asks the server at dst from inside, on a connection of its own.
+func Get(ctx context.Context, in Inside, dst netip.AddrPort) (Answer, error) {
+	client := http.Client{Transport: &http.Transport{
+		DisableKeepAlives: true,
+		DialContext: func(ctx context.Context, network, addr string) (c net.Conn, err error) {
+			err = in(func() error {
+				var d net.Dialer
+				c, err = d.DialContext(ctx, network, addr)
+				return err
+			})
+			return c, err
+		},
+	}}
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+dst.String()+"/", nil)
+	if err != nil {
+		return Answer{}, fmt.Errorf("ask %s: %w", dst, err)
+	}
+	resp, err := client.Do(req)
+	if err != nil {
+		return Answer{}, fmt.Errorf("ask %s: %w", dst, err)
+	}
+	defer resp.Body.Close()
+	var a Answer
+	if err := json.NewDecoder(io.LimitReader(resp.Body, 1<<16)).Decode(&a); err != nil {
+		return Answer{}, fmt.Errorf("read the answer of %s (%s): %w", dst, resp.Status, err)
+	}
+	return a, nil
+}

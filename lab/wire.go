@@ -1,0 +1,91 @@
+package lab
+
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"hexapod.dev/lab/place"
+	"hexapod.dev/lab/topology"
+)
+
+// sysctls of every machine before it has links. Link-local addresses are given by the lab, so none is made by the kernel; and
+// the limit on ICMPv6 errors (RFC 4443 2.4 f) is off, because a lab traces every path at once.
+var sysctls = [][2]string{
+	{"net/ipv6/conf/default/addr_gen_mode", "1"},
+	{"net/ipv6/conf/default/accept_ra", "0"},
+	{"net/ipv6/icmp/ratelimit", "0"},
+}
+
+// prepare sets the sysctls of a machine; a router also forwards. Hosts are left to their agent.
+func prepare(p place.Place, router bool) error {
+	return p.Do(func() error {
+		set := sysctls
+		if router {
+			set = append(set[:len(set):len(set)], [2]string{"net/ipv6/conf/all/forwarding", "1"})
+		}
+		for _, kv := range set {
+			if err := os.WriteFile(filepath.Join("/proc/sys", kv[0]), []byte(kv[1]), 0); err != nil {
+				return fmt.Errorf("machine %s: set %s: %w", p.Name, strings.ReplaceAll(kv[0], "/", "."), err)
+			}
+		}
+		return nil
+	})
+}
+
+// connect makes one cable between two machines, with an address on each end.
+func connect(places map[string]place.Place, l topology.Link) error {
+	pid, err := places[l.Below.Machine].Holder()
+	if err != nil {
+		return err
+	}
+	peer, err := os.Open(fmt.Sprintf("/proc/%d/ns/net", pid))
+	if err != nil {
+		return fmt.Errorf("cable %s to %s: %w", l.Above.Machine, l.Below.Machine, err)
+	}
+	defer peer.Close()
+	err = errors.Join(
+		inside(places[l.Above.Machine], func(k kernel) error {
+			if err := k.veth(l.Above.Link, l.Below.Link, int(peer.Fd())); err != nil {
+				return err
+			}
+			return k.up(l.Above.Link, l.Above.Addr)
+		}),
+		inside(places[l.Below.Machine], func(k kernel) error { return k.up(l.Below.Link, l.Below.Addr) }),
+	)
+	if err != nil {
+		return fmt.Errorf("cable %s to %s: %w", l.Above.Machine, l.Below.Machine, err)
+	}
+	return nil
+}
+
+// number gives a router its own address on lo.
+func number(p place.Place) error {
+	a := topology.RouterAddr(p.Name)
+	return inside(p, func(k kernel) error { return k.address("lo", netip.PrefixFrom(a, a.BitLen())) })
+}
+
+// addRoutes writes routes on a machine; one that is there already is kept.
+func addRoutes(p place.Place, routes []topology.Route) error {
+	return inside(p, func(k kernel) error {
+		for _, r := range routes {
+			if err := k.addRoute(r); err != nil {
+				return fmt.Errorf("machine %s: %w", p.Name, err)
+			}
+		}
+		return nil
+	})
+}
+
+// deleteRoute removes one route that the lab wrote.
+func deleteRoute(p place.Place, dst netip.Prefix) error {
+	return inside(p, func(k kernel) error {
+		if err := k.deleteRoute(dst); err != nil {
+			return fmt.Errorf("machine %s: %w", p.Name, err)
+		}
+		return nil
+	})
+}

@@ -132,7 +132,7 @@ const (
 type Peer struct {
 	Name   string `json:"name" yaml:"name"`
 	Prefix Prefix `json:"prefix" yaml:"prefix"`
-	// IdentityBearing says that the peer writes identities as this fabric does and is believed.
+	// IdentityBearing says that the peer's endpoints have readable addresses with the same identities as here, and are believed.
 	IdentityBearing bool `json:"identityBearing,omitempty" yaml:"identityBearing,omitempty"`
 }
 

@@ -13,9 +13,10 @@ type HostSpec struct {
 	// Cluster and Rack say where the host is, by number or name. Cluster may be left out where the plan has one.
 	Cluster Ref `json:"cluster,omitempty" yaml:"cluster,omitempty"`
 	Rack    Ref `json:"rack,omitempty" yaml:"rack,omitempty"`
-	// Number of the host in its rack. Left out only with an adopted prefix.
+	// Number of the host in its rack. Left out only with an adopted prefix: one that a cloud or an older network gave.
 	Number *uint32 `json:"number,omitempty" yaml:"number,omitempty"`
-	// Prefix is the host's prefix. Inside the fabric it must be what the plan gives; outside it is adopted from whoever gave it.
+	// Prefix is the adopted prefix of a host without a number. With a number it may be written as a proof, and must be what the
+	// plan gives.
 	Prefix Prefix `json:"prefix,omitzero" yaml:"prefix,omitempty"`
 	// Addresses of the host on its uplinks and elsewhere.
 	Addresses []Addr `json:"addresses,omitempty" yaml:"addresses,omitempty"`

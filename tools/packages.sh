@@ -21,9 +21,10 @@ done
 echo "installing for the tests:$missing"
 guard=/usr/sbin/policy-rc.d # Debian's way to keep maintainer scripts from starting services: 101 = forbidden by policy
 log=$(mktemp)
+before=$(mktemp)
 ours=
 cleanup() {
-	rm -f "$log"
+	rm -f "$log" "$before"
 	[ -z "$ours" ] || rm -f "$guard"
 }
 trap cleanup EXIT
@@ -34,6 +35,9 @@ if [ ! -e "$guard" ]; then
 	chmod 755 "$guard"
 fi
 
+installed() { dpkg-query -W -f '${db:Status-Abbrev} ${Package}\n' | sed -n 's/^ii *//p' | sort; }
+installed >"$before"
+
 export DEBIAN_FRONTEND=noninteractive
 # shellcheck disable=SC2086 # a list of words
 if ! { apt-get -q update && apt-get -q -y -o DPkg::Lock::Timeout=120 install --no-install-recommends $missing; } >"$log" 2>&1 </dev/null; then
@@ -42,10 +46,11 @@ if ! { apt-get -q update && apt-get -q -y -o DPkg::Lock::Timeout=120 install --n
 	exit 1
 fi
 
-if command -v systemctl >/dev/null; then
-	for package in $missing; do
-		units=$(dpkg -L "$package" | sed -n 's|.*/systemd/system/\([^/]*\.\(service\|socket\)\)$|\1|p')
-		# shellcheck disable=SC2086
-		[ -z "$units" ] || systemctl --quiet disable $units 2>/dev/null || true
+# Of all that came along, nothing starts with the machine either. Without systemctl there is no systemd to start it.
+command -v systemctl >/dev/null || exit 0
+for package in $(installed | comm -13 "$before" -); do
+	units=$(dpkg -L "$package" | sed -n -E 's,.*/systemd/system/([^/@]*[.](service|socket|timer))$,\1,p')
+	for unit in $units; do
+		systemctl --quiet disable "$unit" >/dev/null 2>&1 || true # not every unit can be enabled
 	done
-fi
+done

@@ -234,6 +234,25 @@ func (p *Pair) ping(pinger *probe.Pinger, dst netip.Addr) {
 	}
 }
 
+// HTTP serves on one name of the lab for the time of one request from another.
+func (l *Lab) HTTP(ctx context.Context, from, to string) (probe.Answer, error) {
+	client, err1 := l.Inside(from)
+	server, err2 := l.Inside(to)
+	if err := errors.Join(err1, err2); err != nil {
+		return probe.Answer{}, err
+	}
+	listener, err := probe.Listen(server, probe.Port)
+	if err != nil {
+		return probe.Answer{}, fmt.Errorf("%s: %w", to, err)
+	}
+	ctx, cancel := context.WithTimeoutCause(ctx, probePatience, probe.ErrLost)
+	var serving errgroup.Group
+	serving.Go(func() error { return probe.Serve(ctx, listener, to) })
+	a, err := probe.Get(ctx, client, netip.AddrPortFrom(l.Addr(to), probe.Port))
+	cancel()
+	return a, errors.Join(err, serving.Wait())
+}
+
 func (l *Lab) checkHTTP(ctx context.Context, in probe.Inside, from, to string) error {
 	ctx, cancel := context.WithTimeoutCause(ctx, probePatience, probe.ErrLost)
 	defer cancel()

@@ -88,9 +88,12 @@ func (l *Lab) processes() ([]string, error) {
 	}
 	var left []string
 	for _, dir := range dirs {
-		// A process that ends meanwhile has no files to read, and is no leftover.
+		// A process that has ended has no mounts to read: it only waits for its parent to ask how it ended, and is no leftover.
 		groups, _ := os.ReadFile(filepath.Join(dir, "cgroup"))
 		mounts, _ := os.ReadFile(filepath.Join(dir, "mountinfo"))
+		if len(mounts) == 0 {
+			continue
+		}
 		if strings.Contains(string(groups), "/hexapod-lab-"+l.name+"/") || strings.Contains(string(mounts), "hexapod-lab/"+l.name+"/") {
 			command, _ := os.ReadFile(filepath.Join(dir, "cmdline"))
 			left = append(left, fmt.Sprintf("process %s: %s", filepath.Base(dir), strings.ReplaceAll(string(command), "\x00", " ")))

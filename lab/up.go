@@ -194,12 +194,17 @@ func (l *Lab) makeFabric(ctx context.Context) error {
 			return err
 		}
 	}
+	return l.RestoreRoutes()
+}
+
+// RestoreRoutes writes every route of the lab that is not there.
+func (l *Lab) RestoreRoutes() error {
 	p, err := prefixes(l.Plan())
 	if err != nil {
 		return err
 	}
 	for machine, routes := range topology.Routes(l.state.Size.Racks, l.state.Hosts, p) {
-		if err := addRoutes(places[machine], routes); err != nil {
+		if err := addRoutes(l.place(machine), routes); err != nil {
 			return err
 		}
 	}

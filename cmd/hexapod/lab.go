@@ -29,6 +29,8 @@ var labVerbs = map[string]func(context.Context, environment, []string) error{
 	"up":    runLabUp,
 	"check": runLabCheck,
 	"exec":  runLabExec,
+	"run":   runLabRun,
+	"demo":  runLabDemo,
 	"down":  runLabDown,
 	"hold":  runLabHold,
 	"probe": runLabProbe,

@@ -26,5 +26,6 @@ func (p *progress) pairs(done, all int) {
 func (p *progress) end() {
 	if p.shown {
 		fmt.Fprintln(p.w)
+		p.shown = false
 	}
 }

@@ -77,9 +77,10 @@ func ensureFolder(dir string) error {
 	if err := ensureFolder(parent); err != nil {
 		return err
 	}
-	original, err := unix.Open(parent, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	// A copy of the mounts below, taken before they are covered: in a container, files of /etc are mounts of their own.
+	original, err := unix.OpenTree(unix.AT_FDCWD, parent, unix.OPEN_TREE_CLONE|unix.OPEN_TREE_CLOEXEC|unix.AT_RECURSIVE)
 	if err != nil {
-		return fmt.Errorf("open %s: %w", parent, err)
+		return fmt.Errorf("copy the mounts of %s: %w", parent, err)
 	}
 	defer unix.Close(original)
 	entries, err := os.ReadDir(parent)
@@ -94,7 +95,7 @@ func ensureFolder(dir string) error {
 	if err := os.Mkdir(kept, 0o755); err != nil {
 		return fmt.Errorf("make %s: %w", kept, err)
 	}
-	if err := unix.Mount(fmt.Sprintf("/proc/self/fd/%d", original), kept, "", unix.MS_BIND|unix.MS_REC, ""); err != nil {
+	if err := unix.MoveMount(original, "", unix.AT_FDCWD, kept, unix.MOVE_MOUNT_F_EMPTY_PATH); err != nil {
 		return fmt.Errorf("keep the machine's %s: %w", parent, err)
 	}
 	for _, e := range entries {

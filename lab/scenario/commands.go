@@ -1,0 +1,252 @@
+package scenario
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"net/netip"
+	"strings"
+	"time"
+
+	"github.com/rogpeppe/go-internal/testscript"
+
+	"hexapod.dev/lab"
+	"hexapod.dev/lab/probe"
+)
+
+// commands are those that this package adds to the language.
+var commands = map[string]command{
+	"lab":      {"up [--racks R] [--hosts H] [--endpoints E] [--bare] | check | down", 1, false, doLab},
+	"host":     {"add r1h3", 2, true, doHost},
+	"agent":    {"kill|start HOST", 2, true, doAgent},
+	"endpoint": {"add NAME [NAMESPACE KEY=VALUE ...] | del NAME | again NAME", 2, true, doEndpoint},
+	"route":    {"del MACHINE PREFIX|HOST|RACK | restore", 1, true, doRoute},
+	"ping":     {"FROM TO [-c N] [-i INTERVAL] | start FROM TO [-i INTERVAL] | stop", 1, true, doPing},
+	"http":     {"FROM TO", 2, true, doHTTP},
+	"addr":     {"NAME VARIABLE", 2, true, doAddr},
+	"in":       {"WHERE COMMAND [ARGUMENT ...]", 2, true, doIn},
+}
+
+var errVerb = errors.New("no such verb")
+
+func doLab(s *session, ts *testscript.TestScript, args []string) error {
+	switch args[0] {
+	case "up":
+		return s.up(args[1:])
+	case "down":
+		if s.lab == nil {
+			return lab.Down(s.ctx, s.name)
+		}
+		return s.down()
+	case "check":
+		if s.lab == nil {
+			return fmt.Errorf("lab %s %w", s.name, lab.ErrNotUp)
+		}
+		r, err := s.lab.Check(s.ctx, nil)
+		if err != nil {
+			return err
+		}
+		fmt.Fprintf(ts.Stdout(), "%d pairs, %d failed, %d lost\n", len(r.Pairs), len(r.Failed()), r.Lost())
+		return r.Err()
+	}
+	return fmt.Errorf("lab %s: %w", args[0], errVerb)
+}
+
+func (s *session) up(args []string) error {
+	o := lab.Options{Name: s.name, Bin: s.options.Bin, Report: s.options.Report}
+	f := flag.NewFlagSet("lab up", flag.ContinueOnError)
+	f.SetOutput(io.Discard)
+	f.IntVar(&o.Size.Racks, "racks", 2, "")
+	f.IntVar(&o.Size.Hosts, "hosts", 2, "")
+	f.IntVar(&o.Size.Endpoints, "endpoints", 1, "")
+	f.BoolVar(&o.Bare, "bare", false, "")
+	if err := f.Parse(args); err != nil {
+		return err
+	}
+	l, err := lab.Up(s.ctx, o)
+	if err != nil {
+		return errors.Join(err, lab.Down(s.ctx, s.name))
+	}
+	s.lab = l
+	return nil
+}
+
+func doHost(s *session, _ *testscript.TestScript, args []string) error {
+	if args[0] != "add" {
+		return fmt.Errorf("host %s: %w", args[0], errVerb)
+	}
+	return s.lab.AddHost(s.ctx, args[1])
+}
+
+func doAgent(s *session, _ *testscript.TestScript, args []string) error {
+	switch args[0] {
+	case "kill":
+		return s.lab.KillAgent(args[1])
+	case "start":
+		return s.lab.StartAgent(s.ctx, args[1])
+	}
+	return fmt.Errorf("agent %s: %w", args[0], errVerb)
+}
+
+func doEndpoint(s *session, ts *testscript.TestScript, args []string) error {
+	name := args[1]
+	switch args[0] {
+	case "add":
+		host, _, _ := strings.Cut(name, "-")
+		e := lab.Endpoint{Name: name, Host: host, Labels: map[string]string{}}
+		if len(args) > 2 {
+			e.Namespace = args[2]
+		}
+		for _, kv := range args[min(len(args), 3):] {
+			k, v, ok := strings.Cut(kv, "=")
+			if !ok {
+				return fmt.Errorf("endpoint add: label %q: want KEY=VALUE", kv)
+			}
+			e.Labels[k] = v
+		}
+		e, err := s.lab.AddEndpoint(s.ctx, e)
+		fmt.Fprintln(ts.Stdout(), e.Addr)
+		return err
+	case "del":
+		return s.lab.DeleteEndpoint(s.ctx, name)
+	case "again":
+		addr, err := s.lab.Readd(s.ctx, name)
+		if err == nil && addr != s.lab.Addr(name) {
+			err = fmt.Errorf("endpoint %s: ADD again gave %s, and the endpoint has %s", name, addr, s.lab.Addr(name))
+		}
+		return err
+	}
+	return fmt.Errorf("endpoint %s: %w", args[0], errVerb)
+}
+
+func doRoute(s *session, _ *testscript.TestScript, args []string) error {
+	switch {
+	case args[0] == "restore":
+		return s.lab.RestoreRoutes()
+	case args[0] == "del" && len(args) == 3:
+		return s.lab.DeleteRoute(args[1], args[2])
+	}
+	return fmt.Errorf("route %q: %w", args, errVerb)
+}
+
+func doPing(s *session, ts *testscript.TestScript, args []string) error {
+	switch args[0] {
+	case "start":
+		return s.startPing(args[1:])
+	case "stop":
+		return s.stopPing(ts)
+	}
+	stream, pinger, err := s.ping(args)
+	if err != nil {
+		return err
+	}
+	defer pinger.Close()
+	if stream.Count == 0 {
+		stream.Count = 3
+	}
+	t, err := stream.Run(s.ctx, pinger)
+	return verdict(ts, t, err)
+}
+
+// ping reads FROM TO and flags.
+func (s *session) ping(args []string) (probe.Stream, *probe.Pinger, error) {
+	if len(args) < 2 {
+		return probe.Stream{}, nil, errors.New("ping: want FROM and TO")
+	}
+	stream := probe.Stream{Patience: 2 * time.Second}
+	f := flag.NewFlagSet("ping", flag.ContinueOnError)
+	f.SetOutput(io.Discard)
+	f.IntVar(&stream.Count, "c", 0, "")
+	f.DurationVar(&stream.Interval, "i", 10*time.Millisecond, "")
+	if err := f.Parse(args[2:]); err != nil {
+		return stream, nil, err
+	}
+	in, err := s.lab.Inside(args[0])
+	if err != nil {
+		return stream, nil, err
+	}
+	if stream.Dst = s.lab.Addr(args[1]); !stream.Dst.IsValid() {
+		if stream.Dst, err = netip.ParseAddr(args[1]); err != nil {
+			return stream, nil, fmt.Errorf("ping: %q is no name of the lab and no address", args[1])
+		}
+	}
+	pinger, err := probe.NewPinger(in)
+	return stream, pinger, err
+}
+
+func (s *session) startPing(args []string) error {
+	if s.stream != nil {
+		return errors.New("ping start: one is running; ping stop ends it")
+	}
+	stream, pinger, err := s.ping(args)
+	if err != nil {
+		return err
+	}
+	// The first answer comes before the script goes on, so that what happens next happens under a running ping.
+	first := make(chan struct{}, 1)
+	stream.Each = func(probe.Reply) {
+		select {
+		case first <- struct{}{}:
+		default:
+		}
+	}
+	ctx, cancel := context.WithCancel(s.ctx)
+	b := &background{stop: cancel, done: make(chan struct{})}
+	go func() {
+		defer close(b.done)
+		b.tally, b.err = stream.Run(ctx, pinger)
+		b.err = errors.Join(b.err, pinger.Close())
+	}()
+	s.stream = b
+	select {
+	case <-first:
+		return nil
+	case <-b.done:
+		return b.err
+	case <-time.After(stream.Patience):
+		return fmt.Errorf("ping start: %w within %v", probe.ErrLost, stream.Patience)
+	}
+}
+
+func (s *session) stopPing(ts *testscript.TestScript) error {
+	if s.stream == nil {
+		return errors.New("ping stop: none is running")
+	}
+	b := s.stream
+	s.stream = nil
+	b.stop()
+	<-b.done
+	return verdict(ts, b.tally, b.err)
+}
+
+func verdict(ts *testscript.TestScript, t probe.Tally, err error) error {
+	fmt.Fprintln(ts.Stdout(), t)
+	if err == nil && t.Lost > 0 {
+		err = fmt.Errorf("ping: %d of %d lost", t.Lost, t.Sent)
+	}
+	return err
+}
+
+func doHTTP(s *session, ts *testscript.TestScript, args []string) error {
+	a, err := s.lab.HTTP(s.ctx, args[0], args[1])
+	if err == nil {
+		fmt.Fprintf(ts.Stdout(), "%s saw %s\n", a.Name, a.Client)
+	}
+	return err
+}
+
+func doAddr(s *session, ts *testscript.TestScript, args []string) error {
+	a := s.lab.Addr(args[0])
+	if !a.IsValid() {
+		return fmt.Errorf("addr %s: no such name in the lab; it has %v and endpoints", args[0], s.lab.Machines())
+	}
+	fmt.Fprintln(ts.Stdout(), a)
+	ts.Setenv(args[1], a.String())
+	return nil
+}
+
+func doIn(s *session, ts *testscript.TestScript, args []string) error {
+	return s.lab.Exec(args[0], args[1:], lab.Streams{Out: ts.Stdout(), Err: ts.Stderr()})
+}

@@ -1,40 +1,41 @@
 package docs
 
 import (
-	"os"
 	"path/filepath"
 	"testing"
 
-	"hexapod.dev/api/v1alpha1"
+	"hexapod.dev/edge/file"
 )
 
-// TestExamples reads every folder of examples/ as the agent reads /etc/hexapod. Warnings count: people copy examples.
+// TestExamples reads every folder of examples/ as the agent reads /etc/hexapod, and asks it for the part of every living
+// host. Warnings count: people copy examples.
 func TestExamples(t *testing.T) {
-	folders, err := filepath.Glob(filepath.Join(root, "examples", "*", "plan.yaml"))
-	if err != nil || len(folders) < 2 {
-		t.Fatalf("examples found: %v, %v", folders, err)
+	plans, err := filepath.Glob(filepath.Join(root, "examples", "*", "plan.yaml"))
+	if err != nil || len(plans) < 2 {
+		t.Fatalf("examples found: %v, %v", plans, err)
 	}
-	for _, plan := range folders {
+	for _, plan := range plans {
 		dir := filepath.Dir(plan)
 		t.Run(filepath.Base(dir), func(t *testing.T) {
-			files, err := filepath.Glob(filepath.Join(dir, "*.yaml"))
+			set, err := file.Load(dir)
 			if err != nil {
 				t.Fatal(err)
 			}
-			var all []v1alpha1.Object
-			for _, file := range files {
-				data, err := os.ReadFile(file)
-				if err != nil {
-					t.Fatal(err)
-				}
-				objects, problems := v1alpha1.Decode(file, data)
-				for _, p := range problems {
-					t.Errorf("%s", p)
-				}
-				all = append(all, objects...)
-			}
-			for _, p := range v1alpha1.Check(all) {
+			for _, p := range set.Warnings {
 				t.Errorf("%s", p)
+			}
+			var living int
+			for _, h := range set.Objects.Hosts {
+				if !h.Living() {
+					continue
+				}
+				living++
+				if _, err := set.Config(h.ObjectName()); err != nil {
+					t.Errorf("host %s: %v", h.ObjectName(), err)
+				}
+			}
+			if living < 2 {
+				t.Errorf("%d living hosts: an example shows at least two", living)
 			}
 		})
 	}

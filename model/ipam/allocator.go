@@ -51,7 +51,7 @@ func (a *Allocator) Allocate(now Seconds, identity uint16) (Given, error) {
 	if a.counter != nil {
 		return a.count(now, identity)
 	}
-	if now > a.last.Born()+a.maxJump {
+	if !a.Believes(now) {
 		return Given{}, &ClockError{
 			Why: ClockFarAhead, Now: now, Reference: a.last.Born(),
 			Detail: fmt.Sprintf("the last address says %s, at most %d days ahead are believed", a.last.Born(), a.maxJump/Day),
@@ -69,6 +69,19 @@ func (a *Allocator) Allocate(now Seconds, identity uint16) (Given, error) {
 		}
 		next++
 	}
+}
+
+// Observe tells an idle allocator what the clock says, so that time that passes without an allocation is no leap of the clock. A
+// clock that would be refused is ignored.
+func (a *Allocator) Observe(now Seconds) {
+	if a.counter == nil && a.Believes(now) {
+		a.last = max(a.last, StampAt(now))
+	}
+}
+
+// Believes reports whether the clock is no leap ahead of the last address.
+func (a *Allocator) Believes(now Seconds) bool {
+	return a.counter != nil || now <= a.last.Born()+a.maxJump && now+RunAhead <= maxBorn
 }
 
 // behind tells what to do when the stamp is further ahead of the clock than it may be.

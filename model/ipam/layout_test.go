@@ -187,5 +187,18 @@ func TestSecondsPrintAsUTC(t *testing.T) {
 		if got := FromUnix(unix).String(); got != want {
 			t.Errorf("unix %d: got %s, want %s", unix, got, want)
 		}
+		var back Seconds
+		if err := back.UnmarshalText([]byte(want)); err != nil || back != FromUnix(unix) {
+			t.Errorf("%s: got %d, %v; want %d", want, back, err, FromUnix(unix))
+		}
+	}
+}
+
+func TestSecondsRefuseWhatIsNoTime(t *testing.T) {
+	for _, text := range []string{"", "2026-02-29T00:00:00Z", "2026-11-21", "2026-11-21T24:00:00Z", "2026-11-21T05:12:49+01:00"} {
+		var s Seconds
+		if err := s.UnmarshalText([]byte(text)); err == nil {
+			t.Errorf("%q was read as %s", text, s)
+		}
 	}
 }

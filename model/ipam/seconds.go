@@ -84,3 +84,35 @@ func (s Stamp) Born() Seconds { return Seconds(s >> 16) }
 
 // Sequence is the place within the second.
 func (s Stamp) Sequence() uint16 { return uint16(s) }
+
+// MarshalText writes s as String does.
+func (s Seconds) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
+
+// UnmarshalText reads what MarshalText writes.
+func (s *Seconds) UnmarshalText(text []byte) error {
+	var year, month, day, hour, minute, second int64
+	if _, err := fmt.Sscanf(string(text), "%d-%d-%dT%d:%d:%dZ", &year, &month, &day, &hour, &minute, &second); err != nil {
+		return fmt.Errorf("time %q: want it like 2026-11-21T05:12:49Z: %w", text, err)
+	}
+	days := daysOf(year, month, day) - Epoch/int64(Day)
+	got := Seconds(((days*24+hour)*60+minute)*60 + second)
+	if got.String() != string(text) {
+		return fmt.Errorf("time %q: there is no such second; want it like 2026-11-21T05:12:49Z", text)
+	}
+	*s = got
+	return nil
+}
+
+// daysOf is the inverse of civil.
+func daysOf(year, month, day int64) int64 {
+	m := month - 3
+	if month <= 2 {
+		year, m = year-1, month+9
+	}
+	era := year / 400
+	if year < 0 {
+		era = (year - 399) / 400
+	}
+	yoe := year - era*400
+	return era*146097 + yoe*365 + yoe/4 - yoe/100 + (153*m+2)/5 + day - 1 - 719468
+}

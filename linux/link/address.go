@@ -120,7 +120,7 @@ func (t *Addresses) list(ctx context.Context) (map[string]rtnl.Addr, error) {
 	}
 	names := make(map[int]string, len(links))
 	for _, l := range links {
-		if !ours(l) {
+		if !l.OfEndpoint() {
 			names[l.Index] = l.Name
 		}
 	}

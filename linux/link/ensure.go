@@ -100,7 +100,7 @@ func (t *Table) make(want desired.Link, ns *netns.NS) (host rtnl.Link, made bool
 		return host, false, err
 	case made:
 		return host, true, nil
-	case !ours(host):
+	case !host.OfEndpoint():
 		return host, false, foreign(host)
 	case host.PeerNSID == rtnl.NoNSID || host.PeerNSID != nsid:
 		return host, false, t.again(host) // its peer is in another namespace: moving it costs more than making it anew

@@ -55,7 +55,7 @@ func (t *Table) marked(ctx context.Context) (map[string]rtnl.Link, error) {
 	}
 	links := make(map[string]rtnl.Link)
 	for _, l := range all {
-		if ours(l) {
+		if l.OfEndpoint() {
 			links[l.Name] = l
 		}
 	}
@@ -73,7 +73,7 @@ func (t *Table) Check(ctx context.Context, want desired.Link) error {
 		return fmt.Errorf("endpoint %s: %w", want.Key, err)
 	case !ok:
 		return fmt.Errorf("endpoint %s: link %s does not exist", want.Key, want.Name)
-	case !ours(host):
+	case !host.OfEndpoint():
 		return fmt.Errorf("endpoint %s: %w", want.Key, foreign(host))
 	}
 	faults, err := t.faults(want, host)
@@ -192,7 +192,7 @@ func (t *Table) Retire(ctx context.Context, key desired.EndpointKey, first ...*r
 	host, ok, err := t.conn.Link(desired.LinkName(key))
 	switch {
 	case err != nil:
-	case ok && !ours(host):
+	case ok && !host.OfEndpoint():
 		err = errors.Join(foreign(host), t.do(t.conn, first...))
 	case ok:
 		err = t.do(t.conn, append(first, retire(host))...)

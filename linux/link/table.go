@@ -17,8 +17,8 @@ import (
 
 // Marks of this project's links in the kernel; `ip link show group 26744` lists them.
 const (
-	Living  = 0x6878 // IFLA_GROUP of the links of endpoints
-	Retired = 0x6879 // IFLA_GROUP of links that wait for Reap
+	Living  = rtnl.EndpointGroup // IFLA_GROUP of the links of endpoints
+	Retired = rtnl.RetiredGroup  // IFLA_GROUP of links that wait for Reap
 )
 
 // Protocol marks routes, neighbours and addresses that this package sets (rt_protos).
@@ -49,9 +49,6 @@ func Open(ns *netns.NS) (*Table, error) {
 
 // Close closes the table. The links stay.
 func (t *Table) Close() error { return errors.Join(t.conn.Close(), t.reap.Close()) }
-
-// ours tells by the kernel's marks whether a link was made by a Table.
-func ours(l rtnl.Link) bool { return l.Kind == "veth" && (l.Group == Living || l.Group == Retired) }
 
 func foreign(l rtnl.Link) error {
 	kind := l.Kind

@@ -1,0 +1,142 @@
+package sysctl
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+
+	"golang.org/x/sys/unix"
+
+	"hexapod.dev/linux/netns"
+	"hexapod.dev/linux/rtnl"
+	"hexapod.dev/model/desired"
+	"hexapod.dev/model/diff"
+)
+
+// Why an uplink is not cared for.
+const (
+	OwnedByNetworkd desired.Why = "systemd-networkd looks after it; write IPv6AcceptRA=yes in its .network file, for networkd stops listening when the host forwards"
+	OwnedByNM       desired.Why = "NetworkManager looks after it and listens for router advertisements itself"
+	OwnedByOther    desired.Why = "another program listens for router advertisements there (accept_ra is 0, but routes came from one)"
+)
+
+// Care keeps a host reachable while it forwards.
+//
+// A host that forwards takes no router advertisements on links where accept_ra is 1 (RFC 4861 6.2.1 makes it a router, and
+// the kernel follows): its default route vanishes in the same instant. With accept_ra=2 a link goes on listening. It is
+// set link by link: conf.all.accept_ra has no effect on links that exist, and conf.default would make the host listen to
+// every link that comes later, those of endpoints and containers included.
+type Care struct {
+	ns       *netns.NS
+	settings *Table
+	conn     *rtnl.Conn
+	run      string // where other programs say which links are theirs
+}
+
+// OpenCare opens the care of ns; nil is the namespace of the process. ns stays the caller's and open as long as the Care.
+func OpenCare(ns *netns.NS) (*Care, error) {
+	conn, err := rtnl.Dial(ns)
+	if err != nil {
+		return nil, fmt.Errorf("open the care of the host: %w", err)
+	}
+	return &Care{ns: ns, settings: Open(ns), conn: conn, run: "/run"}, nil
+}
+
+// Close closes the care. The settings stay.
+func (c *Care) Close() error { return c.conn.Close() }
+
+// Report is what a look at the host led to.
+type Report struct {
+	Delta diff.Delta[Key]  // settings that were changed
+	Left  []desired.Undone // uplinks that were left alone, and why
+}
+
+// Empty tells whether nothing was changed.
+func (r Report) Empty() bool { return r.Delta.Empty() }
+
+// Reconcile makes every uplink go on listening to router advertisements and then switches forwarding on, in this order.
+// Uplinks are those that are named and those with routes from an advertisement. Where advertisements are switched off
+// (accept_ra=0) they stay so. When an uplink cannot be set, forwarding stays as it is.
+func (c *Care) Reconcile(ctx context.Context, uplinks []string) (Report, error) {
+	var report Report
+	if err := ctx.Err(); err != nil {
+		return report, err
+	}
+	links, err := c.conn.Links()
+	if err != nil {
+		return report, err
+	}
+	advertised, err := c.conn.Routes(unix.RT_TABLE_MAIN, unix.RTPROT_RA)
+	if err != nil {
+		return report, err
+	}
+	byName := make(map[string]rtnl.Link, len(links))
+	for _, l := range links {
+		byName[l.Name] = l
+	}
+	want := make(map[Key]string)
+	var deaf []rtnl.Link
+	for _, name := range listening(uplinks, links, advertised) {
+		l, ok := byName[name]
+		if !ok {
+			report.Left = append(report.Left, desired.Undone{Kind: "uplink", Name: name, Why: desired.UplinkMissing})
+			continue
+		}
+		hears := slices.ContainsFunc(advertised, func(r rtnl.Route) bool { return r.Index == l.Index })
+		if why := c.owner(l, hears); why != "" {
+			report.Left = append(report.Left, desired.Undone{Kind: "uplink", Name: name, Why: why})
+			continue
+		}
+		if l.AcceptRA == 1 {
+			want[IPv6(name, "accept_ra")] = "2"
+			if l.Forwarding == 1 {
+				deaf = append(deaf, l)
+			}
+		}
+	}
+	if report.Delta, err = c.settings.Reconcile(want); err != nil {
+		return report, fmt.Errorf("forwarding is not switched on, for an uplink could lose its default route: %w", err)
+	}
+	forward, err := c.settings.Reconcile(map[Key]string{IPv6("all", "forwarding"): "1"})
+	report.Delta.Change = append(report.Delta.Change, forward.Change...)
+	for _, l := range deaf {
+		// The route is lost already; asking brings it back at once. Without an answer the next advertisement does.
+		_ = c.solicit(l)
+	}
+	return report, err
+}
+
+// listening is the uplinks that are named and those that show by a route that they listen, sorted.
+func listening(named []string, links []rtnl.Link, advertised []rtnl.Route) []string {
+	names := slices.Clone(named)
+	for _, l := range links {
+		if !l.OfEndpoint() && slices.ContainsFunc(advertised, func(r rtnl.Route) bool { return r.Index == l.Index }) {
+			names = append(names, l.Name)
+		}
+	}
+	slices.Sort(names)
+	return slices.Compact(names)
+}
+
+// solicit sends a router solicitation (RFC 4861 4.1) on a link.
+func (c *Care) solicit(l rtnl.Link) error {
+	return c.settings.do(func() error {
+		fd, err := unix.Socket(unix.AF_INET6, unix.SOCK_RAW|unix.SOCK_CLOEXEC, unix.IPPROTO_ICMPV6)
+		if err != nil {
+			return err
+		}
+		defer unix.Close(fd)
+		const hopLimit = 255 // RFC 4861 6.1.1: anything less was forwarded and is not believed
+		const solicitation = 133
+		routers := &unix.SockaddrInet6{Addr: [16]byte{0: 0xff, 1: 2, 15: 2}, ZoneId: uint32(l.Index)} // ff02::2
+		return errors.Join(
+			unix.SetsockoptInt(fd, unix.IPPROTO_IPV6, unix.IPV6_MULTICAST_HOPS, hopLimit),
+			unix.Sendto(fd, []byte{solicitation, 0, 0, 0, 0, 0, 0, 0}, 0, routers), // the kernel fills the checksum in
+		)
+	})
+}
+
+// index is the name of a link's file in the state of other programs.
+func index(l rtnl.Link) string { return strconv.Itoa(l.Index) }

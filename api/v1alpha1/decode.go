@@ -87,9 +87,10 @@ func decodeDocument(file string, n *yaml.Node) (Object, Problems) {
 	return o, append(d.problems, slices.DeleteFunc(Validate(o), d.known)...)
 }
 
-// known reports whether a field already has a problem that the checks would only repeat: its value was not read.
+// known reports whether a field already has a problem that the checks would only repeat: its value was not read, or it was
+// mistyped and is not missing as well.
 func (d *decoder) known(p Problem) bool {
-	return slices.ContainsFunc(d.problems, func(q Problem) bool { return q.Field == p.Field || strings.HasPrefix(p.Field, q.Field+".") })
+	return slices.Contains(d.meant, p.Field) || slices.ContainsFunc(d.problems, func(q Problem) bool { return q.Field == p.Field || strings.HasPrefix(p.Field, q.Field+".") })
 }
 
 // child returns the value under key of a mapping, or nil.

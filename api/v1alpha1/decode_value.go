@@ -15,6 +15,7 @@ type decoder struct {
 	source     Source
 	kind, name string
 	problems   Problems
+	meant      []string // fields that were mistyped
 }
 
 func (d *decoder) add(n *yaml.Node, field, what, next string) {
@@ -140,11 +141,11 @@ func (d *decoder) mapping(n *yaml.Node, v reflect.Value, path string) {
 	for i, f := range fields {
 		known[i] = f.name
 	}
-	var given []string // or meant: a mistyped field is not missing as well
+	var given []string
 	d.pairs(n, path, func(key, c *yaml.Node, at string) {
 		i := slices.Index(known, key.Value)
 		if i < 0 {
-			given = append(given, nearest(key.Value, known))
+			d.meant = append(d.meant, join(path, nearest(key.Value, known)))
 			d.add(key, at, "unknown field", didYouMean(key.Value, known))
 			return
 		}
@@ -153,7 +154,7 @@ func (d *decoder) mapping(n *yaml.Node, v reflect.Value, path string) {
 	})
 	for _, f := range fields {
 		// apiVersion and kind are judged before the fields are known.
-		if f.required && !slices.Contains(given, f.name) && !(path == "" && f.name != "metadata" && f.name != "spec") {
+		if f.required && !slices.Contains(given, f.name) && !slices.Contains(d.meant, join(path, f.name)) && !(path == "" && f.name != "metadata" && f.name != "spec") {
 			d.add(n, join(path, f.name), "is missing", "write "+f.name+":")
 		}
 	}

@@ -1,0 +1,190 @@
+package file
+
+import (
+	"context"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+)
+
+// told is one call of Watch's function.
+type told struct {
+	set Set
+	err error
+}
+
+// watching runs Watch and gives its results one by one.
+type watching struct {
+	t       *testing.T
+	dir     string
+	results chan told
+}
+
+func watch(t *testing.T, dir string) *watching {
+	t.Helper()
+	ctx, cancel := context.WithCancel(t.Context())
+	w := &watching{t, dir, make(chan told, 16)}
+	done := make(chan error, 1)
+	go func() { done <- Watch(ctx, dir, func(s Set, err error) { w.results <- told{s, err} }) }()
+	t.Cleanup(func() {
+		cancel()
+		if err := <-done; err != nil {
+			t.Errorf("Watch: %v", err)
+		}
+	})
+	return w
+}
+
+// next waits for a result that is good or names wrong. A writer that is not atomic may be seen half way: such results are passed over.
+func (w *watching) next(wrong string) Set {
+	w.t.Helper()
+	deadline := time.After(20 * time.Second)
+	last := "nothing"
+	for {
+		select {
+		case r := <-w.results:
+			switch {
+			case wrong == "" && r.err == nil:
+				return r.set
+			case wrong != "" && r.err != nil && strings.Contains(r.err.Error(), wrong):
+				return r.set
+			case r.err == nil:
+				last = "a good set"
+			default:
+				last = r.err.Error()
+			}
+		case <-deadline:
+			w.t.Fatalf("want %q (nothing: a good set), have %s", wrong, last)
+		}
+	}
+}
+
+func host(name, number string) string {
+	return "---\n" + strings.NewReplacer("name: h1", "name: "+name, "number: 1", "number: "+number).Replace(hostYAML)
+}
+
+func must(t *testing.T, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+func hosts(t *testing.T, s Set, n int) {
+	t.Helper()
+	if len(s.Objects.Hosts) != n {
+		t.Errorf("%d hosts, want %d", len(s.Objects.Hosts), n)
+	}
+}
+
+func TestWatchEdits(t *testing.T) {
+	dir := t.TempDir()
+	write(t, dir, map[string]string{"plan.yaml": planYAML, "hosts.yaml": hostYAML})
+	w := watch(t, dir)
+	hosts(t, w.next(""), 1)
+
+	// In place, as `echo >> file` does.
+	write(t, dir, map[string]string{"hosts.yaml": hostYAML + host("h2", "2")})
+	hosts(t, w.next(""), 2)
+
+	// By a new file and a rename, as editors do.
+	write(t, dir, map[string]string{".hosts.yaml.swp": hostYAML + host("h2", "2") + host("h3", "3")})
+	must(t, os.Rename(filepath.Join(dir, ".hosts.yaml.swp"), filepath.Join(dir, "hosts.yaml")))
+	hosts(t, w.next(""), 3)
+
+	write(t, dir, map[string]string{"more.yaml": "kind: Hst"})
+	w.next(`kind: "Hst" is not known; did you mean Host?`)
+	must(t, os.Remove(filepath.Join(dir, "more.yaml")))
+	hosts(t, w.next(""), 3)
+
+	// A host that lives keeps its prefix, also against a set that came after a wrong one.
+	write(t, dir, map[string]string{"hosts.yaml": hostYAML + host("h2", "7") + host("h3", "3")})
+	w.next("Host h2: spec: has 2001:db8:a000:402::/64 and would be renumbered to 2001:db8:a000:407::/64; retire it first, or undo the change of the plan")
+	write(t, dir, map[string]string{"hosts.yaml": hostYAML + host("h2", "2") + host("h4", "4")})
+	s := w.next("")
+	if _, ok := s.Objects.Host("h4"); !ok {
+		t.Error("the repaired set is not told")
+	}
+}
+
+// TestWatchTellsOnce: what does not change the set is not told.
+func TestWatchTellsOnce(t *testing.T) {
+	dir := t.TempDir()
+	write(t, dir, map[string]string{"plan.yaml": planYAML})
+	w := watch(t, dir)
+	w.next("")
+	write(t, dir, map[string]string{"plan.yaml": planYAML, "notes.txt": "x", ".swp": "y"})
+	must(t, os.Chmod(filepath.Join(dir, "plan.yaml"), 0o600))
+	write(t, dir, map[string]string{"hosts.yaml": hostYAML})
+	for {
+		s := w.next("")
+		if len(s.Objects.Hosts) == 1 {
+			break
+		}
+		t.Error("the same set was told twice")
+	}
+}
+
+// TestWatchConfigMap: the kubelet writes a new folder and swaps one link (pkg/volume/util/atomic_writer.go).
+func TestWatchConfigMap(t *testing.T) {
+	dir := t.TempDir()
+	write(t, dir, map[string]string{"..1/plan.yaml": planYAML, "..1/hosts.yaml": hostYAML, "..2/plan.yaml": planYAML, "..2/hosts.yaml": hostYAML + host("h2", "2")})
+	must(t, os.Symlink("..1", filepath.Join(dir, "..data")))
+	for _, name := range []string{"plan.yaml", "hosts.yaml"} {
+		must(t, os.Symlink(filepath.Join("..data", name), filepath.Join(dir, name)))
+	}
+	w := watch(t, dir)
+	hosts(t, w.next(""), 1)
+	must(t, os.Symlink("..2", filepath.Join(dir, "..data_tmp")))
+	must(t, os.Rename(filepath.Join(dir, "..data_tmp"), filepath.Join(dir, "..data")))
+	hosts(t, w.next(""), 2)
+	must(t, os.RemoveAll(filepath.Join(dir, "..1")))
+	write(t, dir, map[string]string{"..2/hosts.yaml": hostYAML + host("h2", "2") + host("h3", "3")})
+	hosts(t, w.next(""), 3)
+}
+
+// TestWatchLinkedFile: a link to a file elsewhere is watched where it leads.
+func TestWatchLinkedFile(t *testing.T) {
+	dir, elsewhere := t.TempDir(), t.TempDir()
+	write(t, elsewhere, map[string]string{"all.yaml": planYAML})
+	must(t, os.Symlink(filepath.Join(elsewhere, "all.yaml"), filepath.Join(dir, "plan.yaml")))
+	w := watch(t, dir)
+	hosts(t, w.next(""), 0)
+	write(t, elsewhere, map[string]string{"new": planYAML + "---\n" + hostYAML})
+	must(t, os.Rename(filepath.Join(elsewhere, "new"), filepath.Join(elsewhere, "all.yaml")))
+	hosts(t, w.next(""), 1)
+}
+
+func TestWatchMissingFolder(t *testing.T) {
+	top := t.TempDir()
+	dir := filepath.Join(top, "etc", "hexapod")
+	w := watch(t, dir)
+	w.next("no such file or directory")
+	write(t, dir, map[string]string{"plan.yaml": planYAML})
+	hosts(t, w.next(""), 0)
+
+	must(t, os.RemoveAll(filepath.Join(top, "etc")))
+	w.next("no such file or directory")
+	write(t, dir, map[string]string{"plan.yaml": planYAML, "hosts.yaml": hostYAML})
+	for len(w.next("").Objects.Hosts) != 1 { // between the two files the plan alone is right
+	}
+}
+
+// TestWatchReplacedFolder: the folder is exchanged for another one, by rename and through a link.
+func TestWatchReplacedFolder(t *testing.T) {
+	top := t.TempDir()
+	dir := filepath.Join(top, "conf")
+	write(t, top, map[string]string{"conf/plan.yaml": planYAML, "b/plan.yaml": planYAML, "b/hosts.yaml": hostYAML, "c/plan.yaml": planYAML, "c/hosts.yaml": hostYAML + host("h2", "2")})
+	w := watch(t, dir)
+	hosts(t, w.next(""), 0)
+	must(t, os.Rename(dir, filepath.Join(top, "a")))
+	must(t, os.Rename(filepath.Join(top, "b"), dir))
+	hosts(t, w.next(""), 1)
+	must(t, os.RemoveAll(dir))
+	must(t, os.Symlink("c", dir))
+	hosts(t, w.next(""), 2)
+	write(t, top, map[string]string{"c/hosts.yaml": hostYAML + host("h2", "2") + host("h3", "3")})
+	hosts(t, w.next(""), 3)
+}

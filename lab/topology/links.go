@@ -3,7 +3,6 @@ package topology
 import (
 	"fmt"
 	"net/netip"
-	"slices"
 )
 
 // End is one side of a link.
@@ -120,13 +119,4 @@ func RouterAddr(machine string) netip.Addr {
 	b := routerPrefix.Addr().As16()
 	b[15] = byte(number)
 	return netip.AddrFrom16(b)
-}
-
-// NameOf names the router that owns a, or "".
-func NameOf(a netip.Addr, racks int) string {
-	names := Machines(racks, nil)
-	if i := slices.IndexFunc(names, func(n string) bool { return RouterAddr(n) == a }); i >= 0 {
-		return names[i]
-	}
-	return ""
 }

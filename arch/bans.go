@@ -29,16 +29,20 @@ type ban struct {
 
 // bans are the names that the compiler allows and this project does not.
 var bans = []ban{
-	{"net", oneOf("IP", "IPNet", "IPMask", "ParseIP", "ParseCIDR", "IPv4", "CIDRMask"), outside("linux"),
-		"net/netip everywhere; net.IP only at the netlink call in linux/"},
+	{"net", oneOf("IP", "IPNet", "IPMask", "ParseIP", "ParseCIDR", "IPv4", "CIDRMask"), outside("linux/rtnl"),
+		"net/netip everywhere; net.IP only at the netlink call in linux/rtnl"},
 	{"github.com/vishvananda/netlink", dumps, outside("linux"),
 		"a raw netlink dump may be half a list; linux/ retries and never prunes from one"},
+	{"golang.org/x/sys/unix", oneOf("AF_NETLINK", "NLM_F_DUMP"), outside("linux/rtnl"),
+		"linux/rtnl is the one package that dumps: it retries an interrupted one"},
+	{"syscall", oneOf("AF_NETLINK", "NLM_F_DUMP", "NetlinkRIB"), outside("linux/rtnl"),
+		"linux/rtnl is the one package that dumps: it retries an interrupted one"},
 	{"time", oneOf("Now", "Since", "Until", "Sleep", "After", "Tick", "NewTimer", "NewTicker"), inside("model"),
 		"the model knows no world: the caller passes the second"},
 	{"fmt", oneOf("Print", "Printf", "Println"), inPackages,
 		"a package returns or logs (log/slog); commands write to the stream they were given"},
 	{"log", anyName, built, "log/slog is the one logger"},
-	{"os", oneOf("Exit"), inPackages, "only main ends the process"},
+	{"os", oneOf("Exit"), notForTests, "only main ends the process"},
 	{"io/ioutil", anyName, everywhere, "replaced by io and os"},
 }
 
@@ -53,6 +57,9 @@ func dumps(name string) bool { return strings.Contains(name, "List") }
 func everywhere(file) bool   { return true }
 func built(f file) bool      { return !f.isTest }
 func inPackages(f file) bool { return !f.isTest && f.pkg.Name != "main" }
+func notForTests(f file) bool {
+	return inPackages(f) && !strings.HasSuffix(f.pkg.Name, "test") // a TestMain may live in one
+}
 func inside(place string) func(file) bool {
 	return func(f file) bool { return under(f.pkg.Path(), place) }
 }

@@ -70,12 +70,16 @@ func TestPlantedBans(t *testing.T) {
 	long := "func long() {\n" + strings.Repeat("\t_ = 0\n", maxFunctionLines) + "}\n"
 	for _, tc := range []struct{ name, file, code, want string }{
 		{"net.IP in agent", "agent/a.go", `import "net"; var x net.IP`, "uses net.IP"},
-		{"net.IP in linux", "linux/link/a.go", `import "net"; var x net.IP`, ""},
+		{"net.IP in linux", "linux/link/a.go", `import "net"; var x net.IP`, "uses net.IP"},
+		{"net.IP at the netlink call", "linux/rtnl/a.go", `import "net"; var x net.IP`, ""},
 		{"net.Listener in agent", "agent/a.go", `import "net"; var x net.Listener`, ""},
 		{"net.ParseCIDR under another name", "edge/cni/a.go", `import n "net"; var _, _, _ = n.ParseCIDR("")`, "uses n.ParseCIDR"},
 		{"a dump in the lab", "lab/a.go", `import "github.com/vishvananda/netlink"; var _, _ = netlink.RouteListFiltered(0, nil, 0)`, "half a list"},
 		{"a dump in a test of the lab", "lab/a_test.go", `import "github.com/vishvananda/netlink"; var _, _ = netlink.LinkList()`, "half a list"},
 		{"a dump in linux", "linux/route/a.go", `import "github.com/vishvananda/netlink"; var _, _ = netlink.LinkList()`, ""},
+		{"a netlink socket in agent", "agent/a.go", `import "golang.org/x/sys/unix"; var x = unix.AF_NETLINK`, "the one package that dumps"},
+		{"a table from the standard library", "linux/route/a.go", `import "syscall"; var _, _ = syscall.NetlinkRIB(0, 0)`, "the one package that dumps"},
+		{"a netlink socket in linux/rtnl", "linux/rtnl/a.go", `import "golang.org/x/sys/unix"; var x = unix.AF_NETLINK`, ""},
 		{"a clock in model", "model/ipam/a.go", `import "time"; var x = time.Now()`, "uses time.Now"},
 		{"a clock in a test of model", "model/ipam/a_test.go", `import "time"; var x = time.Now()`, "uses time.Now"},
 		{"a clock in agent", "agent/a.go", `import "time"; var x = time.Now()`, ""},

@@ -1,0 +1,73 @@
+package render
+
+import (
+	"fmt"
+	"strings"
+)
+
+// bird writes bird.conf of BIRD 2. The upper side waits for whoever is on the port, the lower connects to fe80::1.
+func bird(v view, s Scope) ([]File, error) {
+	r, err := v.router(s)
+	if err != nil {
+		return nil, err
+	}
+	t := &text{}
+	t.line("# %s", r.about)
+	t.line("# Ports carry no addresses but link-local ones; the upper side of each has fe80::1.")
+	t.line("log syslog all;\nrouter id %s;\ngraceful restart wait 60;\n", r.routerID)
+	t.line("protocol device {\n}\n")
+	t.line("protocol kernel {\n\tmerge paths on;\n\tipv6 {\n\t\timport none;\n\t\texport all;\n\t};\n}\n")
+	t.line("# Unused addresses of what is announced end here instead of going round.")
+	t.line("protocol static owned {\n\tipv6 {\n\t\tpreference 5;\n\t};")
+	for _, q := range r.discard {
+		t.line("\troute %s blackhole;", q)
+	}
+	t.line("}\n")
+	if r.loopback.IsValid() {
+		t.line("# The loopback address itself; put it on lo.")
+		t.line("protocol direct loopback {\n\tipv6;\n\tinterface \"lo\";\n}\n")
+	}
+	for _, p := range r.peers {
+		birdFilter(t, p.name+"-in", p.in)
+		birdFilter(t, p.name+"-out", p.out)
+		birdPeer(t, r, p)
+	}
+	return []File{{"bird.conf", strings.TrimSuffix(t.String(), "\n")}}, nil
+}
+
+func birdFilter(t *text, name string, ms []match) {
+	var set []string
+	for _, m := range ms {
+		lengths := ""
+		if m.ge != 0 {
+			lengths = fmt.Sprintf("{%d,%d}", m.ge, m.le)
+		}
+		set = append(set, m.prefix.String()+lengths)
+	}
+	t.line("filter '%s' {\n\tif net ~ [ %s ] then accept;\n\treject;\n}\n", name, strings.Join(set, ", "))
+}
+
+func birdPeer(t *text, r bgpRouter, p bgpPeer) {
+	as := "external"
+	if p.asn != 0 {
+		as = fmt.Sprintf("as %d", p.asn)
+	}
+	t.line("protocol bgp '%s' {\n\tdescription \"%s\";\n\tlocal as %d;\n\tinterface \"%s\";", p.name, p.about, r.asn, p.port)
+	if p.upper {
+		t.line("\tneighbor fe80::1 %s;\n\tdirect;", as)
+	} else {
+		t.line("\tneighbor range fe80::/64 %s;\n\tdynamic name \"%s_\";\n\tdirect;", as, birdWord(p.name))
+	}
+	t.line("\tgraceful restart on;\n\tipv6 {\n\t\timport filter '%s-in';\n\t\texport filter '%s-out';\n\t\timport limit %d action restart;\n\t\tnext hop self;\n\t};\n}\n",
+		p.name, p.name, p.limit)
+}
+
+// birdWord writes a name in the letters of a plain BIRD symbol, which names of dynamic protocols must be.
+func birdWord(s string) string {
+	return strings.Map(func(c rune) rune {
+		if c == '.' || c == '-' {
+			return '_'
+		}
+		return c
+	}, s)
+}

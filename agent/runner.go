@@ -23,6 +23,9 @@ type runner struct {
 	log  *slog.Logger
 	done func(name string, took time.Duration, err error) // told after each pass
 
+	gather time.Duration // between the first kick and the pass, so that many kicks cost one pass
+	resync time.Duration // a pass even if no event told of a change
+
 	mail chan struct{}
 
 	mu      sync.Mutex
@@ -32,7 +35,7 @@ type runner struct {
 }
 
 func newRunner(name string, log *slog.Logger, pass func(context.Context) error, done func(string, time.Duration, error)) *runner {
-	return &runner{name: name, pass: pass, log: log, done: done, mail: make(chan struct{}, 1)}
+	return &runner{name: name, pass: pass, log: log, done: done, resync: runnerResync, mail: make(chan struct{}, 1)}
 }
 
 // Kick asks for a pass. It never waits; a second kick before the pass begins is the same kick.
@@ -78,7 +81,7 @@ func (r *runner) State() (last error, pending bool, passes int) {
 // Run makes passes until ctx ends: after a kick, after a failure, and once per runnerResync.
 func (r *runner) Run(ctx context.Context) error {
 	retry := runnerRetry
-	next := time.NewTimer(runnerResync)
+	next := time.NewTimer(r.resync)
 	defer next.Stop()
 	if last, _, _ := r.State(); last != nil {
 		next.Reset(retry)
@@ -88,19 +91,33 @@ func (r *runner) Run(ctx context.Context) error {
 		case <-ctx.Done():
 			return nil
 		case <-r.mail:
+			if !rest(ctx, r.gather) {
+				return nil
+			}
 		case <-next.C:
 		}
 		if err := r.Pass(ctx); err != nil {
 			next.Reset(retry)
 			retry = min(2*retry, runnerSlow)
 		} else {
-			next.Reset(runnerResync)
+			next.Reset(r.resync)
 			retry = runnerRetry
 		}
-		select { // the pause: kicks gather in the mailbox
-		case <-ctx.Done():
+		if !rest(ctx, runnerPause) { // kicks gather in the mailbox meanwhile
 			return nil
-		case <-time.After(runnerPause):
 		}
+	}
+}
+
+// rest waits for d and reports whether ctx goes on.
+func rest(ctx context.Context, d time.Duration) bool {
+	if d == 0 {
+		return ctx.Err() == nil
+	}
+	select {
+	case <-ctx.Done():
+		return false
+	case <-time.After(d):
+		return true
 	}
 }

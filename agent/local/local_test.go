@@ -21,7 +21,7 @@ type fixed struct {
 	refuse   error
 }
 
-func (f *fixed) Status() Status        { return f.status }
+func (f *fixed) Report() Status        { return f.status }
 func (f *fixed) Endpoints() []Endpoint { return []Endpoint{{Container: "c1", Interface: "eth0"}} }
 func (f *fixed) Routes(context.Context) ([]Route, error) {
 	return []Route{{Dst: netip.MustParsePrefix("2001:db8::/64"), Discard: true, State: Done}}, f.refuse

@@ -15,7 +15,7 @@ import (
 
 // Source answers the questions of this API. *agent.Agent is one.
 type Source interface {
-	Status() Status
+	Report() Status
 	Endpoints() []Endpoint
 	Routes(ctx context.Context) ([]Route, error)
 	// Whereis tells who had addr at a time; the zero time is now. The answer is printed as JSON.
@@ -27,7 +27,7 @@ type Source interface {
 // Handler answers the API from src; metrics answers /metrics.
 func Handler(src Source, metrics http.Handler) http.Handler {
 	mux := http.NewServeMux()
-	mux.HandleFunc("GET /v1/status", func(w http.ResponseWriter, _ *http.Request) { answer(w, src.Status(), nil) })
+	mux.HandleFunc("GET /v1/status", func(w http.ResponseWriter, _ *http.Request) { answer(w, src.Report(), nil) })
 	mux.HandleFunc("GET /v1/endpoints", func(w http.ResponseWriter, _ *http.Request) { answer(w, src.Endpoints(), nil) })
 	mux.HandleFunc("GET /v1/routes", func(w http.ResponseWriter, r *http.Request) {
 		routes, err := src.Routes(r.Context())

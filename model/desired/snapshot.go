@@ -67,6 +67,7 @@ type Pool struct {
 type Endpoint struct {
 	Key       EndpointKey
 	NetNS     string // path of its network namespace
+	Network   string // name of the network configuration it was attached by
 	Addrs     []netip.Addr
 	Namespace string // whose it is, as the runtime named it; empty when it did not say
 	Name      string

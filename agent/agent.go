@@ -1,0 +1,164 @@
+package agent
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"hexapod.dev/agent/allocation"
+	"hexapod.dev/agent/local"
+	"hexapod.dev/edge/cni"
+	"hexapod.dev/linux/flock"
+	"hexapod.dev/linux/netns"
+	"hexapod.dev/model/desired"
+)
+
+// Options are what one agent is started with.
+type Options struct {
+	ConfigDir string // folder of YAML files
+	Host      string // name of this host in the configuration
+	StateDir  string // folder of the journal and of tombstones; made if missing
+	RunDir    string // folder of the sockets; made if missing
+	Version   string
+	Log       *slog.Logger
+	Reload    <-chan os.Signal // asks to read the configuration again; nil: only changes of the folder do
+	NS        *netns.NS        // namespace of the host; nil: that of the process
+	Ready     func()           // called once when the agent serves; may be nil
+}
+
+// lockName is the file in the run folder by which one agent at a time runs there.
+const lockName = "agent.lock"
+
+// Agent is the daemon of one host. It is used once: New, then Run.
+type Agent struct {
+	options Options
+	log     *slog.Logger
+	started time.Time
+	ownNS   netns.ID
+
+	config   atomic.Pointer[configuration]
+	folder   folderState
+	sections sections
+	board    board
+	dirty    keySet
+	left     atomic.Pointer[[]desired.Undone] // uplinks that other programs look after
+	keys     keyLocks
+	passing  sync.RWMutex // held for writing by a pass over a whole table, for reading by an ADD or DEL
+	runners  map[string]*runner
+	metrics  *metrics
+	kernel   *kernel
+	book     *allocation.Book
+}
+
+// New returns an agent that has not begun: no file is open and nothing runs.
+func New(o Options) *Agent {
+	a := &Agent{options: o, log: o.Log, runners: map[string]*runner{}}
+	a.metrics = newMetrics(o.Version, a.Report)
+	return a
+}
+
+// Run serves until ctx ends. When it returns, the kernel is left as it is: endpoints go on talking (fail-static).
+func (a *Agent) Run(ctx context.Context) (err error) {
+	a.started = time.Now()
+	var closing closers
+	defer func() { err = errors.Join(err, closing.Close()) }()
+	if err := a.open(&closing); err != nil {
+		return err
+	}
+	sub, err := a.subscribe() // before the first look, so that nothing between is missed
+	if err != nil {
+		return err
+	}
+	closing.add(sub)
+	if err := a.lookAtLinks(); err != nil {
+		return err
+	}
+	if err := a.recover(ctx); err != nil {
+		return err
+	}
+	api, err := local.Listen(filepath.Join(a.options.RunDir, local.Socket))
+	if err != nil {
+		return err
+	}
+	// What fails in the first pass is in the status and tried again; an agent that gave up here would help nobody.
+	for _, part := range parts {
+		_ = a.runners[part].Pass(ctx)
+	}
+
+	g, ctx := errgroup.WithContext(ctx)
+	for _, r := range a.runners {
+		g.Go(func() error { return r.Run(ctx) })
+	}
+	g.Go(func() error { return a.watch(ctx, sub) })
+	g.Go(func() error { return a.watchFolder(ctx) })
+	g.Go(func() error { return a.book.Run(ctx) })
+	g.Go(func() error { return local.Serve(ctx, api, local.Handler(a, a.metrics.handler())) })
+	server := &cni.Server{RunDir: a.options.RunDir, StateDir: a.options.StateDir, Backend: a, Log: a.log, Ready: a.ready}
+	g.Go(func() error { return server.Run(ctx) })
+	err = g.Wait()
+	a.log.Info("agent ends; what it made stays", "host", a.options.Host)
+	return errors.Join(err, a.reap(context.WithoutCancel(ctx)))
+}
+
+// open takes the run folder, reads the configuration, and opens the kernel's tables and the book of allocations.
+func (a *Agent) open(closing *closers) error {
+	for _, dir := range []string{a.options.RunDir, a.options.StateDir} {
+		if err := os.MkdirAll(dir, 0o755); err != nil {
+			return err
+		}
+	}
+	lock, err := flock.Take(a.options.RunDir, lockName)
+	if held, ok := errors.AsType[*flock.HeldError](err); ok {
+		return fmt.Errorf("another agent runs with this run folder: %w; stop it, or give this one its own --run and --state", held)
+	} else if err != nil {
+		return fmt.Errorf("take the run folder: %w", err)
+	}
+	closing.add(lock)
+	if err := a.loadFirst(); err != nil {
+		return err
+	}
+	if a.kernel, err = openKernel(a.options.NS); err != nil {
+		return err
+	}
+	closing.add(a.kernel)
+	if a.ownNS, err = ownID(a.options.NS); err != nil {
+		return err
+	}
+	if a.book, err = a.openBook(); err != nil {
+		return err
+	}
+	closing.add(a.book)
+	a.addRunners()
+	return a.checkLiving()
+}
+
+// ready is called by the CNI server when it takes requests.
+func (a *Agent) ready() {
+	a.log.Info("agent serves", "host", a.options.Host, "prefix", a.config.Load().desired.Self.Prefix, "endpoints", a.sections.Snapshot().Endpoints.Len())
+	if err := notifyReady(); err != nil {
+		a.log.Warn("service manager not told", "error", err)
+	}
+	if a.options.Ready != nil {
+		a.options.Ready()
+	}
+}
+
+func ownID(ns *netns.NS) (netns.ID, error) {
+	if ns != nil {
+		return ns.ID()
+	}
+	current, err := netns.Current()
+	if err != nil {
+		return netns.ID{}, err
+	}
+	defer current.Close()
+	return current.ID()
+}

@@ -1,0 +1,182 @@
+package agent
+
+import (
+	"context"
+	"errors"
+	"io/fs"
+	"net/netip"
+	"time"
+
+	"hexapod.dev/agent/allocation"
+	"hexapod.dev/edge/cni"
+	"hexapod.dev/linux/netns"
+	"hexapod.dev/model/desired"
+)
+
+var _ cni.Backend = (*Agent)(nil)
+
+// Add implements cni.Backend: validate, find the identity, allocate durably, connect. A failed ADD leaves nothing; one that was
+// killed half way is finished, with the same address, by the next ADD of the same key.
+func (a *Agent) Add(ctx context.Context, r cni.Request) (_ cni.Attachment, err error) {
+	defer func(start time.Time) { a.metrics.requested("add", start, err) }(time.Now())
+	unlock, err := a.keys.Lock(ctx, r.Key)
+	if err != nil {
+		return cni.Attachment{}, err
+	}
+	defer unlock()
+	if err := a.checkNetNS(r.NetNS); err != nil {
+		return cni.Attachment{}, err
+	}
+	config := a.config.Load()
+	fixed, err := config.fixed(r)
+	if err != nil {
+		return cni.Attachment{}, err
+	}
+	given, err := a.book.Allocate(ctx, allocation.Request{Owner: ownerOf(r), Identity: config.identityOf(r.Namespace, r.Labels), Fixed: fixed})
+	if err != nil {
+		return cni.Attachment{}, a.refused(err)
+	}
+	e := endpointOf(given)
+	if e.NetNS != r.NetNS { // the namespace is named anew for the same container; the address stays
+		e.NetNS = r.NetNS
+	}
+	known, living := a.sections.Endpoint(r.Key)
+	if err := a.connect(ctx, e); err != nil {
+		if !living || !a.board.done(known.Key) {
+			err = errors.Join(err, a.disconnect(context.WithoutCancel(ctx), e))
+		}
+		if errors.Is(err, fs.ErrNotExist) {
+			return cni.Attachment{}, cni.Errorf(cni.CodeInvalidNetNS, "%w", err)
+		}
+		return cni.Attachment{}, err
+	}
+	return a.attachment(e), nil
+}
+
+// Del implements cni.Backend. The retirement is durable before the link goes; the link itself is reaped later, with others.
+func (a *Agent) Del(ctx context.Context, r cni.Request) (err error) {
+	defer func(start time.Time) { a.metrics.requested("del", start, err) }(time.Now())
+	return a.remove(ctx, r.Key)
+}
+
+// remove disconnects and retires the endpoint of k. A missing one is no error.
+func (a *Agent) remove(ctx context.Context, k desired.EndpointKey) error {
+	unlock, err := a.keys.Lock(ctx, k)
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	e, ok := a.sections.Endpoint(k)
+	if !ok {
+		e = desired.Endpoint{Key: k}
+		if given, ok := a.book.Get(k); ok {
+			e = endpointOf(given)
+		}
+	}
+	return a.disconnect(ctx, e)
+}
+
+// Check implements cni.Backend: it looks at the kernel and changes nothing.
+func (a *Agent) Check(ctx context.Context, r cni.Request) (_ cni.Attachment, err error) {
+	defer func(start time.Time) { a.metrics.requested("check", start, err) }(time.Now())
+	unlock, err := a.keys.Lock(ctx, r.Key)
+	if err != nil {
+		return cni.Attachment{}, err
+	}
+	defer unlock()
+	e, ok := a.sections.Endpoint(r.Key)
+	if !ok {
+		return cni.Attachment{}, cni.Errorf(cni.CodeUnknownContainer, "endpoint %s: no ADD succeeded for it on this host", r.Key)
+	}
+	e.NetNS = r.NetNS
+	if err := a.kernel.Check(ctx, e, a.sections.Snapshot().MTU()); err != nil {
+		return cni.Attachment{}, cni.Errorf(cni.CodeDiffers, "%w", err)
+	}
+	return a.attachment(e), nil
+}
+
+// GC implements cni.Backend.
+func (a *Agent) GC(ctx context.Context, network string, valid []desired.EndpointKey) (err error) {
+	defer func(start time.Time) { a.metrics.requested("gc", start, err) }(time.Now())
+	keep := make(map[desired.EndpointKey]bool, len(valid))
+	for _, k := range valid {
+		keep[k] = true
+	}
+	var errs []error
+	for _, given := range a.book.Living() {
+		if k := given.Owner.Key; given.Owner.Network == network && !keep[k] {
+			a.log.Info("endpoint removed: the runtime no longer names it", "endpoint", k, "network", network)
+			errs = append(errs, a.remove(ctx, k))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// Status implements cni.Backend: nil when an ADD can be served.
+func (a *Agent) Status(context.Context) error {
+	if why := a.config.Load().notServing(); why != "" {
+		return cni.Errorf(cni.CodeNotAvailable, "host %s: %s", a.options.Host, why)
+	}
+	return a.bookWell()
+}
+
+// connect puts e into the snapshot and makes its link, routes and neighbours. The snapshot comes first: a pass that runs next
+// must want what is made here.
+func (a *Agent) connect(ctx context.Context, e desired.Endpoint) error {
+	a.passing.RLock()
+	defer a.passing.RUnlock()
+	a.sections.SetEndpoint(e)
+	err := a.kernel.Connect(ctx, e, a.sections.Snapshot().MTU())
+	a.board.set(e.Key, err)
+	return err
+}
+
+// disconnect retires e, takes it out of the snapshot and out of service. All of it is tried whatever fails.
+func (a *Agent) disconnect(ctx context.Context, e desired.Endpoint) error {
+	retired := a.book.Retire(ctx, e.Key)
+	a.passing.RLock()
+	defer a.passing.RUnlock()
+	a.sections.DeleteEndpoint(e.Key)
+	a.board.forget(e.Key)
+	gone := a.kernel.Disconnect(ctx, e)
+	a.runners[partReap].Kick()
+	return errors.Join(retired, gone)
+}
+
+// checkNetNS refuses a namespace that is not there or is the host's own, before an address is used up for it.
+func (a *Agent) checkNetNS(path string) error {
+	ns, err := netns.Open(path)
+	if err != nil {
+		return cni.Errorf(cni.CodeInvalidNetNS, "network namespace %s: %w", path, err)
+	}
+	defer ns.Close()
+	id, err := ns.ID()
+	if err != nil {
+		return cni.Errorf(cni.CodeInvalidNetNS, "network namespace %s: %w", path, err)
+	}
+	if id == a.ownNS {
+		return cni.Errorf(cni.CodeInvalidNetNS, "network namespace %s is that of the host itself; an endpoint needs one of its own", path)
+	}
+	return nil
+}
+
+func (a *Agent) attachment(e desired.Endpoint) cni.Attachment {
+	mtu := a.sections.Snapshot().MTU()
+	l := desired.LinkFor(e, mtu)
+	return cni.Attachment{
+		HostName: l.Name, HostMAC: l.HostMAC, Name: e.Key.Interface, MAC: l.MAC, NetNS: e.NetNS,
+		Addrs: e.Addrs, Gateway: desired.Gateway(), MTU: mtu,
+	}
+}
+
+func ownerOf(r cni.Request) allocation.Owner {
+	return allocation.Owner{Key: r.Key, Network: r.Network, Namespace: r.Namespace, Name: r.Name, UID: r.UID, NetNS: r.NetNS}
+}
+
+func endpointOf(given allocation.Allocation) desired.Endpoint {
+	o := given.Owner
+	return desired.Endpoint{
+		Key: o.Key, NetNS: o.NetNS, Network: o.Network, Addrs: []netip.Addr{given.Addr}, Identity: given.Identity,
+		Namespace: o.Namespace, Name: o.Name, UID: o.UID,
+	}
+}

@@ -1,0 +1,100 @@
+package agent
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"hexapod.dev/agent/allocation"
+	"hexapod.dev/agent/journal"
+	"hexapod.dev/edge/cni"
+	"hexapod.dev/linux/flock"
+	"hexapod.dev/model/desired"
+	"hexapod.dev/model/diff"
+	"hexapod.dev/model/ipam"
+)
+
+// Cleanup removes from the kernel everything that carries Hexapod's marks, whoever of its agents made it, and returns in words what
+// it removed. With living endpoints it refuses, unless forced: then they are retired in the journal as well. The journal itself
+// stays, or addresses could be given out again. No agent may run meanwhile.
+func Cleanup(ctx context.Context, o Options, force bool) (report string, err error) {
+	var closing closers
+	defer func() { err = errors.Join(err, closing.Close()) }()
+	if err := os.MkdirAll(o.RunDir, 0o755); err != nil {
+		return "", err
+	}
+	lock, err := flock.Take(o.RunDir, lockName)
+	if held, ok := errors.AsType[*flock.HeldError](err); ok {
+		return "", fmt.Errorf("clean up: an agent runs: %w; stop it first", held)
+	} else if err != nil {
+		return "", fmt.Errorf("clean up: %w", err)
+	}
+	closing.add(lock)
+	k, err := openKernel(o.NS)
+	if err != nil {
+		return "", err
+	}
+	closing.add(k)
+	living, err := k.links.Observe(ctx)
+	if err != nil {
+		return "", err
+	}
+	var names []string
+	for _, l := range living {
+		if !l.Retired {
+			names = append(names, l.Key.String())
+		}
+	}
+	if len(names) > 0 && !force {
+		return "", fmt.Errorf("clean up: %d endpoints are living (%s): delete them first, or cut them off with --force", len(names), shortList(names))
+	}
+	report, err = k.removeAll(ctx)
+	// Without a sign of life STATUS says at once that no endpoint can be added here.
+	forget := (&cni.Server{RunDir: o.RunDir}).Forget()
+	return report, errors.Join(err, forget, retireAll(ctx, o))
+}
+
+// removeAll makes every table hold nothing of ours and says what went.
+func (k *kernel) removeAll(ctx context.Context) (string, error) {
+	var nothing desired.State
+	var b strings.Builder
+	var errs []error
+	for _, t := range []struct {
+		what  string
+		empty func(context.Context, desired.State) (diff.Delta[string], error)
+	}{{"routes", k.Routes}, {"neighbours", k.Neighbours}, {"links", k.Links}, {"addresses", k.Addresses}} {
+		delta, err := t.empty(ctx, nothing)
+		fmt.Fprintf(&b, "removed %d %s\n", len(delta.Remove), t.what)
+		errs = append(errs, err)
+	}
+	return b.String(), errors.Join(errs...)
+}
+
+// retireAll ends the lives that the journal still knows, so that the next agent does not bring them back.
+func retireAll(ctx context.Context, o Options) error {
+	path := filepath.Join(o.StateDir, "journal")
+	if _, err := os.Stat(path); errors.Is(err, os.ErrNotExist) {
+		return nil
+	}
+	book, err := allocation.Open(allocation.Options{Host: o.Host, FS: journal.Dir(path), Clock: allocation.SystemClock{}, Layout: ipam.Layout{}})
+	if err != nil {
+		return err
+	}
+	var errs []error
+	for _, given := range book.Living() {
+		errs = append(errs, book.Retire(ctx, given.Key))
+	}
+	return errors.Join(append(errs, book.Close())...)
+}
+
+// shortList names a few of many.
+func shortList(names []string) string {
+	const few = 5
+	if len(names) > few {
+		return strings.Join(names[:few], ", ") + ", ..."
+	}
+	return strings.Join(names, ", ")
+}

@@ -1,0 +1,97 @@
+package agent
+
+import (
+	"fmt"
+	"net/netip"
+	"slices"
+
+	"hexapod.dev/api/v1alpha1"
+	"hexapod.dev/edge/cni"
+	"hexapod.dev/edge/file"
+	"hexapod.dev/model/desired"
+	"hexapod.dev/model/identity"
+	"hexapod.dev/model/ipam"
+)
+
+// configuration is one checked set of objects, seen from this host. It does not change once made.
+type configuration struct {
+	set     file.Set
+	desired desired.Config
+	layout  ipam.Layout // of this host's addresses
+	trusted bool        // the host's clock is right, says the configuration
+}
+
+// newConfiguration looks at set from the host of that name.
+func newConfiguration(set file.Set, host string) (*configuration, error) {
+	c := &configuration{set: set}
+	var err error
+	if c.desired, err = set.Config(host); err != nil {
+		return nil, err
+	}
+	if !c.desired.Self.Prefix.IsValid() {
+		return nil, fmt.Errorf("host %s has no prefix: give its Host object a number, or the prefix it has", host)
+	}
+	if c.layout, err = ipam.NewLayout(c.desired.Self.Prefix, c.sealFor()); err != nil {
+		return nil, fmt.Errorf("host %s: %w", host, err)
+	}
+	if self, ok := set.Objects.Host(host); ok {
+		c.trusted = self.Spec.Clock == v1alpha1.ClockTrusted
+	}
+	return c, nil
+}
+
+// sealFor returns the seal for this host's prefix: one longer than /64 has no room for it (model/ipam).
+func (c *configuration) sealFor() *ipam.Seal {
+	if c.desired.Self.Prefix.Bits() > 64 {
+		return nil
+	}
+	return c.set.Seal
+}
+
+// identityOf returns the number for a set of labels; 0, not known yet, when it has none.
+func (c *configuration) identityOf(namespace string, labels map[string]string) uint16 {
+	n, _ := c.set.Model.Identities.Number(identity.Set{Namespace: namespace, Labels: labels})
+	return uint16(n)
+}
+
+// fixed returns the address that r asks for, if it may have it: the address lies in a pool granted to its namespace, and an
+// Address object claims it for this very endpoint. The invalid address means that none is asked for.
+func (c *configuration) fixed(r cni.Request) (netip.Addr, error) {
+	if len(r.Fixed) == 0 {
+		return netip.Addr{}, nil
+	}
+	refuse := func(format string, args ...any) (netip.Addr, error) {
+		return netip.Addr{}, cni.Errorf(cni.CodeInvalidConfig, format, args...)
+	}
+	addr := r.Fixed[0]
+	if len(r.Fixed) > 1 {
+		return refuse("endpoint %s asks for %d fixed addresses; it can have one", r.Key, len(r.Fixed))
+	}
+	at := slices.IndexFunc(c.desired.Pools, func(p desired.Pool) bool { return p.Prefix.Contains(addr) })
+	if at < 0 {
+		return refuse("fixed address %s lies in no pool; make a Pool around it, or leave the choice to Hexapod", addr)
+	}
+	pool := c.desired.Pools[at]
+	if !slices.Contains(pool.Namespaces, r.Namespace) {
+		return refuse("fixed address %s: pool %s is not granted to namespace %q; add it to the pool's namespaces", addr, pool.Name, r.Namespace)
+	}
+	claim, ok := c.set.Model.Claims[addr]
+	switch {
+	case !ok:
+		return refuse("fixed address %s is not claimed; make an Address object for %s/%s", addr, r.Namespace, r.Name)
+	case claim.Namespace != r.Namespace || claim.Name != r.Name:
+		return refuse("fixed address %s is claimed by %s/%s, not by %s/%s", addr, claim.Namespace, claim.Name, r.Namespace, r.Name)
+	}
+	return addr, nil
+}
+
+// notServing tells why no ADD can be served; empty when it can.
+func (c *configuration) notServing() desired.Why {
+	switch {
+	case !c.desired.Self.Prefix.IsValid():
+		return desired.NoHostPrefix
+	case c.desired.Self.Retired:
+		return desired.HostRetired
+	}
+	return ""
+}

@@ -1,0 +1,83 @@
+package agent
+
+import (
+	"net/netip"
+	"sync"
+
+	"hexapod.dev/model/desired"
+	"hexapod.dev/model/section"
+)
+
+// sections holds the newest snapshot. Each section has one writer: the configuration reload, the CNI requests (one at a time
+// per key), the link watch.
+type sections struct {
+	mu       sync.Mutex // guards all following fields
+	snapshot desired.Snapshot
+	byAddr   section.Map[netip.Addr, desired.EndpointKey]
+}
+
+// Snapshot returns the newest version. It does not change any more.
+func (s *sections) Snapshot() desired.Snapshot {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.snapshot
+}
+
+// Endpoint returns the endpoint of k.
+func (s *sections) Endpoint(k desired.EndpointKey) (desired.Endpoint, bool) {
+	return s.Snapshot().Endpoints.Get(k)
+}
+
+// Holder returns the endpoint that has addr.
+func (s *sections) Holder(addr netip.Addr) (desired.EndpointKey, bool) {
+	s.mu.Lock()
+	byAddr := s.byAddr
+	s.mu.Unlock()
+	return byAddr.Get(addr)
+}
+
+// SetConfig writes the section of the configuration.
+func (s *sections) SetConfig(c desired.Config) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.snapshot.Config = c
+}
+
+// SetFacts writes the section of link facts and reports whether anything changed.
+func (s *sections) SetFacts(f desired.Facts) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.snapshot.Facts.Equal(f) {
+		return false
+	}
+	s.snapshot.Facts = f
+	return true
+}
+
+// SetEndpoint writes one endpoint.
+func (s *sections) SetEndpoint(e desired.Endpoint) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.forget(e.Key)
+	s.snapshot.Endpoints = s.snapshot.Endpoints.Set(e.Key, e)
+	for _, a := range e.Addrs {
+		s.byAddr = s.byAddr.Set(a, e.Key)
+	}
+}
+
+// DeleteEndpoint takes one endpoint out.
+func (s *sections) DeleteEndpoint(k desired.EndpointKey) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.forget(k)
+	s.snapshot.Endpoints = s.snapshot.Endpoints.Delete(k)
+}
+
+// forget takes k's addresses out of the index. The caller holds mu.
+func (s *sections) forget(k desired.EndpointKey) {
+	if old, ok := s.snapshot.Endpoints.Get(k); ok {
+		for _, a := range old.Addrs {
+			s.byAddr = s.byAddr.Delete(a)
+		}
+	}
+}

@@ -1,0 +1,142 @@
+package agent
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+
+	"golang.org/x/sys/unix"
+
+	"hexapod.dev/linux/route"
+	"hexapod.dev/linux/rtnl"
+	"hexapod.dev/model/desired"
+)
+
+// The parts of the kernel that a runner each looks after, in the order in which they depend on each other.
+const (
+	partHost       = "host" // addresses of the host itself and its settings
+	partLinks      = "links"
+	partRoutes     = "routes"
+	partNeighbours = "neighbours"
+)
+
+// Runners beside the parts: single endpoints that somebody disturbed, and links of endpoints that are gone.
+const (
+	partEndpoints = "endpoints"
+	partReap      = "reap"
+)
+
+// parts in the order of the first passes.
+var parts = []string{partHost, partLinks, partRoutes, partNeighbours}
+
+// subscribe begins to collect what others change in the kernel. It is called before the first pass, so that nothing between is missed.
+func (a *Agent) subscribe() (*rtnl.Subscription, error) {
+	return rtnl.Subscribe(a.options.NS, rtnl.Links, rtnl.Routes, rtnl.Neighbours, rtnl.Addresses, rtnl.Settings)
+}
+
+// watch kicks the runner of a part when somebody else changed it, until ctx ends. What the agent does itself agrees with the
+// snapshot and kicks nothing.
+func (a *Agent) watch(ctx context.Context, sub *rtnl.Subscription) error {
+	for {
+		events, err := sub.Receive(ctx)
+		if ctx.Err() != nil {
+			return nil
+		}
+		if err != nil {
+			return fmt.Errorf("watch the kernel: %w", err)
+		}
+		for _, e := range events {
+			a.heard(e)
+		}
+	}
+}
+
+func (a *Agent) heard(e rtnl.Event) {
+	switch {
+	case e.Resync: // the kernel had more to say than it could keep: look at everything again
+		if err := a.lookAtLinks(); err != nil {
+			a.log.Error("cannot look at the links of this host", "error", err)
+		}
+		a.kick(partHost, partLinks, partRoutes, partNeighbours)
+	case e.Link != nil:
+		a.heardLink(*e.Link, e.Gone)
+	case e.Route != nil:
+		a.heardRoute(*e.Route, e.Gone)
+	case e.Neigh != nil:
+		if k, ours := a.sections.Holder(e.Neigh.Addr); ours && (e.Gone || !e.Neigh.Permanent) {
+			a.disturb(k)
+		}
+	case e.Setting != nil:
+		if e.Setting.Index == rtnl.AllLinks && e.Setting.Forwarding == 0 {
+			a.disturbed(partHost)
+		}
+	case e.Addr != nil:
+		if own, ok := desired.RouterAddr(a.sections.Snapshot().Config.Self.Prefix); ok && e.Gone && own == e.Addr.Prefix.Addr() {
+			a.disturbed(partHost)
+		}
+	}
+}
+
+// heardLink looks at a link of an endpoint, or keeps the facts of any other.
+func (a *Agent) heardLink(l rtnl.Link, gone bool) {
+	if k, ours := desired.KeyOfAlias(l.Alias); ours {
+		if _, living := a.sections.Endpoint(k); living && (gone || !l.Up) && l.Name == desired.LinkName(k) {
+			a.disturb(k)
+		}
+		return
+	}
+	if l.OfEndpoint() { // one that is only being made has no alias yet
+		return
+	}
+	facts := a.sections.Snapshot().Facts.With(l.Name, desired.LinkFact{Up: l.Up, MTU: l.MTU}, !gone)
+	if a.sections.SetFacts(facts) && a.isUplink(l.Name) {
+		a.kick(partHost, partRoutes)
+	}
+}
+
+func (a *Agent) isUplink(name string) bool {
+	uplinks := a.sections.Snapshot().Config.Self.Uplinks
+	return slices.ContainsFunc(uplinks, func(u desired.Uplink) bool { return u.Name == name })
+}
+
+// heardRoute asks for a pass when a route of ours is gone, or somebody put another one in its place.
+func (a *Agent) heardRoute(r rtnl.Route, gone bool) {
+	ours := r.Protocol == route.Protocol
+	if r.Protocol == unix.RTPROT_RA && !gone { // a link that begins to hear advertisements must go on
+		a.kick(partHost)
+		return
+	}
+	if r.Dst.IsSingleIP() {
+		k, living := a.sections.Holder(r.Dst.Addr())
+		if living && (ours == gone) && !r.Cloned {
+			a.disturb(k)
+		}
+		return // gone without a living endpoint: a DEL of our own
+	}
+	if ours && gone {
+		a.disturbed(partRoutes)
+	}
+}
+
+// disturbed asks for a pass because somebody else changed what is ours.
+func (a *Agent) disturbed(part string) {
+	a.metrics.events.WithLabelValues(part).Inc()
+	a.kick(part)
+}
+
+// lookAtLinks writes the section of link facts from a whole list.
+func (a *Agent) lookAtLinks() error {
+	list, err := a.kernel.conn.Links()
+	if err != nil {
+		return errors.Join(errors.New("list the links of this host"), err)
+	}
+	facts := desired.Facts{}
+	for _, l := range list {
+		if !l.OfEndpoint() {
+			facts[l.Name] = desired.LinkFact{Up: l.Up, MTU: l.MTU}
+		}
+	}
+	a.sections.SetFacts(facts)
+	return nil
+}

@@ -1,0 +1,86 @@
+package main
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"hexapod.dev/agent"
+)
+
+const agentAbout = `Runs the daemon of this host: it connects endpoints, keeps routes, and answers the CNI plugin.
+When it ends, nothing is removed and endpoints go on talking.
+
+Usage: hexapod agent --config DIR --host NAME [flags]
+       hexapod agent --cleanup [--force] [flags]
+
+Flags:`
+
+// agentCall is one call of `hexapod agent`.
+type agentCall struct {
+	options        agent.Options
+	cleanup, force bool
+	level          slog.Level
+	format         string
+}
+
+func runAgent(ctx context.Context, env environment, args []string) error {
+	call, help, err := parseAgent(env.stdout, args)
+	if help || err != nil {
+		return err
+	}
+	call.options.Log = newLogger(env.stderr, call.level, call.format)
+	if call.cleanup {
+		report, err := agent.Cleanup(ctx, call.options, call.force)
+		fmt.Fprint(env.stdout, report)
+		return err
+	}
+	hangups := make(chan os.Signal, 1)
+	signal.Notify(hangups, syscall.SIGHUP)
+	defer signal.Stop(hangups)
+	call.options.Reload = hangups
+	return agent.New(call.options).Run(ctx)
+}
+
+func parseAgent(out io.Writer, args []string) (call agentCall, help bool, err error) {
+	call.options.Version = version
+	hostname, _ := os.Hostname() // without one --host has to be given
+	f := flag.NewFlagSet("agent", flag.ContinueOnError)
+	f.SetOutput(out)
+	f.Usage = func() { fmt.Fprintln(out, agentAbout); f.PrintDefaults() }
+	f.StringVar(&call.options.ConfigDir, "config", "/etc/hexapod", "folder of YAML files: plan, hosts, pools, identities")
+	f.StringVar(&call.options.Host, "host", hostname, "name of this host in the configuration")
+	f.StringVar(&call.options.StateDir, "state", "/var/lib/hexapod", "folder of the journal")
+	f.StringVar(&call.options.RunDir, "run", defaultRunDir, "folder of the sockets")
+	f.BoolVar(&call.cleanup, "cleanup", false, "remove everything that Hexapod holds in this kernel, then end")
+	f.BoolVar(&call.force, "force", false, "with --cleanup: also when endpoints are living")
+	f.TextVar(&call.level, "log-level", slog.LevelInfo, "debug, info, warn or error")
+	f.StringVar(&call.format, "log-format", "text", "text or json")
+	if help, err = parseFlags(f, args); help || err != nil {
+		return call, help, err
+	}
+	switch {
+	case f.NArg() > 0:
+		return call, false, usagef("takes no arguments, got %q", f.Arg(0))
+	case call.force && !call.cleanup:
+		return call, false, usagef("--force means something only with --cleanup")
+	case call.format != "text" && call.format != "json":
+		return call, false, usagef("--log-format %s: want text or json", call.format)
+	case call.options.Host == "":
+		return call, false, usagef("--host is needed: which host of the configuration is this?")
+	}
+	return call, false, nil
+}
+
+func newLogger(w io.Writer, level slog.Level, format string) *slog.Logger {
+	o := &slog.HandlerOptions{Level: level}
+	if format == "json" {
+		return slog.New(slog.NewJSONHandler(w, o))
+	}
+	return slog.New(slog.NewTextHandler(w, o))
+}

@@ -1,0 +1,47 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net/netip"
+	"strings"
+
+	"hexapod.dev/agent/local"
+)
+
+func runEndpoints(ctx context.Context, env environment, args []string) error {
+	q := newQuery("endpoints", "Lists the endpoints of this host.", env.stdout)
+	if help, err := q.parse(args); help || err != nil {
+		return err
+	}
+	endpoints, err := local.NewClient(q.run).Endpoints(ctx)
+	if err != nil {
+		return err
+	}
+	return printEndpoints(env.stdout, q.output, endpoints)
+}
+
+func printEndpoints(w io.Writer, f format, endpoints []local.Endpoint) error {
+	if f == formatJSON {
+		return printJSON(w, endpoints)
+	}
+	rows := make([][]string, len(endpoints))
+	for i, e := range endpoints {
+		state := string(e.State)
+		if e.Why != "" {
+			state += ": " + e.Why
+		}
+		rows[i] = []string{joinAddrs(e.Addrs), orDash(strings.Trim(e.Namespace+"/"+e.Name, "/")), fmt.Sprintf("%#04x", e.Identity),
+			e.Container + "/" + e.Interface, e.Link, state}
+	}
+	return printTable(w, []string{"ADDRESS", "ENDPOINT", "IDENTITY", "CONTAINER", "LINK", "STATE"}, rows)
+}
+
+func joinAddrs(addrs []netip.Addr) string {
+	words := make([]string, len(addrs))
+	for i, a := range addrs {
+		words[i] = a.String()
+	}
+	return orDash(strings.Join(words, ","))
+}

@@ -34,6 +34,12 @@ type environment struct {
 func commands() []command {
 	return []command{
 		{"lab", "make a fabric of network namespaces on this machine", runLab},
+		{"check", "check a configuration folder as the agent does", runCheck},
+		{"identity", "give numbers to sets of labels", runIdentity},
+		{"agent", "run the daemon of this host", runAgent},
+		{"status", "show what the agent has done, and what not and why", runStatus},
+		{"endpoints", "list the endpoints of this host", runEndpoints},
+		{"routes", "list the routes of this host", runRoutes},
 		{"version", "print the version of this build", runVersion},
 	}
 }

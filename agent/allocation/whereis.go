@@ -79,16 +79,19 @@ func Search(ctx context.Context, fs journal.FS, layout ipam.Layout, addr netip.A
 	return w, nil
 }
 
-// span tells in which segment to begin, and whether the address has one life only. A wide address carries its birthday; the clock
-// that wrote the journal may be a little apart from it, so the search begins a day early.
+// span tells in which segment to begin, and whether the address has one life only. A wide address carries its birthday, and its
+// record lies in a segment of that day, or of the one before when the logical clock was ahead over midnight.
 func span(all []journal.Segment, layout ipam.Layout, addr netip.Addr) (from int, once bool) {
 	if !layout.Prefix().IsValid() || layout.Kind() >= ipam.Mid || !layout.Prefix().Contains(addr) {
 		return 0, false
 	}
-	for i, s := range all {
-		if s.Day < bornDay(layout, addr) {
-			from = i
-		}
+	f, err := layout.Decode(addr)
+	if err != nil {
+		return 0, false
+	}
+	day := (f.Born - ipam.RunAhead).Day()
+	for from < len(all)-1 && all[from].Day < day {
+		from++
 	}
 	return from, true
 }

@@ -2,6 +2,8 @@ package identity
 
 import (
 	"cmp"
+	"crypto/sha256"
+	"encoding/hex"
 	"fmt"
 	"slices"
 )
@@ -84,4 +86,15 @@ func (t *Table) Next() (Number, error) {
 		}
 	}
 	return Unknown, ErrFull
+}
+
+// Fingerprint is short and equal exactly where two tables have the same numbers for the same sets: people compare it between
+// hosts. It is the first 8 bytes of a SHA-256 in hexadecimal.
+func (t *Table) Fingerprint() string {
+	h := sha256.New()
+	for _, e := range t.Entries() {
+		key := t.rules.Key(e.Set)
+		fmt.Fprintf(h, "%d %t %d %s\n", e.Number, e.Retired, len(key), key)
+	}
+	return hex.EncodeToString(h.Sum(nil)[:8])
 }

@@ -76,3 +76,28 @@ func TestNumberString(t *testing.T) {
 		}
 	}
 }
+
+func TestFingerprint(t *testing.T) {
+	base := []Entry{{Number: 0x100, Set: set("shop", "web")}, {Number: 0x101, Set: set("shop", "db")}}
+	print := func(entries ...Entry) string {
+		table, err := NewTable(rules(t), entries)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return table.Fingerprint()
+	}
+	want := print(base...)
+	if got := print(base[1], base[0]); got != want {
+		t.Errorf("order counts: %s, %s", got, want)
+	}
+	for name, other := range map[string][]Entry{
+		"one less":      base[:1],
+		"exchanged":     {{Number: 0x101, Set: set("shop", "web")}, {Number: 0x100, Set: set("shop", "db")}},
+		"one retired":   {base[0], {Number: 0x101, Set: set("shop", "db"), Retired: true}},
+		"another label": {base[0], {Number: 0x101, Set: set("shop", "dbs")}},
+	} {
+		if got := print(other...); got == want {
+			t.Errorf("%s has the same fingerprint", name)
+		}
+	}
+}

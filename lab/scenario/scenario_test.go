@@ -1,0 +1,52 @@
+package scenario_test
+
+import (
+	"bytes"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/rogpeppe/go-internal/testscript"
+
+	"hexapod.dev/lab/labtest"
+	"hexapod.dev/lab/scenario"
+)
+
+func TestMain(m *testing.M) { labtest.Main(m) }
+
+func TestScenarios(t *testing.T) {
+	files, err := filepath.Glob("../testdata/*.txtar")
+	if err != nil || len(files) == 0 {
+		t.Fatalf("no scenarios: %v", err)
+	}
+	o := scenario.Options{Bin: labtest.Programs(t)}
+	testscript.Run(t, scenario.Params(t.Context(), o, files...))
+}
+
+func TestRunSaysWhatFailed(t *testing.T) {
+	o := scenario.Options{Bin: labtest.Programs(t)}
+	for _, c := range []struct {
+		name, script, want string
+		ok                 bool
+	}{
+		{"pass", "lab up --bare --racks 1 --hosts 1\nping tor1 outside\n", "ok   pass", true},
+		{"lost", "lab up --bare --racks 1 --hosts 1\nroute del spine 3fff:0:0:1::/64\nping tor1 outside -c 1\n", "1 of 1 lost", false},
+		{"early", "ping tor1 outside\n", "no lab is up", false},
+		{"words", "ping tor1\n", "no lab is up", false},
+		{"verb", "lab sideways\n", "no such verb", false},
+		{"unexpected", "lab up --bare --racks 1 --hosts 1\n! ping tor1 outside\n", "should have failed", false},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			file := filepath.Join(t.TempDir(), c.name+".txtar")
+			if err := os.WriteFile(file, []byte(c.script), 0o644); err != nil {
+				t.Fatal(err)
+			}
+			var log bytes.Buffer
+			err := scenario.Run(t.Context(), o, &log, false, file)
+			if (err == nil) != c.ok || !strings.Contains(log.String(), c.want) {
+				t.Errorf("run: %v, want ok %v and %q in:\n%s", err, c.ok, c.want, log.String())
+			}
+		})
+	}
+}

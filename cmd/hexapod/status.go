@@ -76,11 +76,3 @@ func printStatus(w io.Writer, f format, s local.Status) error {
 	}
 	return printTable(w, []string{"KIND", "NAME", "STATE", "WHY"}, rows)
 }
-
-// orDash keeps a table's columns when a value is empty.
-func orDash(s string) string {
-	if s == "" {
-		return "-"
-	}
-	return s
-}

@@ -60,6 +60,7 @@ func startDocker(t *testing.T, config string) dockerd {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
+		_ = syscall.Unmount(dir+"/data", syscall.MNT_DETACH) // dockerd leaves it mounted where / is a private mount, as in a container
 		if err := os.RemoveAll(dir); err != nil {
 			t.Errorf("the daemon left something: %v", err)
 		}

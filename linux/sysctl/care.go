@@ -24,10 +24,10 @@ const (
 
 // Care keeps a host reachable while it forwards.
 //
-// A host that forwards takes no router advertisements on links where accept_ra is 1 (RFC 4861 6.2.1 makes it a router, and
-// the kernel follows): its default route vanishes in the same instant. With accept_ra=2 a link goes on listening. It is
-// set link by link: conf.all.accept_ra has no effect on links that exist, and conf.default would make the host listen to
-// every link that comes later, those of endpoints and containers included.
+// A host that forwards takes no router advertisements on links where accept_ra is 1 (RFC 4861 6.3.4 is for hosts, and one
+// that forwards is a router): its default route vanishes in the same instant. With accept_ra=2 a link goes on listening.
+// It is set link by link: conf.all.accept_ra has no effect on links that exist, and conf.default would make the host
+// listen to every link that comes later, those of endpoints and containers included.
 type Care struct {
 	ns       *netns.NS
 	settings *Table

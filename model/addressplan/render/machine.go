@@ -48,6 +48,7 @@ type machineHost struct {
 	Locator  netip.Prefix `json:"locator,omitzero"`
 	RouterID netip.Addr   `json:"routerID,omitzero"`
 	IPv4     netip.Prefix `json:"ipv4,omitzero"`
+	MAC      string       `json:"mac,omitempty"`
 }
 
 func machine(v view, _ Scope) ([]File, error) {
@@ -92,7 +93,7 @@ func (v view) machineRack(c addressplan.Cluster, r addressplan.Rack) (machineRac
 	}
 	m := machineRack{Name: r.Name, Number: r.Number, Prefix: rv.prefix, ASN: rv.asn, HostASN: rv.hostASN, RouterID: rv.routerID, Loopback: rv.loopback, Hosts: []machineHost{}}
 	for _, h := range rv.hosts {
-		mh := machineHost{Name: h.name, Prefix: h.prefix, Router: h.parts.Router, Locator: h.parts.Locator, RouterID: h.routerID}
+		mh := machineHost{Name: h.name, Prefix: h.prefix, Router: h.parts.Router, Locator: h.parts.Locator, RouterID: h.routerID, MAC: h.mac}
 		if !h.adopted {
 			n := h.number
 			mh.Number = &n

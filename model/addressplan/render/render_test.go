@@ -114,6 +114,8 @@ func TestGoldens(t *testing.T) {
 		golden(t, "docker-dual", mustRender(t, dualPlan(), Docker, Scope{Host: "h2"}, labOptions()))
 	})
 	t.Run("json-dual", func(t *testing.T) { golden(t, "json-dual", mustRender(t, dualPlan(), JSON, Scope{}, labOptions())) })
+	t.Run("config", func(t *testing.T) { golden(t, "config", Config(dualPlan(), "")) })
+	t.Run("config-sealed", func(t *testing.T) { golden(t, "config-sealed", Config(shapes(t)["ula"], "seal.key")) })
 	tree, err := Tree(labPlan(), addressplan.Day)
 	if err != nil {
 		t.Fatal(err)

@@ -27,6 +27,7 @@ type hostView struct {
 	rack     string // "cluster/rack"
 	asn      uint32
 	routerID netip.Addr
+	mac      string
 }
 
 // rackView is a rack as its hosts and its spine see it.
@@ -137,7 +138,7 @@ func (v view) rackView(c addressplan.Cluster, r addressplan.Rack) (rackView, err
 }
 
 func (v view) hostView(h addressplan.Host, r rackView) (hostView, error) {
-	hv := hostView{name: h.Name, number: h.Number, adopted: h.Adopted, rack: r.name(), asn: r.hostASN}
+	hv := hostView{name: h.Name, number: h.Number, adopted: h.Adopted, rack: r.name(), asn: r.hostASN, mac: h.MAC}
 	var err error
 	if hv.prefix, err = v.plan.PrefixOf(h); err != nil {
 		return hv, err

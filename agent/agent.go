@@ -3,7 +3,6 @@ package agent
 import (
 	"context"
 	"errors"
-	"fmt"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -16,7 +15,6 @@ import (
 	"hexapod.dev/agent/allocation"
 	"hexapod.dev/agent/local"
 	"hexapod.dev/edge/cni"
-	"hexapod.dev/linux/flock"
 	"hexapod.dev/linux/netns"
 	"hexapod.dev/model/desired"
 )
@@ -33,9 +31,6 @@ type Options struct {
 	NS        *netns.NS        // namespace of the host; nil: that of the process
 	Ready     func()           // called once when the agent serves; may be nil
 }
-
-// lockName is the file in the run folder by which one agent at a time runs there.
-const lockName = "agent.lock"
 
 // Agent is the daemon of one host. It is used once: New, then Run.
 type Agent struct {
@@ -70,7 +65,7 @@ func (a *Agent) Run(ctx context.Context) (err error) {
 	a.started = time.Now()
 	var closing closers
 	defer func() { err = errors.Join(err, closing.Close()) }()
-	if err := a.open(&closing); err != nil {
+	if err := a.open(ctx, &closing); err != nil {
 		return err
 	}
 	sub, err := a.subscribe() // before the first look, so that nothing between is missed
@@ -109,19 +104,15 @@ func (a *Agent) Run(ctx context.Context) (err error) {
 }
 
 // open takes the run folder, reads the configuration, and opens the kernel's tables and the book of allocations.
-func (a *Agent) open(closing *closers) error {
-	for _, dir := range []string{a.options.RunDir, a.options.StateDir} {
-		if err := os.MkdirAll(dir, 0o755); err != nil {
-			return err
-		}
-	}
-	lock, err := flock.Take(a.options.RunDir, lockName)
-	if held, ok := errors.AsType[*flock.HeldError](err); ok {
-		return fmt.Errorf("another agent runs with this run folder: %w; stop it, or give this one its own --run and --state", held)
-	} else if err != nil {
-		return fmt.Errorf("take the run folder: %w", err)
+func (a *Agent) open(ctx context.Context, closing *closers) error {
+	lock, err := takeRunFolder(ctx, a.options.RunDir)
+	if err != nil {
+		return err
 	}
 	closing.add(lock)
+	if err := os.MkdirAll(a.options.StateDir, 0o755); err != nil {
+		return err
+	}
 	if err := a.loadFirst(); err != nil {
 		return err
 	}

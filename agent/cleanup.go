@@ -11,7 +11,6 @@ import (
 	"hexapod.dev/agent/allocation"
 	"hexapod.dev/agent/journal"
 	"hexapod.dev/edge/cni"
-	"hexapod.dev/linux/flock"
 	"hexapod.dev/model/desired"
 	"hexapod.dev/model/diff"
 	"hexapod.dev/model/ipam"
@@ -23,13 +22,8 @@ import (
 func Cleanup(ctx context.Context, o Options, force bool) (report string, err error) {
 	var closing closers
 	defer func() { err = errors.Join(err, closing.Close()) }()
-	if err := os.MkdirAll(o.RunDir, 0o755); err != nil {
-		return "", err
-	}
-	lock, err := flock.Take(o.RunDir, lockName)
-	if held, ok := errors.AsType[*flock.HeldError](err); ok {
-		return "", fmt.Errorf("clean up: an agent runs: %w; stop it first", held)
-	} else if err != nil {
+	lock, err := takeRunFolder(ctx, o.RunDir)
+	if err != nil {
 		return "", fmt.Errorf("clean up: %w", err)
 	}
 	closing.add(lock)

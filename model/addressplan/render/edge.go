@@ -8,7 +8,7 @@ import (
 	"hexapod.dev/model/prefix"
 )
 
-var needOutside = errors.New("the edge filter needs the ports that leave the fabric: name them with --outside")
+var errNoOutside = errors.New("the edge filter needs the ports that leave the fabric: name them with --outside")
 
 // radvd writes radvd.conf of a ToR: it is the default router of its hosts and names no prefix, because a host's prefix is
 // routed to it and is no link (RFC 4861 section 6.2.1: a prefix option is optional).

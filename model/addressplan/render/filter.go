@@ -22,7 +22,7 @@ func filter(v view, s Scope) ([]File, error) {
 // (RFC 8402 section 8.2).
 func edgeFilter(v view) ([]File, error) {
 	if len(v.opts.Outside) == 0 {
-		return nil, needOutside
+		return nil, errNoOutside
 	}
 	owned, err := v.owned()
 	if err != nil {

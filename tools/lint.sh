@@ -29,7 +29,8 @@ go -C tools build -o ../bin/tools/ tool || exit 1
 check gofmt formatted
 check vet go vet ./...
 check staticcheck bin/tools/staticcheck ./...
-check errorlint bin/tools/go-errorlint ./...
+# The plugin makes its system calls itself and does without package errors: their numbers are never wrapped.
+check errorlint bin/tools/go-errorlint $(go list ./... | grep -v /cmd/hexapod-cni)
 check arch bans
 check vulncheck tools/vulncheck.sh
 

@@ -100,7 +100,8 @@ func (l *Lab) lastWords(host string) string {
 	return strings.Join(lines[max(0, len(lines)-5):], "\n")
 }
 
-// KillAgent ends the agent of a host with SIGKILL and returns when it is gone.
+// KillAgent ends the agent of a host with SIGKILL and returns when it is gone. Its cgroup goes too: a kernel may still kill
+// what is born in a group that was killed once.
 func (l *Lab) KillAgent(host string) error {
 	g := l.place(host).Group.Sub(groupAgent)
 	pids, err := g.PIDs()
@@ -110,7 +111,7 @@ func (l *Lab) KillAgent(host string) error {
 	if len(pids) == 0 {
 		return fmt.Errorf("agent of %s: is not running", host)
 	}
-	return g.Kill()
+	return g.Remove()
 }
 
 // AgentRuns tells whether the agent process of a host exists.

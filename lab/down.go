@@ -14,7 +14,7 @@ import (
 //
 // The order makes it work after a crash at any point: processes first, because with them go the namespaces and so links,
 // routes and mounts; the cgroup next; the folder last, because it is what tells that there is something left.
-func Down(_ context.Context, name string) error {
+func Down(ctx context.Context, name string) error {
 	l, err := locate(name)
 	if err != nil {
 		return err
@@ -23,7 +23,7 @@ func Down(_ context.Context, name string) error {
 	if _, err := os.Stat(l.dir); errors.Is(err, fs.ErrNotExist) {
 		return l.group.Remove()
 	}
-	lock, err := l.lock()
+	lock, err := l.lock(ctx)
 	if err != nil {
 		return err
 	}

@@ -52,7 +52,8 @@ func (l *Lab) AddEndpoint(ctx context.Context, e Endpoint) (Endpoint, error) {
 	}
 	addr, err := l.callAdd(ctx, e)
 	if err != nil {
-		return e, fmt.Errorf("endpoint %s: ADD: %w", e.Name, err)
+		// A runtime cleans up after an ADD that failed (CNI spec 1.1, "DEL").
+		return e, errors.Join(fmt.Errorf("endpoint %s: ADD: %w", e.Name, err), l.DeleteEndpoint(ctx, e.Name))
 	}
 	e.Addr = addr
 	l.state.Endpoints[e.Name] = e

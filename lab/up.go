@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"time"
 
 	"golang.org/x/sync/errgroup"
 
@@ -36,7 +37,7 @@ func Up(ctx context.Context, o Options) (*Lab, error) {
 		return nil, err
 	}
 	l.report = o.Report
-	lock, err := l.claim()
+	lock, err := l.claim(ctx)
 	if err != nil {
 		return nil, errors.Join(err, l.Close())
 	}
@@ -71,11 +72,11 @@ func (o *Options) complete() error {
 }
 
 // claim makes the folder of the lab and holds it against other commands. The folder is the first thing there is of a lab.
-func (l *Lab) claim() (*flock.Lock, error) {
+func (l *Lab) claim(ctx context.Context) (*flock.Lock, error) {
 	if err := os.MkdirAll(l.dir, 0o755); err != nil {
 		return nil, fmt.Errorf("make the folder of lab %s: %w", l.name, err)
 	}
-	lock, err := l.lock()
+	lock, err := l.lock(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -85,17 +86,31 @@ func (l *Lab) claim() (*flock.Lock, error) {
 	return lock, nil
 }
 
+// lockPatience is how long a command waits for another one. A command that was killed may hold the folder a moment longer,
+// through a child that was just being born.
+const lockPatience = 5 * time.Second
+
 // lock holds the lab's folder.
-func (l *Lab) lock() (*flock.Lock, error) {
-	lock, err := flock.Take(l.dir, "lock")
-	var held *flock.HeldError
-	switch {
-	case errors.As(err, &held):
-		return nil, fmt.Errorf("lab %s: another command (process %d) is changing it; wait for it to end", l.name, held.PID)
-	case err != nil:
-		return nil, fmt.Errorf("lab %s: %w", l.name, err)
+func (l *Lab) lock(ctx context.Context) (*flock.Lock, error) {
+	ctx, cancel := context.WithTimeout(ctx, lockPatience)
+	defer cancel()
+	again := time.NewTicker(20 * time.Millisecond)
+	defer again.Stop()
+	for {
+		lock, err := flock.Take(l.dir, "lock")
+		var held *flock.HeldError
+		switch {
+		case err == nil:
+			return lock, nil
+		case !errors.As(err, &held):
+			return nil, fmt.Errorf("lab %s: %w", l.name, err)
+		}
+		select {
+		case <-again.C:
+		case <-ctx.Done():
+			return nil, fmt.Errorf("lab %s: another command (process %d) is changing it; wait for it to end", l.name, held.PID)
+		}
 	}
-	return lock, nil
 }
 
 func (l *Lab) build(ctx context.Context, bare bool) error {

@@ -21,16 +21,16 @@ func runLabHold(ctx context.Context, _ environment, args []string) error {
 
 // runLabProbe is ping, a web client and a web server for machines and endpoints of a lab, which may have no such programs.
 func runLabProbe(ctx context.Context, env environment, args []string) error {
-	if len(args) == 0 {
-		return usagef("probe: want ping ADDR, get ADDR or serve NAME")
+	if len(args) < 2 {
+		return usagef("probe: want ping ADDR [-c N] [-i INTERVAL], get ADDR or serve NAME")
 	}
+	word := args[1]
 	c := newLabCall("probe "+args[0], env.stdout)
 	count := c.flags.Int("c", 5, "echo requests to send")
 	interval := c.flags.Duration("i", 200*time.Millisecond, "time between echo requests")
-	if help, err := c.parse(args[1:], 1, 1); help || err != nil {
+	if help, err := c.parse(args[2:], 0, 0); help || err != nil {
 		return err
 	}
-	word := c.flags.Arg(0)
 	if args[0] == "serve" {
 		l, err := probe.Listen(probe.Here, probe.Port)
 		if err != nil {

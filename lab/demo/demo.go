@@ -111,7 +111,10 @@ func whereis(o Options, l *lab.Lab) error {
 	const who, host = "r2h2-e1", "r2h2"
 	addr := l.Addr(who).String()
 	fmt.Fprintf(o.Out, "\n$ hexapod lab exec --name %s %s -- hexapod whereis %s\n", o.Name, host, addr)
-	return l.Exec(host, []string{"hexapod", "whereis", addr}, lab.Streams{Out: o.Out, Err: o.Out})
+	if err := l.Exec(host, []string{"hexapod", "whereis", addr}, lab.Streams{Out: o.Out, Err: o.Out}); err != nil {
+		return fmt.Errorf("ask the agent of %s whose address %s is: %w", host, addr, err)
+	}
+	return nil
 }
 
 func hints(o Options) {

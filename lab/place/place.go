@@ -60,15 +60,27 @@ func (p Place) DoIn(path string, fn func() error) error {
 	if err != nil {
 		return err
 	}
+	return onThread(func() error {
+		if err := enter(pid, path); err != nil {
+			return fmt.Errorf("enter machine %s: %w", p.Name, err)
+		}
+		return fn()
+	})
+}
+
+// onThread runs fn on a thread that ends with it: one that changed its namespaces must not run anything else afterwards.
+func onThread(fn func() error) error {
 	done := make(chan error, 1)
 	go func() {
-		// Never unlocked: a thread that changed its namespaces must not run other goroutines, so it ends with this one.
 		runtime.LockOSThread()
-		if err := enter(pid, path); err != nil {
-			done <- fmt.Errorf("enter machine %s: %w", p.Name, err)
+		if unix.Gettid() == unix.Getpid() {
+			// The first thread of a process cannot end before it, and /proc/self shows its namespaces. It is kept busy here
+			// until another thread has done the work.
+			done <- onThread(fn)
+			runtime.UnlockOSThread()
 			return
 		}
-		done <- fn()
+		done <- fn() // never unlocked: the thread ends with its goroutine
 	}()
 	return <-done
 }

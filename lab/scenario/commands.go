@@ -107,7 +107,9 @@ func doEndpoint(s *session, ts *testscript.TestScript, args []string) error {
 			e.Labels[k] = v
 		}
 		e, err := s.lab.AddEndpoint(s.ctx, e)
-		fmt.Fprintln(ts.Stdout(), e.Addr)
+		if err == nil {
+			fmt.Fprintln(ts.Stdout(), e.Addr)
+		}
 		return err
 	case "del":
 		return s.lab.DeleteEndpoint(s.ctx, name)

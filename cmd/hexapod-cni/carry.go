@@ -39,23 +39,22 @@ func ask(r wire.Request, s settings, giveUp func(outcome) bool) (wire.Answer, ou
 
 // attempt makes one connection, sends the line and reads the answer.
 func attempt(socket string, line []byte, end int64) (wire.Answer, outcome, string) {
-	left := max(end-wire.UptimeMillis(), 1)
-	fd, err := dial(socket, left)
+	conn, err := dial(socket, end)
 	switch err {
 	case nil:
-		defer syscall.Close(fd)
+		defer conn.close()
 	case syscall.ENOENT, syscall.ECONNREFUSED:
 		return wire.Answer{}, absent, "no agent listens on " + socket
 	case syscall.EAGAIN:
-		return wire.Answer{}, late, "the agent does not take connections on " + socket
+		return wire.Answer{}, broken, "the agent on " + socket + " takes no more connections"
 	default:
 		return wire.Answer{}, refused, "connect to " + socket + ": " + err.Error()
 	}
 	// An agent that refuses the caller answers and closes before it has read the line, so a failed write may still have an answer.
-	writeErr := writeAll(fd, line)
-	text, err := readLine(fd, wire.MaxAnswer)
+	writeErr := conn.write(line)
+	text, err := conn.readLine(wire.MaxAnswer)
 	switch {
-	case err == syscall.EAGAIN:
+	case err == syscall.ETIMEDOUT:
 		return wire.Answer{}, late, "the agent on " + socket + " did not answer in time"
 	case len(text) == 0 && (err != nil || writeErr != nil):
 		return wire.Answer{}, broken, "the agent on " + socket + " went away before it answered"

@@ -39,6 +39,7 @@ func parseSettings(config []byte) (settings, *settingsError) {
 			s.stateDir, ok = folder(value)
 		case "agentWaitMillis":
 			s.waitMillis, ok = millis(value, wire.MaxWaitMillis)
+			ok = ok && s.waitMillis > 0
 		case "restartMillis":
 			s.restartMillis, ok = millis(value, wire.MaxRestartMillis)
 		}
@@ -56,7 +57,7 @@ func parseSettings(config []byte) (settings, *settingsError) {
 	case bad == "runDir" || bad == "stateDir":
 		return s, &settingsError{wire.CodeInvalidConfig, bad + ": not an absolute path"}
 	case bad == "agentWaitMillis":
-		return s, &settingsError{wire.CodeInvalidConfig, bad + ": not a whole number from 0 to " + strconv.Itoa(wire.MaxWaitMillis)}
+		return s, &settingsError{wire.CodeInvalidConfig, bad + ": not a whole number from 1 to " + strconv.Itoa(wire.MaxWaitMillis)}
 	case bad == "restartMillis":
 		return s, &settingsError{wire.CodeInvalidConfig, bad + ": not a whole number from 0 to " + strconv.Itoa(wire.MaxRestartMillis)}
 	case len(s.socket) > maxSocketPath:

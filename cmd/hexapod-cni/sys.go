@@ -43,59 +43,29 @@ func readAll(fd int, limit int) ([]byte, error) {
 	}
 }
 
-// readLine reads to the first line feed or to the end, at most limit bytes.
-func readLine(fd int, limit int) ([]byte, error) {
-	buffer := make([]byte, 4096)
-	for n := 0; ; {
-		if n == len(buffer) {
-			buffer = append(buffer, make([]byte, n)...)
-		}
-		k, err := read(fd, buffer[n:])
-		n += k
-		switch {
-		case err != nil:
-			return nil, err
-		case k == 0 || buffer[n-1] == '\n':
-			return buffer[:n], nil
-		case n > limit:
-			return nil, errTooLong
-		}
-	}
-}
-
-// writeAll writes everything. A reader that went away is an error: Go catches SIGPIPE, and only package os would die of it.
-func writeAll(fd int, data []byte) error {
-	for len(data) > 0 {
+// write is write(2), called like read. A reader that went away is an error: Go catches SIGPIPE, and only package os would die of it.
+func write(fd int, data []byte) (int, error) {
+	for {
 		n, _, errno := syscall.RawSyscall(syscall.SYS_WRITE, uintptr(fd), uintptr(unsafe.Pointer(&data[0])), uintptr(len(data)))
 		switch errno {
 		case 0:
-			data = data[n:]
+			return int(n), nil
 		case syscall.EINTR:
 		default:
-			return errno
+			return 0, errno
 		}
 	}
-	return nil
 }
 
-// dial connects to a unix stream socket whose every wait ends after millis with EAGAIN (socket(7), SO_RCVTIMEO).
-func dial(path string, millis int64) (int, error) {
-	fd, err := syscall.Socket(syscall.AF_UNIX, syscall.SOCK_STREAM|syscall.SOCK_CLOEXEC, 0)
-	if err != nil {
-		return -1, err
-	}
-	limit := syscall.NsecToTimeval(millis * 1e6)
-	for _, option := range [...]int{syscall.SO_RCVTIMEO, syscall.SO_SNDTIMEO} {
-		if err := syscall.SetsockoptTimeval(fd, syscall.SOL_SOCKET, option, &limit); err != nil {
-			syscall.Close(fd)
-			return -1, err
+func writeAll(fd int, data []byte) error {
+	for len(data) > 0 {
+		n, err := write(fd, data)
+		if err != nil {
+			return err
 		}
+		data = data[n:]
 	}
-	if err := syscall.Connect(fd, &syscall.SockaddrUnix{Name: path}); err != nil {
-		syscall.Close(fd)
-		return -1, err
-	}
-	return fd, nil
+	return nil
 }
 
 func sleep(millis int64) {

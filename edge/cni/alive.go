@@ -10,18 +10,18 @@ import (
 	"hexapod.dev/edge/cni/wire"
 )
 
-// keepAlive leaves a sign of life at once and every beatInterval, and carries out tombstones that a plugin wrote since: one may decide
+// keepAlive leaves a sign of life every beatInterval, and carries out tombstones that a plugin wrote since: one may decide
 // that no agent runs in the moment it starts.
 func (s *Server) keepAlive(ctx context.Context) {
 	tick := time.NewTicker(beatInterval)
 	defer tick.Stop()
 	for {
-		s.beat(ctx)
 		select {
 		case <-ctx.Done():
 			return
 		case <-tick.C:
 		}
+		s.beat(ctx)
 		if list, _ := s.tombstones().List(); len(list) > 0 {
 			s.replay(ctx)
 		}

@@ -68,6 +68,7 @@ func (s *Server) Run(ctx context.Context) error {
 		os.Remove(socket)
 		listener.Close()
 	})
+	s.beat(ctx)
 	if s.Ready != nil {
 		s.Ready()
 	}

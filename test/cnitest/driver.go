@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 
 	"github.com/containernetworking/cni/libcni"
+	"github.com/containernetworking/cni/pkg/invoke"
 	"github.com/containernetworking/cni/pkg/types"
 )
 
@@ -35,7 +36,9 @@ func New(conflist []byte, cache string, path ...string) (*Driver, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read conflist: %w", err)
 	}
-	return &Driver{libcni.NewCNIConfigWithCacheDir(path, cache, nil), list}, nil
+	// libcni makes this executor itself on first use, but not safely for several endpoints at a time.
+	run := &invoke.DefaultExec{RawExec: &invoke.RawExec{Stderr: os.Stderr}}
+	return &Driver{libcni.NewCNIConfigWithCacheDir(path, cache, run), list}, nil
 }
 
 // FromFolder makes a driver from the first conflist in a folder, in the order of names, as runtimes choose it.

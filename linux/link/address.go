@@ -98,7 +98,7 @@ func (t *Addresses) Reconcile(ctx context.Context, want []Address) (diff.Delta[s
 }
 
 func (t *Addresses) add(index int, a Address) *rtnl.Request {
-	return rtnl.AddAddr(rtnl.Addr{Index: index, Prefix: a.Prefix, Protocol: t.protocol}, a.Link)
+	return rtnl.AddAddr(rtnl.Addr{Index: index, Prefix: a.Prefix, Protocol: t.protocol}, a.Link, rtnl.IfAbsent)
 }
 
 func (t *Addresses) index(name string) (int, error) {

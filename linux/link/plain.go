@@ -75,7 +75,7 @@ func setEnd(c *rtnl.Conn, index int, e End) error {
 	}
 	steps = append(steps, rtnl.SetUp(index, e.Name, true))
 	for _, p := range e.Addrs {
-		steps = append(steps, rtnl.AddAddr(rtnl.Addr{Index: index, Prefix: p}, e.Name))
+		steps = append(steps, rtnl.AddAddr(rtnl.Addr{Index: index, Prefix: p}, e.Name, rtnl.Replace))
 	}
 	return c.Do(steps...)
 }

@@ -39,7 +39,7 @@ func hostSteps(want desired.Link, have rtnl.Link, addrs []rtnl.Addr) []*rtnl.Req
 		steps = append(steps, rtnl.DeleteAddr(a, want.Name))
 	}
 	if !found {
-		steps = append(steps, rtnl.AddAddr(rtnl.Addr{Index: have.Index, Prefix: linkLocal(), Protocol: Protocol}, want.Name))
+		steps = append(steps, rtnl.AddAddr(rtnl.Addr{Index: have.Index, Prefix: linkLocal(), Protocol: Protocol}, want.Name, rtnl.Replace))
 	}
 	return steps
 }
@@ -87,7 +87,7 @@ func insideSteps(want desired.Link, have inside) []*rtnl.Request {
 	for _, a := range want.Addrs {
 		p := netip.PrefixFrom(a, a.BitLen())
 		if !slices.ContainsFunc(have.addrs, func(h rtnl.Addr) bool { return h.Prefix == p }) {
-			steps = append(steps, rtnl.AddAddr(rtnl.Addr{Index: index, Prefix: p, Protocol: Protocol}, name))
+			steps = append(steps, rtnl.AddAddr(rtnl.Addr{Index: index, Prefix: p, Protocol: Protocol}, name, rtnl.Replace))
 		}
 	}
 	gateway := rtnl.Neigh{Index: index, Addr: desired.Gateway(), MAC: want.HostMAC, Protocol: Protocol, Permanent: true}

@@ -53,20 +53,16 @@ func ParseAddr(m Message) (Addr, error) {
 	return a, nil
 }
 
-// AddAddr sets an address that is usable at once: without duplicate address detection (RFC 4862 5.4), for it lies on a
-// link that nobody else is on. An existing one is changed. name is the link's, for errors.
-func AddAddr(a Addr, name string) *Request {
-	r := NewRequest(fmt.Sprintf("add address %s to link %s", a.Prefix, name),
-		unix.RTM_NEWADDR, unix.NLM_F_CREATE|unix.NLM_F_REPLACE, ifaddr(a.Index, a.Prefix.Bits(), unix.IFA_F_NODAD))
-	r.address(a)
-	return r
-}
-
-// AddAddrDAD sets an address that becomes usable after duplicate address detection.
-func AddAddrDAD(a Addr, name string) *Request {
-	r := NewRequest(fmt.Sprintf("add address %s to link %s", a.Prefix, name),
-		unix.RTM_NEWADDR, unix.NLM_F_CREATE|unix.NLM_F_REPLACE, ifaddr(a.Index, a.Prefix.Bits(), 0))
-	r.address(a)
+// AddAddr sets an address that is usable at once: without duplicate address detection (RFC 4862 5.4), for it lies on lo or
+// on a link that nobody else is on. mode is IfAbsent or Replace. name is the link's, for errors.
+func AddAddr(a Addr, name string, mode int) *Request {
+	r := NewRequest(fmt.Sprintf("add address %s to link %s", a.Prefix, name), unix.RTM_NEWADDR, mode,
+		ifaddr(a.Index, a.Prefix.Bits(), unix.IFA_F_NODAD))
+	r.Addr(unix.IFA_LOCAL, a.Prefix.Addr())
+	r.Addr(unix.IFA_ADDRESS, a.Prefix.Addr())
+	if a.Protocol != 0 {
+		r.Uint8(ifaProto, a.Protocol)
+	}
 	return r
 }
 
@@ -76,14 +72,6 @@ func DeleteAddr(a Addr, name string) *Request {
 		unix.RTM_DELADDR, 0, ifaddr(a.Index, a.Prefix.Bits(), 0)).Fine(unix.EADDRNOTAVAIL, unix.ENODEV)
 	r.Addr(unix.IFA_LOCAL, a.Prefix.Addr())
 	return r
-}
-
-func (r *Request) address(a Addr) {
-	r.Addr(unix.IFA_LOCAL, a.Prefix.Addr())
-	r.Addr(unix.IFA_ADDRESS, a.Prefix.Addr())
-	if a.Protocol != 0 {
-		r.Uint8(ifaProto, a.Protocol)
-	}
 }
 
 // Addrs lists the IPv6 addresses of one link, or of all with index 0.

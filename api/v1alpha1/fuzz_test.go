@@ -26,6 +26,7 @@ func FuzzDecode(f *testing.F) {
 			f.Add(member.Data)
 		}
 	}
+	f.Add([]byte(everything))
 	f.Fuzz(func(t *testing.T, data []byte) {
 		objects, problems := Decode("f.yaml", data)
 		problems = append(problems, Check(objects)...)

@@ -1,6 +1,7 @@
 package v1alpha1
 
 import (
+	"encoding/json"
 	"fmt"
 	"regexp"
 	"strconv"
@@ -98,6 +99,21 @@ func (t *Time) DeepCopyInto(out *Time) { *out = *t }
 
 // MarshalText returns RFC 3339 in UTC.
 func (t Time) MarshalText() ([]byte, error) { return []byte(t.UTC().Format(time.RFC3339)), nil }
+
+// MarshalJSON returns the quoted text; without it the embedded time would write parts of a second and its own zone.
+func (t Time) MarshalJSON() ([]byte, error) {
+	text, err := t.MarshalText()
+	return []byte(strconv.Quote(string(text))), err
+}
+
+// UnmarshalJSON reads the quoted text.
+func (t *Time) UnmarshalJSON(data []byte) error {
+	var text string
+	if err := json.Unmarshal(data, &text); err != nil {
+		return err
+	}
+	return t.UnmarshalText([]byte(text))
+}
 
 // UnmarshalText reads RFC 3339; parts of a second are dropped.
 func (t *Time) UnmarshalText(text []byte) error {

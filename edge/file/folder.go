@@ -39,29 +39,41 @@ const attempts = 5
 
 // readFolder reads all files as they were at one moment: a folder that changed while it was read is read again.
 func readFolder(dir string) (folder, error) {
-	before, err := list(dir)
-	if err != nil {
-		return folder{}, err
-	}
+	var err error
 	for range attempts {
-		f := folder{dir: dir}
-		for _, e := range before {
-			data, err := readFile(filepath.Join(dir, e.name))
-			if err != nil {
-				return folder{}, err
-			}
-			f.files = append(f.files, fileText{e.name, data})
-		}
-		after, err := list(dir)
-		if err != nil {
-			return folder{}, err
-		}
-		if slices.EqualFunc(before, after, entry.same) {
+		var f folder
+		var whole bool
+		if f, whole, err = readOnce(dir); whole {
 			return f, nil
 		}
-		before = after
+	}
+	if err != nil {
+		return folder{}, err // it was no change: it stays
 	}
 	return folder{}, fmt.Errorf("read configuration folder %s: it changed %d times while it was read; try again when nobody writes to it", dir, attempts)
+}
+
+// readOnce lists the folder, reads the files of the list, and lists it again. whole says that the lists are equal and that what
+// was read is what was listed, so a folder that changed there and back is not mixed either.
+func readOnce(dir string) (f folder, whole bool, err error) {
+	before, err := list(dir)
+	if err != nil {
+		return folder{}, false, err
+	}
+	f, whole = folder{dir: dir}, true
+	for _, e := range before {
+		data, info, err := readFile(filepath.Join(dir, e.name))
+		if err != nil {
+			return folder{}, false, err
+		}
+		whole = whole && e.same(entry{e.name, info})
+		f.files = append(f.files, fileText{e.name, data})
+	}
+	after, err := list(dir)
+	if err != nil {
+		return folder{}, false, err
+	}
+	return f, whole && slices.EqualFunc(before, after, entry.same), nil
 }
 
 // entry is a file as it is when its links are followed.
@@ -103,15 +115,19 @@ func isYAML(name string) bool {
 }
 
 // readFile reads one byte more than Decode accepts, so that Decode is the one to say what is too much.
-func readFile(path string) ([]byte, error) {
+func readFile(path string) ([]byte, os.FileInfo, error) {
 	f, err := os.Open(path)
 	if err != nil {
-		return nil, fmt.Errorf("read configuration: %w", err)
+		return nil, nil, fmt.Errorf("read configuration: %w", err)
 	}
 	defer f.Close()
 	data, err := io.ReadAll(io.LimitReader(f, v1alpha1.MaxFile+1))
 	if err != nil {
-		return nil, fmt.Errorf("read configuration: %w", err)
+		return nil, nil, fmt.Errorf("read configuration: %w", err)
 	}
-	return data, nil
+	info, err := f.Stat()
+	if err != nil {
+		return nil, nil, fmt.Errorf("read configuration: %w", err)
+	}
+	return data, info, nil
 }

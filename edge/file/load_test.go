@@ -2,6 +2,7 @@ package file
 
 import (
 	"errors"
+	"fmt"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -145,5 +146,69 @@ func TestRenumbered(t *testing.T) {
 	var problems v1alpha1.Problems
 	if !errors.As(err, &problems) || !strings.Contains(err.Error(), "Host h1: spec: has 2001:db8:a000:409::/64 and would be renumbered to 2001:db8:a000:401::/64") {
 		t.Errorf("got %v", err)
+	}
+}
+
+// TestReadFolderIsOneMoment: two folders of two files each are exchanged by one link, as fast as it goes, while they are read.
+// A read may fail because of that; it may never mix them.
+func TestReadFolderIsOneMoment(t *testing.T) {
+	dir := t.TempDir()
+	write(t, dir, map[string]string{"..1/a.yaml": "1", "..1/b.yaml": "1", "..2/a.yaml": "2", "..2/b.yaml": "2"})
+	for _, name := range []string{"a.yaml", "b.yaml"} {
+		must(t, os.Symlink(filepath.Join("..data", name), filepath.Join(dir, name)))
+	}
+	swap := func(to string) {
+		must(t, os.Symlink(to, filepath.Join(dir, "..tmp")))
+		must(t, os.Rename(filepath.Join(dir, "..tmp"), filepath.Join(dir, "..data")))
+	}
+	swap("..1")
+	stop, done := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(done)
+		for i := 0; ; i++ {
+			select {
+			case <-stop:
+				return
+			default:
+				swap([]string{"..1", "..2"}[i%2])
+			}
+		}
+	}()
+	defer func() { close(stop); <-done }()
+	for good := 0; good < 100; {
+		f, whole, err := readOnce(dir)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !whole {
+			continue
+		}
+		good++
+		if a, b := string(f.files[0].data), string(f.files[1].data); a != b {
+			t.Fatalf("mixed: a.yaml of %s, b.yaml of %s", a, b)
+		}
+	}
+}
+
+func BenchmarkLoad(b *testing.B) {
+	dir := b.TempDir()
+	var plan, hosts strings.Builder
+	plan.WriteString(strings.Replace(planYAML, "racks: [{name: r1, number: 1}]", "racks: [", 1)[:strings.Index(planYAML, "racks:")] + "racks: [")
+	for r := 1; r <= 10; r++ {
+		fmt.Fprintf(&plan, "{name: r%d, number: %d},", r, r)
+		for h := range 1000 {
+			fmt.Fprintf(&hosts, "---\napiVersion: hexapod.dev/v1alpha1\nkind: Host\nmetadata: {name: r%dh%d}\nspec: {rack: r%d, number: %d}\n", r, h, r, h+1)
+		}
+	}
+	plan.WriteString("]}\n")
+	for name, text := range map[string]string{"plan.yaml": plan.String(), "hosts.yaml": hosts.String()} {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o644); err != nil {
+			b.Fatal(err)
+		}
+	}
+	for b.Loop() {
+		if _, err := Load(dir); err != nil {
+			b.Fatal(err)
+		}
 	}
 }

@@ -21,6 +21,9 @@ import (
 // probePatience is how long an answer may take. The fabric needs well under a millisecond; the rest is for a busy machine.
 const probePatience = 2 * time.Second
 
+// senders is how many ask at a time: most of them wait when something is broken.
+const senders = 16
+
 // repeats is how many echo requests a pair gets: the first one finds the path, the others measure it.
 const repeats = 3
 
@@ -54,17 +57,24 @@ func (r Report) Lost() int {
 	return n
 }
 
-// Err is nil when everything is well; else it names every problem and the pairs, at most a screenful of them.
+// maxNamed bounds how many senders an error names.
+const maxNamed = 20
+
+// Err is nil when everything is well; else it names every problem and, a line for each sender, the pairs that did not work.
 func (r Report) Err() error {
 	errs := slices.Clone(r.Problems)
 	failed := r.Failed()
-	const most = 20
-	for i, p := range failed {
-		if i == most {
-			errs = append(errs, fmt.Errorf("and %d more pairs", len(failed)-most))
+	for named := 0; len(failed) > 0; named++ {
+		if named == maxNamed {
+			errs = append(errs, fmt.Errorf("and %d more pairs", len(failed)))
 			break
 		}
-		errs = append(errs, fmt.Errorf("%s to %s: %w", p.From, p.To, p.Err))
+		first := failed[0]
+		var to []string
+		for len(failed) > 0 && failed[0].From == first.From {
+			to, failed = append(to, failed[0].To), failed[1:]
+		}
+		errs = append(errs, fmt.Errorf("%s to %s: %w", first.From, strings.Join(to, ", "), first.Err))
 	}
 	return errors.Join(errs...)
 }
@@ -169,7 +179,7 @@ func (l *Lab) checkPairs(ctx context.Context, report func(done, all int)) ([]Pai
 	var mu sync.Mutex // guards pairs
 	var pairs []Pair
 	all := len(names) * (len(names) - 1)
-	err := each(names, func(from string) error {
+	err := each(senders, names, func(from string) error {
 		return l.checkFrom(ctx, from, names, func(p Pair) {
 			mu.Lock()
 			defer mu.Unlock()

@@ -63,7 +63,7 @@ func (k kernel) address(link string, p netip.Prefix) error {
 	if err != nil {
 		return err
 	}
-	return k.conn.Do(rtnl.AddAddr(rtnl.Addr{Index: i, Prefix: p}, link))
+	return k.conn.Do(rtnl.AddAddr(rtnl.Addr{Index: i, Prefix: p}, link, rtnl.Replace))
 }
 
 // route is r as the kernel takes it.

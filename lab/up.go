@@ -118,7 +118,7 @@ func (l *Lab) build(ctx context.Context, bare bool) error {
 		return err
 	}
 	l.report(fmt.Sprintf("%d machines", len(l.Machines())))
-	if err := each(l.Machines(), func(name string) error { return l.makeMachine(ctx, name) }); err != nil {
+	if err := each(parallel, l.Machines(), func(name string) error { return l.makeMachine(ctx, name) }); err != nil {
 		return err
 	}
 	l.report("cables, addresses and routes")
@@ -140,7 +140,7 @@ func (l *Lab) build(ctx context.Context, bare bool) error {
 // populate starts the agents and makes the endpoints.
 func (l *Lab) populate(ctx context.Context) error {
 	l.report(fmt.Sprintf("%d agents", len(l.state.Hosts)))
-	err := each(l.state.Hosts, func(h topology.Host) error { return l.StartAgent(ctx, h.Name) })
+	err := each(parallel, l.state.Hosts, func(h topology.Host) error { return l.StartAgent(ctx, h.Name) })
 	if err != nil {
 		return err
 	}
@@ -282,11 +282,11 @@ func (l *Lab) DeleteRoute(machine, dst string) error {
 	return deleteRoute(p, prefix)
 }
 
-// each runs fn for every item, some at a time, and joins the errors.
-func each[T any](items []T, fn func(T) error) error {
+// each runs fn for every item, limit at a time, and joins the errors.
+func each[T any](limit int, items []T, fn func(T) error) error {
 	errs := make([]error, len(items))
 	var g errgroup.Group
-	g.SetLimit(parallel)
+	g.SetLimit(limit)
 	for i, item := range items {
 		g.Go(func() error {
 			errs[i] = fn(item)

@@ -77,7 +77,7 @@ func TestEnsureAndRemoveAddress(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	netnstest.Run(t, ns, "ping -6 -c1 -W2 3fff::1")
+	netnstest.Run(t, ns, "ping -6 -c1 -w10 3fff::1")
 	for range 2 {
 		if err := table.Remove(ctx, a); err != nil {
 			t.Fatal(err)
@@ -118,7 +118,7 @@ func TestCablesAndBridge(t *testing.T) {
 	if err := Bridge(ctx, hub, "sw0", "p0", "p1"); err != nil {
 		t.Fatal(err)
 	}
-	netnstest.Run(t, a, "ping -6 -c1 -W5 3fff::b")
+	netnstest.Run(t, a, "ping -6 -c1 -w10 3fff::b")
 	if err := Connect(ctx, End{NS: hub, Name: "p0"}, End{NS: a, Name: "up1"}); !errors.Is(err, unix.EEXIST) {
 		t.Errorf("Connect with a name that exists: %v", err)
 	}

@@ -156,8 +156,8 @@ func TestEnsureFromNothing(t *testing.T) {
 	if lo := netnstest.Run(t, ep, "ip link show dev lo"); strings.Contains(lo, "UP") {
 		t.Errorf("lo of the endpoint was touched:\n%s", lo)
 	}
-	netnstest.Run(t, ep, "ping -6 -c1 -W2 fe80::1%eth0")
-	netnstest.Run(t, h.ns, "ping -6 -c1 -W2 "+l.Addrs[0].String())
+	netnstest.Run(t, ep, "ping -6 -c1 -w10 fe80::1%eth0")
+	netnstest.Run(t, h.ns, "ping -6 -c1 -w10 "+l.Addrs[0].String())
 }
 
 func TestSeveralInterfacesOfOneEndpoint(t *testing.T) {

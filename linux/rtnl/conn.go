@@ -131,7 +131,7 @@ func (c *Conn) send(requests []*Request) (int, error) {
 		n++
 	}
 	for {
-		err := unix.Sendto(c.fd, c.out, 0, &unix.SockaddrNetlink{Family: unix.AF_NETLINK})
+		_, err := unix.Write(c.fd, c.out) // a netlink socket that is not connected writes to the kernel
 		if err == nil {
 			return n, nil
 		}

@@ -20,7 +20,7 @@ type entry struct {
 
 const chunkSize = 256
 
-// index finds living endpoints by key and by address. Two open-addressed tables of 4-byte entry numbers cost 11 to 22 bytes per
+// index finds living endpoints by key and by address. Two open-addressed tables of 4-byte entry numbers cost 10 to 20 bytes per
 // endpoint, a Go map for each would cost twice that.
 type index struct {
 	seed   maphash.Seed
@@ -101,7 +101,7 @@ func (x *index) all(visit func(*entry)) {
 	}
 }
 
-// table is a hash table of numbers with linear probing, at most three quarters full. 0 is an empty slot, n+1 stands for n.
+// table is a hash table of numbers with linear probing, at most four fifths full. 0 is an empty slot, n+1 stands for n.
 type table struct {
 	slots []uint32
 	used  int
@@ -121,7 +121,7 @@ func (t *table) find(hash uint64, is func(uint32) bool) (uint32, bool) {
 }
 
 func (t *table) add(n uint32, hash func(uint32) uint64) {
-	if 4*(t.used+1) > 3*len(t.slots) {
+	if 5*(t.used+1) > 4*len(t.slots) {
 		old := t.slots
 		t.slots = make([]uint32, max(8, 2*len(old)))
 		for _, s := range old {

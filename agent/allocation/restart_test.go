@@ -103,6 +103,20 @@ func TestOldJournalAndOldClockAfterARestore(t *testing.T) {
 	}
 }
 
+// The folder was put back to an older copy within one boot, so the ids say nothing; the kernel does.
+func TestAddressesInTheKernelAreAboveAnOldJournal(t *testing.T) {
+	clock, u := &fakeClock{now: day0}, unique{}
+	d := disk()
+	o := options(t, d, clock)
+	b := open(t, o)
+	u.add(t, allocate(t, b, request(1)))
+	o.FS = d.Reboot()
+	last := allocate(t, b, request(2))
+	u.add(t, last)
+	o.Found = []netip.Addr{netip.MustParseAddr("2001:db8:a000:c12:1::1"), netip.MustParseAddr("2001:db8::1"), last.Addr}
+	u.add(t, allocate(t, open(t, o), request(3)))
+}
+
 func TestWrongClocksAreRefusedAndLeaveNoTrace(t *testing.T) {
 	tests := []struct {
 		name    string

@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"syscall"
 
 	"hexapod.dev/api/v1alpha1"
@@ -25,8 +26,12 @@ func AddIdentity(dir string, set identity.Set) (o *v1alpha1.Identity, added bool
 	if err != nil {
 		return nil, false, err
 	}
-	defer unlock()
-	s, err := Load(dir)
+	defer func() { err = errors.Join(err, unlock()) }()
+	f, err := readFolder(dir)
+	if err != nil {
+		return nil, false, err
+	}
+	s, err := f.set()
 	if err != nil {
 		return nil, false, err
 	}
@@ -45,7 +50,11 @@ func AddIdentity(dir string, set identity.Set) (o *v1alpha1.Identity, added bool
 	if problems := v1alpha1.Validate(o).Errors(); len(problems) > 0 {
 		return nil, false, problems
 	}
-	return o, true, appendIdentity(filepath.Join(dir, IdentitiesFile), o)
+	text, err := f.withDocument(IdentitiesFile, identitiesHeader, o)
+	if err != nil {
+		return nil, false, err
+	}
+	return o, true, f.write(text)
 }
 
 func object(s Set, n identity.Number) *v1alpha1.Identity {
@@ -79,48 +88,33 @@ const identitiesHeader = `# Identity numbers, the same file on all hosts. Writte
 # Keep every entry: a number is never given to a second set. One that is out of use gets spec.retired.
 `
 
-// appendIdentity writes the file anew with one document more; what people wrote into it stays.
-func appendIdentity(path string, o *v1alpha1.Identity) error {
-	info, err := os.Lstat(path)
-	mode := fs.FileMode(0o644)
-	var text []byte
-	switch {
-	case errors.Is(err, fs.ErrNotExist):
-		text = []byte(identitiesHeader)
-	case err != nil:
-		return fmt.Errorf("write identities: %w", err)
-	case !info.Mode().IsRegular():
-		return fmt.Errorf("write identities: %s is a link or not a file; add %s where it comes from", path, o.ObjectName())
-	default:
-		mode = info.Mode().Perm()
-		if text, err = os.ReadFile(path); err != nil {
-			return fmt.Errorf("write identities: %w", err)
+// withDocument returns the folder's file of a name with one document more at its end; what people wrote into it stays.
+func (f folder) withDocument(name, header string, o v1alpha1.Object) (fileText, error) {
+	t := fileText{name, []byte(header)}
+	for _, have := range f.files {
+		if have.name == name {
+			t.data = slices.Clone(have.data)
 		}
 	}
-	before, _ := v1alpha1.Decode(path, text)
 	document, err := v1alpha1.Encode(o)
 	if err != nil {
-		return err
+		return fileText{}, err
 	}
-	if len(text) > 0 && !bytes.HasSuffix(text, []byte("\n")) {
-		text = append(text, '\n')
+	if len(t.data) > 0 && !bytes.HasSuffix(t.data, []byte("\n")) {
+		t.data = append(t.data, '\n')
 	}
-	if len(before) > 0 {
-		text = append(text, "---\n"...)
+	if before, _ := v1alpha1.Decode(name, t.data); len(before) > 0 {
+		t.data = append(t.data, "---\n"...)
 	}
-	text = append(text, document...)
-	after, problems := v1alpha1.Decode(path, text)
-	if errs := problems.Errors(); len(errs) > 0 || len(after) != len(before)+1 {
-		return fmt.Errorf("write identities: %s cannot take another document at its end: %w", path, errs)
-	}
-	return replace(path, text, mode)
+	t.data = append(t.data, document...)
+	return t, nil
 }
 
 // replace writes a file so that after a power cut it is the old or the new one: the bytes are on disk before the name points
 // to them, and the name is on disk before the caller goes on.
 func replace(path string, data []byte, mode fs.FileMode) error {
 	dir := filepath.Dir(path)
-	f, err := os.CreateTemp(dir, ".identities-*") // Load leaves out names with a dot
+	f, err := os.CreateTemp(dir, ".hexapod-*") // Load leaves out names with a dot
 	if err != nil {
 		return fmt.Errorf("write %s: %w", path, err)
 	}

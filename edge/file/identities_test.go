@@ -97,7 +97,7 @@ func TestAddIdentityRefuses(t *testing.T) {
 	}
 	write(t, dir, map[string]string{"elsewhere": ""})
 	must(t, os.Symlink("elsewhere", filepath.Join(dir, IdentitiesFile)))
-	if _, _, err := AddIdentity(dir, web(1)); err == nil || !strings.Contains(err.Error(), "is a link") {
+	if _, _, err := AddIdentity(dir, web(1)); err == nil || !strings.Contains(err.Error(), "identities.yaml: it is a link") {
 		t.Errorf("a link is replaced: %v", err)
 	}
 }

@@ -15,7 +15,7 @@ import (
 )
 
 // Watch loads a folder and tells the result, and again whenever it changes, until ctx ends. It tells a set that is right, or
-// an error: then the caller goes on with the last set. A set that would renumber a living host of the last one is an error.
+// an error: then the caller goes on with the last set. Whether a set suits what runs is for the caller to ask: see Renumbered.
 // The same result is not told twice. The folder may come, go and be replaced, and its files may be links, as those of a
 // Kubernetes ConfigMap are. An error is returned only when the kernel lets nothing be watched.
 func Watch(ctx context.Context, dir string, tell func(Set, error)) error {
@@ -42,7 +42,6 @@ func Watch(ctx context.Context, dir string, tell func(Set, error)) error {
 type teller struct {
 	dir  string
 	tell func(Set, error)
-	good *Set
 	said [sha256.Size]byte
 	was  string // the error that was told last
 	told bool
@@ -52,9 +51,7 @@ func (t *teller) look() {
 	f, err := readFolder(t.dir)
 	var s Set
 	if err == nil {
-		if s, err = f.set(); err == nil {
-			err = Renumbered(t.good, s, nil)
-		}
+		s, err = f.set()
 	}
 	sum, text := f.sum(s.key[:]), ""
 	if err != nil {
@@ -64,12 +61,7 @@ func (t *teller) look() {
 		return
 	}
 	t.said, t.was, t.told = sum, text, true
-	if err != nil {
-		t.tell(Set{}, err)
-		return
-	}
-	t.good = &s
-	t.tell(s, nil)
+	t.tell(s, err)
 }
 
 // watcher wakes up for one change of a folder. A new one is made after each: a folder may be another one by then.

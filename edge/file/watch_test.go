@@ -99,14 +99,13 @@ func TestWatchEdits(t *testing.T) {
 	must(t, os.Remove(filepath.Join(dir, "more.yaml")))
 	hosts(t, w.next(""), 3)
 
-	// A host that lives keeps its prefix, also against a set that came after a wrong one.
-	write(t, dir, map[string]string{"hosts.yaml": hostYAML + host("h2", "7") + host("h3", "3")})
-	w.next("Host h2: spec: has 2001:db8:a000:402::/64 and would be renumbered to 2001:db8:a000:407::/64; retire it first, or undo the change of the plan")
-	write(t, dir, map[string]string{"hosts.yaml": hostYAML + host("h2", "2") + host("h4", "4")})
-	s := w.next("")
-	if _, ok := s.Objects.Host("h4"); !ok {
-		t.Error("the repaired set is not told")
-	}
+	// From wrong to wrong to right.
+	write(t, dir, map[string]string{"hosts.yaml": hostYAML + host("h1", "7")})
+	w.next("metadata.name: is used twice")
+	write(t, dir, map[string]string{"hosts.yaml": hostYAML + host("h4", "1")})
+	w.next("host 1 of rack r1 of cluster main is also h1")
+	write(t, dir, map[string]string{"hosts.yaml": hostYAML + host("h4", "4")})
+	hosts(t, w.next(""), 2)
 }
 
 // TestWatchTellsOnce: what does not change the set is not told.

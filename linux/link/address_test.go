@@ -2,13 +2,11 @@ package link
 
 import (
 	"context"
-	"errors"
 	"net/netip"
 	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
-	"golang.org/x/sys/unix"
 
 	"hexapod.dev/linux/netns"
 	"hexapod.dev/linux/netns/netnstest"
@@ -20,9 +18,7 @@ func address(link, p string) Address { return Address{Link: link, Prefix: netip.
 func newAddresses(t *testing.T) (*Addresses, *netns.NS) {
 	t.Helper()
 	ns := netnstest.New(t)
-	if err := SetUp(context.Background(), ns, "lo"); err != nil {
-		t.Fatal(err)
-	}
+	netnstest.Run(t, ns, "ip link set lo up")
 	table, err := OpenAddresses(ns, Protocol)
 	if err != nil {
 		t.Fatal(err)
@@ -101,42 +97,5 @@ func TestEnsureAndRemoveAddress(t *testing.T) {
 	}
 	if err := table.Remove(ctx, address("nothere", "3fff::1/128")); err != nil {
 		t.Errorf("remove from a missing link: %v", err)
-	}
-}
-
-func TestCablesAndBridge(t *testing.T) {
-	ctx := context.Background()
-	hub, a, b := netnstest.New(t), netnstest.New(t), netnstest.New(t)
-	for port, end := range map[string]End{
-		"p0": {NS: a, Name: "up0", Quiet: true, Addrs: []netip.Prefix{netip.MustParsePrefix("3fff::a/64")}, MTU: 1400},
-		"p1": {NS: b, Name: "up0", Quiet: true, Addrs: []netip.Prefix{netip.MustParsePrefix("3fff::b/64")}, MTU: 1400},
-	} {
-		if err := Connect(ctx, End{NS: hub, Name: port, Quiet: true}, end); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if err := Bridge(ctx, hub, "sw0", "p0", "p1"); err != nil {
-		t.Fatal(err)
-	}
-	netnstest.Run(t, a, "ping -6 -c1 -w10 3fff::b")
-	if err := Connect(ctx, End{NS: hub, Name: "p0"}, End{NS: a, Name: "up1"}); !errors.Is(err, unix.EEXIST) {
-		t.Errorf("Connect with a name that exists: %v", err)
-	}
-	if err := SetDown(ctx, a, "up0"); err != nil {
-		t.Error(err)
-	}
-	if _, err := netnstest.Try(a, "ping -6 -c1 -W1 3fff::b"); err == nil {
-		t.Error("a link that is down carries packets")
-	}
-	for range 2 {
-		if err := Delete(ctx, hub, "p0"); err != nil {
-			t.Error(err)
-		}
-	}
-	if _, err := netnstest.Try(a, "ip link show dev up0"); err == nil {
-		t.Error("the other end of a deleted cable is still there")
-	}
-	if err := SetUp(ctx, hub, "p0"); !errors.Is(err, unix.ENODEV) {
-		t.Errorf("SetUp of a missing link: %v", err)
 	}
 }

@@ -9,7 +9,6 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"hexapod.dev/linux/link"
 	"hexapod.dev/linux/neigh"
 	"hexapod.dev/linux/netns"
 	"hexapod.dev/linux/netns/netnstest"
@@ -25,10 +24,7 @@ func entry(a string, last byte) desired.Neighbour {
 func newTable(t *testing.T) (*neigh.Table, *netns.NS) {
 	t.Helper()
 	ns, far := netnstest.New(t), netnstest.New(t)
-	err := link.Connect(context.Background(), link.End{NS: ns, Name: "up0", Quiet: true}, link.End{NS: far, Name: "up0", Quiet: true})
-	if err != nil {
-		t.Fatal(err)
-	}
+	netnstest.Connect(t, netnstest.End{NS: ns, Name: "up0", Quiet: true}, netnstest.End{NS: far, Name: "up0", Quiet: true})
 	table, err := neigh.Open(ns, neigh.Protocol)
 	if err != nil {
 		t.Fatal(err)

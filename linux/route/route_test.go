@@ -10,7 +10,6 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"hexapod.dev/linux/link"
 	"hexapod.dev/linux/netns"
 	"hexapod.dev/linux/netns/netnstest"
 	"hexapod.dev/linux/route"
@@ -28,12 +27,9 @@ func newTable(t *testing.T) (*route.Table, *netns.NS) {
 	t.Helper()
 	ns, far := netnstest.New(t), netnstest.New(t)
 	for i, name := range []string{"up0", "up1"} {
-		err := link.Connect(context.Background(),
-			link.End{NS: ns, Name: name, Quiet: true, Addrs: []netip.Prefix{netip.PrefixFrom(addr(fmt.Sprintf("2001:db8:%d::1", i)), 64)}},
-			link.End{NS: far, Name: name, Quiet: true})
-		if err != nil {
-			t.Fatal(err)
-		}
+		netnstest.Connect(t,
+			netnstest.End{NS: ns, Name: name, Quiet: true, Addrs: []netip.Prefix{netip.PrefixFrom(addr(fmt.Sprintf("2001:db8:%d::1", i)), 64)}},
+			netnstest.End{NS: far, Name: name, Quiet: true})
 	}
 	table, err := route.Open(ns, route.Protocol)
 	if err != nil {

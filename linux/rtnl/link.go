@@ -231,14 +231,6 @@ func (r *Request) vethEnd(e VethEnd) {
 	r.Uint32(unix.IFLA_NUM_RX_QUEUES, 1)
 }
 
-// AddLink makes a link of a kind that needs no more words, such as "dummy" or "bridge".
-func AddLink(name, kind string) *Request {
-	r := NewRequest(fmt.Sprintf("make %s %s", kind, name), unix.RTM_NEWLINK, unix.NLM_F_CREATE|unix.NLM_F_EXCL, ifinfo(0, 0, 0))
-	r.Text(unix.IFLA_IFNAME, name)
-	r.Nest(unix.IFLA_LINKINFO, func() { r.Bytes(unix.IFLA_INFO_KIND, []byte(kind)) })
-	return r
-}
-
 // SetLink starts a change of a link; attributes are appended to it. name is for errors only.
 func SetLink(index int, name, act string) *Request {
 	return NewRequest(act+" of link "+name, unix.RTM_SETLINK, 0, ifinfo(index, 0, 0))

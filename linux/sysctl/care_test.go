@@ -14,7 +14,6 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"golang.org/x/sys/unix"
 
-	"hexapod.dev/linux/link"
 	"hexapod.dev/linux/netns"
 	"hexapod.dev/linux/netns/netnstest"
 	"hexapod.dev/linux/rtnl"
@@ -44,10 +43,7 @@ func newSegment(t *testing.T) *segment {
 		t.Fatal(err)
 	}
 	ll := netip.MustParsePrefix("fe80::99/64")
-	err = link.Connect(context.Background(), link.End{NS: s.router, Name: "rt0", Addrs: []netip.Prefix{ll}, Quiet: true}, link.End{NS: s.host, Name: uplink})
-	if err != nil {
-		t.Fatal(err)
-	}
+	netnstest.Connect(t, netnstest.End{NS: s.router, Name: "rt0", Addrs: []netip.Prefix{ll}, Quiet: true}, netnstest.End{NS: s.host, Name: uplink})
 	if s.care, err = sysctl.OpenCare(s.host); err != nil {
 		t.Fatal(err)
 	}

@@ -100,22 +100,23 @@ func (a *Agent) isUplink(name string) bool {
 	return slices.ContainsFunc(uplinks, func(u desired.Uplink) bool { return u.Name == name })
 }
 
-// heardRoute asks for a pass when a route of ours is gone, or somebody put another one in its place.
+// heardRoute asks for a pass when a route of ours is gone or changed, or somebody put another one in its place.
 func (a *Agent) heardRoute(r rtnl.Route, gone bool) {
 	ours := r.Protocol == route.Protocol
-	if r.Protocol == unix.RTPROT_RA && !gone { // a link that begins to hear advertisements must go on
+	switch {
+	case r.Protocol == unix.RTPROT_RA && !gone: // a link that begins to hear advertisements must go on
 		a.kick(partHost)
-		return
-	}
-	if r.Dst.IsSingleIP() {
+	case r.Dst.IsSingleIP():
 		k, living := a.sections.Holder(r.Dst.Addr())
-		if living && (ours == gone) && !r.Cloned {
+		good := ours && !gone && r.Type == unix.RTN_UNICAST && !r.Via.IsValid()
+		other := !ours && gone
+		if living && !good && !other && !r.Cloned {
 			a.disturb(k)
 		}
-		return // gone without a living endpoint: a DEL of our own
-	}
-	if ours && gone {
+	case ours && gone:
 		a.disturbed(partRoutes)
+	case ours: // most likely made by the pass that has just run; the one that follows finds nothing to do
+		a.kick(partRoutes)
 	}
 }
 

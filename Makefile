@@ -15,7 +15,7 @@ export HEXAPOD_ROOT := 1
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help build dist test demo lab bench lint vulncheck generate fuzz soak packages clean
+.PHONY: help build dist test cuts demo lab bench lint vulncheck generate fuzz soak packages clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -32,7 +32,10 @@ dist: ## build for amd64 and arm64 into dist/
 
 test: packages ## run all tests; as root also those that need namespaces, the kernel and real peers
 	@test -n "$(HEXAPOD_ROOT)" || echo "not root: tests that need the kernel are skipped (sudo -E make test runs them)"
-	$(GO) test -timeout 20m ./...
+	$(GO) test -short -timeout 20m ./...
+
+cuts: ## cut the power 10,000 times under the journal (make test does 300)
+	$(GO) test -count=1 -v -timeout 20m -run '^TestPowerCuts$$' ./agent/allocation
 
 demo: build ## a fabric of 2 racks x 2 hosts x 3 endpoints on this machine, checked (KEEP=1 leaves it, BREAK=1 must fail); root
 	@KEEP=$(KEEP) BREAK=$(BREAK) $(BIN)/hexapod lab demo

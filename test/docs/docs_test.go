@@ -54,6 +54,21 @@ func TestLinksLeadSomewhere(t *testing.T) {
 	}
 }
 
+// TestEveryPageIsLinked: a page that the README does not lead to is not found.
+func TestEveryPageIsLinked(t *testing.T) {
+	texts := documents(t)
+	readme := texts[filepath.Join(root, "README.md")]
+	for path := range texts {
+		page, err := filepath.Rel(root, path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if filepath.Dir(page) == "docs" && !strings.Contains(readme, "]("+page+")") {
+			t.Errorf("README.md does not link %s", page)
+		}
+	}
+}
+
 var (
 	makeCall   = regexp.MustCompile("(?m)(?:`|^|sudo -E |=1 )make ([a-z]+)")
 	makeTarget = regexp.MustCompile(`(?m)^([a-z]+):.*## `)

@@ -1,0 +1,45 @@
+#!/bin/sh
+# What takes too long for every change: 10,000 power cuts, every fuzz target for a minute, the race detector where there is a C
+# compiler. The last result is kept in bench/results/soak.txt, without host name or path.
+set -u
+cd "$(dirname "$0")/.."
+
+mkdir -p bench/results
+result=bench/results/soak.txt
+log=$(mktemp)
+trap 'rm -f "$log"' EXIT
+trap 'exit 1' HUP INT TERM
+failed=
+
+{
+	echo "# make soak, version $(git describe --tags --always --dirty 2>/dev/null || echo unknown), $(go env GOVERSION) $(go env GOARCH)"
+	echo "# linux $(uname -r | cut -d. -f1-2), $(nproc) x $(sed -n 's/^model name[^:]*: //p' /proc/cpuinfo | sort -u | sed 1q)"
+} >"$result.new"
+
+part() { # part NAME PATTERN COMMAND ...: run it, keep the lines of its output that match, and the verdict
+	name=$1 keep=$2
+	shift 2
+	echo "soak: $name"
+	begin=$(date +%s)
+	if "$@" >"$log" 2>&1; then verdict=passed; else
+		verdict=FAILED failed="$failed $name"
+		tail -n 40 "$log"
+	fi
+	{
+		echo
+		echo "$name: $verdict in $(($(date +%s) - begin)) s"
+		grep -E "$keep" "$log" | sed 's/^ */  /'
+	} >>"$result.new"
+}
+
+part "power cuts" 'cuts, [0-9]+ allocations|^ok' go test -count=1 -v -timeout 60m -run '^TestPowerCuts$' ./agent/allocation
+part "fuzz" '^fuzz:? ' env FUZZTIME="${SOAK_FUZZTIME:-60s}" tools/fuzz.sh
+if command -v gcc >/dev/null; then
+	part "race detector" '^(ok|FAIL|---)|DATA RACE' env CGO_ENABLED=1 go test -short -race -timeout 60m ./...
+else
+	printf '\nrace detector: not run, there is no C compiler\n' >>"$result.new"
+fi
+
+mv "$result.new" "$result"
+cat "$result"
+[ -z "$failed" ] || { echo "soak: FAILED:$failed" >&2; exit 1; }

@@ -11,6 +11,8 @@ import (
 	"path/filepath"
 	"strings"
 	"time"
+
+	"hexapod.dev/agent/local"
 )
 
 // agentPatience bounds the start of an agent; it needs well under a second.
@@ -118,6 +120,41 @@ func (l *Lab) KillAgent(host string) error {
 func (l *Lab) AgentRuns(host string) (bool, error) {
 	pids, err := l.place(host).Group.Sub(groupAgent).PIDs()
 	return len(pids) > 0, err
+}
+
+// donePatience is how long an agent may still be busy with a change when it is looked at.
+const donePatience = 5 * time.Second
+
+// checkAgent is nil when the agent of a host runs and says that everything is done.
+func (l *Lab) checkAgent(ctx context.Context, host string) error {
+	runs, err := l.AgentRuns(host)
+	if err == nil && !runs {
+		err = errors.New("is not running")
+	}
+	if err != nil {
+		return fmt.Errorf("agent of %s: %w", host, err)
+	}
+	ctx, cancel := context.WithTimeout(ctx, donePatience)
+	defer cancel()
+	again := time.NewTicker(50 * time.Millisecond)
+	defer again.Stop()
+	client := local.NewClient(l.folder(host, "run/hexapod"))
+	for {
+		status, err := client.Status(ctx)
+		left := status.NotDone()
+		if err == nil && len(left) == 0 {
+			return nil
+		}
+		select {
+		case <-again.C:
+			continue
+		case <-ctx.Done():
+		}
+		if err != nil {
+			return fmt.Errorf("agent of %s: %w", host, err)
+		}
+		return fmt.Errorf("agent of %s: %s %s is %s: %s", host, left[0].Kind, left[0].Name, left[0].State, left[0].Why)
+	}
 }
 
 // environ is the environment of a program in the lab: the programs under test come first on the path.

@@ -79,16 +79,13 @@ func (r Report) Err() error {
 	return errors.Join(errs...)
 }
 
-// Check looks at everything a lab promises: agents run, there is no IPv4, and every endpoint and the outside reach each other,
+// Check looks at everything a lab promises: agents run and have done all they should, there is no IPv4, and every endpoint and the outside reach each other,
 // by ping and by HTTP, in both directions. report gets the number of pairs done.
 func (l *Lab) Check(ctx context.Context, report func(done, all int)) (Report, error) {
 	var r Report
 	for _, h := range l.state.Hosts {
-		switch runs, err := l.AgentRuns(h.Name); {
-		case err != nil:
+		if err := l.checkAgent(ctx, h.Name); err != nil {
 			r.Problems = append(r.Problems, err)
-		case !runs:
-			r.Problems = append(r.Problems, fmt.Errorf("agent of %s: is not running", h.Name))
 		}
 	}
 	problems, err := l.checkIPv4()

@@ -6,6 +6,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"syscall"
 
 	"hexapod.dev/lab/probe"
 	"hexapod.dev/lab/topology"
@@ -35,6 +36,7 @@ func (l *Lab) Exec(name string, args []string, s Streams) error {
 	cmd.Dir = "/"
 	cmd.Env = l.environ()
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = s.In, s.Out, s.Err
+	cmd.SysProcAttr = &syscall.SysProcAttr{} // no session of its own: a shell keeps its terminal
 	return p.Run(cmd, "", netns)
 }
 

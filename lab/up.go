@@ -43,7 +43,7 @@ func Up(ctx context.Context, o Options) (*Lab, error) {
 	}
 	l.state = state{Size: o.Size, Bin: o.Bin, Hosts: o.Size.AllHosts(), Endpoints: map[string]Endpoint{}}
 	if err := errors.Join(l.build(ctx, o.Bare), lock.Close()); err != nil {
-		return nil, errors.Join(fmt.Errorf("lab %s: %w", o.Name, err), l.Close())
+		return nil, errors.Join(fmt.Errorf("lab %[1]s: %[2]w\nWhat there is of it stays for a look: hexapod lab down --name %[1]s removes it", o.Name, err), l.Close())
 	}
 	return l, nil
 }

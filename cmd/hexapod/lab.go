@@ -69,7 +69,7 @@ func (c *labCall) parse(args []string, least, most int) (help bool, err error) {
 		return help, err
 	}
 	if n := c.flags.NArg(); n < least || (most >= 0 && n > most) {
-		return false, usagef("%s: wrong number of arguments %q", c.flags.Name(), c.flags.Args())
+		return false, usagef("%s: got %d words after the flags: %q", c.flags.Name(), n, c.flags.Args())
 	}
 	return false, nil
 }
@@ -103,7 +103,7 @@ func runLabUp(ctx context.Context, env environment, args []string) error {
 	}
 	l, err := lab.Up(ctx, lab.Options{Name: c.name, Size: size, Bare: *bare, Report: c.steps(env.stderr)})
 	if err != nil {
-		return fmt.Errorf("%w\nWhat there is of it: hexapod lab down --name %s removes it", err, c.name)
+		return err
 	}
 	defer l.Close()
 	fmt.Fprintf(env.stdout, "lab %s is up: %d machines, %d endpoints. Try:\n", c.name, len(l.Machines()), len(l.Endpoints()))

@@ -33,6 +33,7 @@ type environment struct {
 // commands in the order of `hexapod help`.
 func commands() []command {
 	return []command{
+		{"plan", "make, show and check an address plan, write it for other programs", runPlan},
 		{"lab", "make a fabric of network namespaces on this machine", runLab},
 		{"check", "check a configuration folder as the agent does", runCheck},
 		{"identity", "give numbers to sets of labels", runIdentity},

@@ -9,11 +9,11 @@ import (
 
 // Usage counts the host numbers of one rack.
 type Usage struct {
-	Total   uint64 // numbers that a host can have
-	Living  uint64
-	Resting uint64 // host gone, rest not over
-	Rested  uint64 // used before and free again
-	Unused  uint64 // never used
+	Total   uint64 `json:"total"` // numbers that a host can have
+	Living  uint64 `json:"living"`
+	Resting uint64 `json:"resting"` // host gone, rest not over
+	Rested  uint64 `json:"rested"`  // used before and free again
+	Unused  uint64 `json:"unused"`  // never used
 }
 
 // Free is how many hosts can be added now.
@@ -43,22 +43,23 @@ func (p Plan) Usage(c Cluster, r Rack, now Seconds) (Usage, error) {
 
 // LevelCount is how many prefixes of a level one of the level above holds.
 type LevelCount struct {
-	Level Level
-	Bits  int    // prefix length
-	Edge  bool   // counts edge clusters instead of clusters
-	Each  uint64 // hosts or racks that can be used: rack 0 and reserved identifiers are taken off
-	Total uint64 // in the whole fabric, saturating at 2^64-1
+	Level Level  `json:"level"`
+	Bits  int    `json:"bits"`           // prefix length
+	Edge  bool   `json:"edge,omitempty"` // counts edge clusters instead of clusters
+	Each  uint64 `json:"each"`           // hosts or racks that can be used: rack 0 and reserved identifiers are taken off
+	Total uint64 `json:"total"`          // in the whole fabric, saturating at 2^64-1
 }
 
-// Capacity returns the counts of every level.
+// Capacity returns the counts of every level; nothing for lengths that no prefix has.
 func (p Plan) Capacity() []LevelCount {
 	l := p.Lengths
 	clusters := prefix.Count(p.Prefix, l.Cluster)
-	racks := uint64(1)<<(l.Rack-l.Cluster) - 1
-	rack, err := p.Prefix.Addr().Prefix(l.Rack)
-	if err != nil {
+	cluster, err1 := p.Prefix.Addr().Prefix(l.Cluster)
+	rack, err2 := p.Prefix.Addr().Prefix(l.Rack)
+	if err1 != nil || err2 != nil {
 		return nil
 	}
+	racks := max(prefix.Count(cluster, l.Rack), 1) - 1
 	hosts := prefix.Count(rack, l.Host) - reservedHosts(rack, l.Host)
 	return []LevelCount{
 		{Level: LevelCluster, Bits: l.Cluster, Each: clusters, Total: clusters},

@@ -28,9 +28,16 @@ func (l Level) String() string {
 	return names[l]
 }
 
+// MarshalText writes the level as its name.
+func (l Level) MarshalText() ([]byte, error) { return []byte(l.String()), nil }
+
 // Lengths are the prefix lengths of the levels, in bits.
 type Lengths struct {
-	Fabric, Cluster, EdgeCluster, Rack, Host int
+	Fabric      int `json:"fabric"`
+	Cluster     int `json:"cluster"`
+	EdgeCluster int `json:"edgeCluster"`
+	Rack        int `json:"rack"`
+	Host        int `json:"host"`
 }
 
 // DefaultLengths gives 128 clusters of 1,024 racks of 1,024 hosts; an edge cluster is a sixteenth of a cluster.

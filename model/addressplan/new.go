@@ -18,8 +18,9 @@ type Shape struct {
 	Fabric  uint64       // number of the fabric in From, where From holds several
 	Sealed  bool
 	Lab     bool
-	Racks   int // in one cluster "c0"
-	Hosts   int // in each rack
+	Spine   uint32 // AS number of the spine; zero: not configured
+	Racks   int    // in one cluster "c0"
+	Hosts   int    // in each rack
 }
 
 // New makes a plan for what the operator owns, in the lengths that fit it:
@@ -38,9 +39,6 @@ func New(s Shape) (Plan, error) {
 	if !s.From.Addr().Is6() {
 		return Plan{}, fmt.Errorf("%s is IPv4: a plan is made from an IPv6 prefix", s.From)
 	}
-	if err := fitFor(s.From, s.Lab); err != nil {
-		return Plan{}, err
-	}
 	l, err := s.lengths()
 	if err != nil {
 		return Plan{}, err
@@ -49,12 +47,18 @@ func New(s Shape) (Plan, error) {
 	if err != nil {
 		return Plan{}, fmt.Errorf("fabric %d: %w", s.Fabric, err)
 	}
-	p := Plan{Name: s.Name, Prefix: fabric, Lengths: l, Sealed: s.Sealed, Lab: s.Lab, Rest: DefaultRest}
+	if err := fitFor(fabric, s.Lab); err != nil {
+		return Plan{}, err
+	}
+	p := Plan{Name: s.Name, Prefix: fabric, Lengths: l, Sealed: s.Sealed, Lab: s.Lab, Rest: DefaultRest, SpineASN: s.Spine}
 	c := Cluster{Name: "c0"}
 	for r := range s.Racks {
 		c.Racks = append(c.Racks, Rack{Name: fmt.Sprintf("r%d", r+1), Number: uint64(r + 1)})
 	}
 	p.Clusters = []Cluster{c}
+	if err := asError(Errors(p.Check())); err != nil {
+		return Plan{}, err
+	}
 	for r, rack := range c.Racks {
 		for h := range s.Hosts {
 			n, err := p.NextHost(c, rack, 0)
@@ -103,14 +107,16 @@ func (s Shape) lengths() (Lengths, error) {
 	return l, nil
 }
 
-// fitFor refuses prefixes that no plan can use, and documentation prefixes outside a lab.
+// fitFor refuses prefixes with addresses that no plan can use, and documentation prefixes outside a lab.
 func fitFor(p netip.Prefix, lab bool) error {
-	r, ok := prefix.InWellKnown(p)
-	switch {
-	case ok && r.Plan == prefix.Unfit:
-		return fmt.Errorf("%s lies in %s, %s (%s): use your own prefix, or ula", p, r.Prefix, r.Name, r.Source)
-	case ok && r.Plan == prefix.LabOnly && !lab:
-		return fmt.Errorf("%s lies in %s, %s (%s), which no real network may use: use your own prefix or ula, or --lab for a lab", p, r.Prefix, r.Name, r.Source)
+	for _, r := range prefix.WellKnown() {
+		switch {
+		case !r.Prefix.Overlaps(p):
+		case r.Plan == prefix.Unfit:
+			return fmt.Errorf("%s meets %s, %s (%s): use your own prefix, or ula", p, r.Prefix, r.Name, r.Source)
+		case r.Plan == prefix.LabOnly && !lab:
+			return fmt.Errorf("%s meets %s, %s (%s), which no real network may use: use your own prefix or ula, or --lab for a lab", p, r.Prefix, r.Name, r.Source)
+		}
 	}
 	return nil
 }

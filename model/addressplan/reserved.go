@@ -61,7 +61,7 @@ func reservedHost(h netip.Prefix) (name string, reserved bool) {
 
 // reservedHosts counts the host prefixes of a rack that reservedHost refuses.
 func reservedHosts(rack netip.Prefix, bits int) uint64 {
-	if bits <= 64 {
+	if bits <= 64 || prefix.Count(rack, bits) == 0 {
 		return 0
 	}
 	if rack.Bits() < 64 {

@@ -2,14 +2,29 @@ package render
 
 import (
 	"fmt"
-	"strings"
+	"maps"
+	"slices"
 
 	"hexapod.dev/model/addressplan"
 )
 
-// Config writes the plan in Hexapod's own words, with comments: plan.yaml, and hosts.yaml if there are hosts. sealKeyFile is
-// where a sealed plan finds its key, relative to the folder of the files.
-func Config(p addressplan.Plan, sealKeyFile string) []File {
+// Config writes a new plan in Hexapod's own words, with comments: plan.yaml, and hosts.yaml if there are hosts. sealKeyFile is
+// where a sealed plan finds its key, relative to the folder of the files. A plan with retired hosts is not new: it is refused,
+// because their records live in the folder that has them.
+func Config(p addressplan.Plan, sealKeyFile string) ([]File, error) {
+	for _, h := range p.Hosts {
+		if h.Retired {
+			return nil, fmt.Errorf("write plan %s: host %s is retired, so the plan is in use: change its own files", p.Name, h.Name)
+		}
+	}
+	files := []File{{"plan.yaml", planText(p, sealKeyFile)}}
+	if len(p.Hosts) > 0 {
+		files = append(files, File{"hosts.yaml", hostsText(p.Hosts)})
+	}
+	return files, nil
+}
+
+func planText(p addressplan.Plan, sealKeyFile string) string {
 	t := &text{}
 	t.line("# Address plan of fabric %s.", p.Name)
 	if p.Sealed {
@@ -36,43 +51,71 @@ func Config(p addressplan.Plan, sealKeyFile string) []File {
 	} else {
 		t.line("  hostPart: readable")
 	}
-	t.line("  # How long the prefix of a host that is gone stays unused.\n  rest: %s", p.Rest)
+	t.line("  # How long the prefix of a host that is gone stays unused.\n  rest: %s", span(p.Rest))
 	if p.SpineASN != 0 {
 		t.line("  asn:\n    spine: %d", p.SpineASN)
 	}
 	if p.IPv4.Prefix.IsValid() {
 		t.line("  ipv4:\n    prefix: %s\n    hostLength: %d", p.IPv4.Prefix, p.IPv4.HostLength)
 	}
+	if len(p.RouterIDs) > 0 {
+		t.line("  routerIDs:")
+	}
+	for _, name := range slices.Sorted(maps.Keys(p.RouterIDs)) {
+		t.line("    %s: %s", name, p.RouterIDs[name])
+	}
 	t.line("  # Rack 0 of each cluster is kept for services, pools and NAT64; racks of hosts count from 1.\n  clusters:")
 	for _, c := range p.Clusters {
-		t.line("    - name: %s\n      number: %d", c.Name, c.Number)
-		if c.Edge {
-			t.line("      edge: true")
+		clusterText(t, c)
+	}
+	return t.String()
+}
+
+func clusterText(t *text, c addressplan.Cluster) {
+	t.line("    - name: %s\n      number: %d", c.Name, c.Number)
+	if c.Edge {
+		t.line("      edge: true")
+	}
+	if c.Prefix.IsValid() {
+		t.line("      prefix: %s", c.Prefix)
+	}
+	if len(c.Racks) > 0 {
+		t.line("      racks:")
+	}
+	for _, r := range c.Racks {
+		asn := ""
+		if r.ASN != 0 {
+			asn = fmt.Sprintf(", asn: %d", r.ASN)
 		}
-		if c.Prefix.IsValid() {
-			t.line("      prefix: %s", c.Prefix)
+		t.line("        - {name: %s, number: %d%s}", r.Name, r.Number, asn)
+	}
+}
+
+func hostsText(hosts []addressplan.Host) string {
+	t := &text{}
+	for i, h := range hosts {
+		if i > 0 {
+			t.line("---")
 		}
-		if len(c.Racks) > 0 {
-			t.line("      racks:")
+		t.line("apiVersion: hexapod.dev/v1alpha1\nkind: Host\nmetadata:\n  name: %s\nspec:\n  cluster: %s\n  rack: %s", h.Name, h.Cluster, h.Rack)
+		if h.Adopted {
+			t.line("  prefix: %s", h.Prefix)
+		} else {
+			t.line("  number: %d", h.Number)
 		}
-		for _, r := range c.Racks {
-			asn := ""
-			if r.ASN != 0 {
-				asn = fmt.Sprintf(", asn: %d", r.ASN)
-			}
-			t.line("        - {name: %s, number: %d%s}", r.Name, r.Number, asn)
+		if h.MAC != "" {
+			t.line("  mac: %q", h.MAC)
 		}
 	}
-	files := []File{{"plan.yaml", t.String()}}
-	if len(p.Hosts) == 0 {
-		return files
+	return t.String()
+}
+
+// span writes a length of time in one unit, as configuration takes it.
+func span(s addressplan.Seconds) string {
+	if s%addressplan.Day == 0 {
+		return fmt.Sprintf("%dd", s/addressplan.Day)
 	}
-	var hosts []string
-	for _, h := range p.Hosts {
-		h := fmt.Sprintf("apiVersion: hexapod.dev/v1alpha1\nkind: Host\nmetadata:\n  name: %s\nspec:\n  cluster: %s\n  rack: %s\n  number: %d\n", h.Name, h.Cluster, h.Rack, h.Number)
-		hosts = append(hosts, h)
-	}
-	return append(files, File{"hosts.yaml", strings.Join(hosts, "---\n")})
+	return fmt.Sprintf("%ds", s)
 }
 
 func counted(n addressplan.LevelCount, l addressplan.Lengths) string {

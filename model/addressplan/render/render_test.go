@@ -115,8 +115,15 @@ func TestGoldens(t *testing.T) {
 		golden(t, "docker-dual", mustRender(t, dualPlan(), Docker, Scope{Host: "h2"}, labOptions()))
 	})
 	t.Run("json-dual", func(t *testing.T) { golden(t, "json-dual", mustRender(t, dualPlan(), JSON, Scope{}, labOptions())) })
-	t.Run("config", func(t *testing.T) { golden(t, "config", Config(dualPlan(), "")) })
-	t.Run("config-sealed", func(t *testing.T) { golden(t, "config-sealed", Config(shapes(t)["ula"], "seal.key")) })
+	young := dualPlan()
+	young.Hosts = slices.DeleteFunc(young.Hosts, func(h addressplan.Host) bool { return h.Retired })
+	for name, p := range map[string]addressplan.Plan{"config": young, "config-sealed": shapes(t)["ula"]} {
+		files, err := Config(p, "seal.key")
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Run(name, func(t *testing.T) { golden(t, name, files) })
+	}
 	tree, err := Tree(labPlan(), addressplan.Day)
 	if err != nil {
 		t.Fatal(err)
@@ -216,6 +223,12 @@ func TestMachineTextIsJSONWithItsOwnSum(t *testing.T) {
 	changed.Hosts[1].Number = 5
 	if strings.Contains(mustRender(t, changed, JSON, Scope{}, Options{})[0].Text, m.SHA256) {
 		t.Error("another plan has the same sum")
+	}
+}
+
+func TestConfigRefusesPlansInUse(t *testing.T) {
+	if files, err := Config(labPlan(), ""); err == nil || !strings.Contains(err.Error(), "host old is retired") {
+		t.Errorf("%v, %v, want an error about the retired host", files, err)
 	}
 }
 

@@ -1,0 +1,212 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"time"
+
+	"hexapod.dev/linux/netns"
+)
+
+// plan is a fabric with one host. Its clock is trusted: a benchmark waits for no time server.
+const plan = `apiVersion: hexapod.dev/v1alpha1
+kind: AddressPlan
+metadata: {name: bench}
+spec:
+  prefix: 2001:db8:a000::/37
+  lab: true
+  clusters:
+    - {name: one, number: 1, racks: [{name: r1, number: 1}]}
+---
+apiVersion: hexapod.dev/v1alpha1
+kind: Host
+metadata: {name: h1}
+spec: {cluster: one, rack: r1, number: 1, clock: trusted}
+`
+
+// bed holds what the systems need: hosts, agents, folders.
+type bed struct {
+	o       options
+	folder  string
+	systems []*system // Hexapod on an empty host first
+	full    *system   // Hexapod on a host with many endpoints
+	undo    []func() error
+}
+
+func newBed(ctx context.Context, o options) (_ *bed, err error) {
+	if o.bin, err = filepath.Abs(o.bin); err != nil {
+		return nil, err
+	}
+	b := &bed{o: o}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, b.close())
+		}
+	}()
+	if b.folder, err = os.MkdirTemp("", "hxbench"); err != nil {
+		return nil, err
+	}
+	b.undo = append(b.undo, func() error { return os.RemoveAll(b.folder) })
+	data := filepath.Join(b.folder, "ipam")
+	slow := peer("ptp-ipv6", "ptp", "2001:db8:b::/64", o, data) // waits for duplicate address detection: seconds
+	slow.each, slow.burst = 1, false
+	b.systems = []*system{
+		nil, // Hexapod, below
+		peer("ptp-ipv4", "ptp", "198.18.0.0/16", o, data),
+		peer("bridge-ipv4", "bridge", "198.19.0.0/16", o, data),
+		peer("bridge-ipv6", "bridge", "2001:db8:c::/64", o, data),
+		slow,
+	}
+	if b.systems[0], err = b.hexapod(ctx, "hexapod"); err != nil {
+		return nil, err
+	}
+	if b.full, err = b.hexapod(ctx, "hexapod-full"); err != nil {
+		return nil, err
+	}
+	for _, s := range b.systems[1:] {
+		if err = b.host(s); err != nil {
+			return nil, err
+		}
+	}
+	return b, b.fill(ctx)
+}
+
+// host gives a system its namespace, with lo up as on every machine.
+func (b *bed) host(s *system) error {
+	ns, err := netns.Anonymous()
+	if err != nil {
+		return err
+	}
+	s.host = ns
+	b.undo = append(b.undo, ns.Close)
+	return ns.Do(func() error { return exec.Command("ip", "link", "set", "lo", "up").Run() })
+}
+
+// hexapod starts an agent on a host of its own and waits until it serves.
+func (b *bed) hexapod(ctx context.Context, name string) (*system, error) {
+	top := filepath.Join(b.folder, name)
+	config, run, state := filepath.Join(top, "config"), filepath.Join(top, "run"), filepath.Join(top, "state")
+	if err := os.MkdirAll(config, 0o755); err != nil {
+		return nil, err
+	}
+	if err := os.WriteFile(filepath.Join(config, "plan.yaml"), []byte(plan), 0o644); err != nil {
+		return nil, err
+	}
+	s := &system{name: name, plugin: "hexapod-cni", each: b.o.each, burst: true, bin: b.o.bin,
+		config: fmt.Appendf(nil, `{"cniVersion":"1.0.0","name":"bench","type":"hexapod-cni","runDir":%q,"stateDir":%q}`, run, state)}
+	if err := b.host(s); err != nil {
+		return nil, err
+	}
+	ready, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: filepath.Join(top, "notify"), Net: "unixgram"})
+	if err != nil {
+		return nil, err
+	}
+	defer ready.Close()
+	var words strings.Builder
+	agent := exec.CommandContext(ctx, filepath.Join(b.o.bin, "hexapod"), "agent", "--config", config, "--host", "h1",
+		"--run", run, "--state", state, "--log-level", "warn")
+	agent.Env = append(os.Environ(), "NOTIFY_SOCKET="+filepath.Join(top, "notify"))
+	agent.Stderr = &words
+	agent.Cancel = func() error { return agent.Process.Signal(syscall.SIGTERM) }
+	if err := s.host.Do(agent.Start); err != nil {
+		return nil, err
+	}
+	ended := make(chan struct{})
+	go func() { agent.Wait(); close(ended); ready.Close() }()
+	b.undo = append(b.undo, func() error {
+		agent.Process.Signal(syscall.SIGTERM)
+		<-ended
+		return nil
+	})
+	ready.SetReadDeadline(time.Now().Add(30 * time.Second))
+	message := make([]byte, 256)
+	for {
+		n, err := ready.Read(message)
+		if err != nil {
+			return nil, fmt.Errorf("%s: the agent did not start: %w: %s", name, err, words.String())
+		}
+		if strings.Contains(string(message[:n]), "READY=1") {
+			return s, nil
+		}
+	}
+}
+
+// fill makes the endpoints of the full host; they stay until the end.
+func (b *bed) fill(ctx context.Context) error {
+	for range b.o.living {
+		e, err := b.full.endpoint(b.folder)
+		if err != nil {
+			return err
+		}
+		b.undo = append(b.undo, e.remove)
+		if _, err := b.full.run(ctx, "ADD", e); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// close takes everything down, newest first.
+func (b *bed) close() error {
+	var failed []error
+	for i := len(b.undo) - 1; i >= 0; i-- {
+		failed = append(failed, b.undo[i]())
+	}
+	b.undo = nil
+	return errors.Join(failed...)
+}
+
+// measure runs all pairs. The first round warms up and is not kept.
+func (b *bed) measure(ctx context.Context, r *report) error {
+	single := append([]*system{b.full}, b.systems...)
+	for pair := range b.o.pairs + 1 {
+		round := map[string]*round{}
+		for _, s := range single {
+			round[s.name] = newRound(s.name, "single", pair)
+		}
+		for i := range b.o.each {
+			// Each pass begins with another system, so that none is always served after the same one.
+			for k := range single {
+				s := single[(k+i+pair)%len(single)]
+				if i >= s.each {
+					continue
+				}
+				add, del, err := s.once(ctx, b.folder)
+				if err != nil {
+					return err
+				}
+				round[s.name].add(add, del)
+			}
+		}
+		for k := range b.systems {
+			s := b.systems[(k+pair)%len(b.systems)]
+			if !s.burst {
+				continue
+			}
+			add, del, err := s.together(ctx, b.folder, b.o.burst)
+			if err != nil {
+				return err
+			}
+			burst := newRound(s.name, "burst", pair)
+			burst.add(add, del)
+			if pair > 0 {
+				r.Rounds = append(r.Rounds, burst)
+			}
+		}
+		if pair > 0 {
+			for _, s := range single {
+				r.Rounds = append(r.Rounds, round[s.name])
+			}
+		}
+		fmt.Fprintf(os.Stderr, "\rbench cni: round %d of %d", pair, b.o.pairs)
+	}
+	fmt.Fprintln(os.Stderr)
+	return nil
+}

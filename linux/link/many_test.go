@@ -163,3 +163,28 @@ func BenchmarkReconcile(b *testing.B) {
 		}
 	}
 }
+
+// BenchmarkBurst40 adds forty endpoints at once.
+func BenchmarkBurst40(b *testing.B) {
+	h := newHost(b)
+	for i := 0; b.Loop(); i++ {
+		b.StopTimer()
+		var eps [40]*netns.NS
+		for j := range eps {
+			eps[j] = netnstest.New(b)
+		}
+		b.StartTimer()
+		var wg sync.WaitGroup
+		for j, ns := range eps {
+			wg.Go(func() {
+				if err := h.add(endpoint(40*i+j, ns, "eth0")); err != nil {
+					b.Error(err)
+				}
+			})
+		}
+		wg.Wait()
+		b.StopTimer()
+		h.reconcile(b, nil, nil, nil)
+		b.StartTimer()
+	}
+}

@@ -14,14 +14,15 @@ import (
 )
 
 // MaxFile is the largest file Decode reads, in bytes. A fabric of ten thousand hosts stays far below it.
-const MaxFile = 64 << 20
+const MaxFile = 16 << 20
 
 // Decode reads every document of one file, fills defaults and checks each object. file is used in problems and nowhere else.
 // All problems of all documents are reported at once. Objects with problems are returned as well, as far as they were
 // understood, so that Check does not call an object missing that is there; with Problems.Errors none may be used.
 func Decode(file string, data []byte) ([]Object, Problems) {
 	if len(data) > MaxFile {
-		return nil, Problems{{File: file, Severity: Error, What: fmt.Sprintf("the file has %d bytes, more than %d", len(data), MaxFile), Next: "split it"}}
+		what := fmt.Sprintf("the file has %d bytes, more than %d", len(data), MaxFile)
+		return nil, Problems{{File: file, Severity: Error, What: what, Next: "split it"}}
 	}
 	var objects []Object
 	var problems Problems
@@ -90,7 +91,8 @@ func decodeDocument(file string, n *yaml.Node) (Object, Problems) {
 // known reports whether a field already has a problem that the checks would only repeat: its value was not read, or it was
 // mistyped and is not missing as well.
 func (d *decoder) known(p Problem) bool {
-	return slices.Contains(d.meant, p.Field) || slices.ContainsFunc(d.problems, func(q Problem) bool { return q.Field == p.Field || strings.HasPrefix(p.Field, q.Field+".") })
+	covers := func(q Problem) bool { return q.Field == p.Field || strings.HasPrefix(p.Field, q.Field+".") }
+	return slices.Contains(d.meant, p.Field) || slices.ContainsFunc(d.problems, covers)
 }
 
 // child returns the value under key of a mapping, or nil.

@@ -153,9 +153,10 @@ func (d *decoder) mapping(n *yaml.Node, v reflect.Value, path string) {
 		d.value(c, v.FieldByIndex(fields[i].index), at)
 	})
 	for _, f := range fields {
-		// apiVersion and kind are judged before the fields are known.
-		if f.required && !slices.Contains(given, f.name) && !slices.Contains(d.meant, join(path, f.name)) && !(path == "" && f.name != "metadata" && f.name != "spec") {
-			d.add(n, join(path, f.name), "is missing", "write "+f.name+":")
+		at := join(path, f.name)
+		judged := at == "apiVersion" || at == "kind" // before the fields were known
+		if f.required && !judged && !slices.Contains(given, f.name) && !slices.Contains(d.meant, at) {
+			d.add(n, at, "is missing", "write "+f.name+":")
 		}
 	}
 }
@@ -179,12 +180,15 @@ func (d *decoder) pairs(n *yaml.Node, path string, visit func(key, value *yaml.N
 	}
 }
 
+// typeNames are YAML's types in plain words.
+var typeNames = map[string]string{
+	"!!map": "a mapping", "!!seq": "a list", "!!str": "a text", "!!int": "a number", "!!float": "a number",
+	"!!bool": "true or false", "!!null": "no value", "!!timestamp": "a time",
+}
+
 func (d *decoder) wrongType(n *yaml.Node, path, want string) {
-	have := map[yaml.Kind]string{yaml.MappingNode: "a mapping", yaml.SequenceNode: "a list"}[n.Kind]
-	if have == "" {
-		have = map[string]string{"!!str": "a text", "!!int": "a number", "!!float": "a number", "!!bool": "true or false", "!!null": "no value", "!!timestamp": "a time"}[n.ShortTag()]
-	}
-	if have == "" {
+	have, known := typeNames[n.ShortTag()]
+	if !known {
 		have = "something else"
 	}
 	next := "write " + want

@@ -2,8 +2,10 @@ package file
 
 import (
 	"crypto/sha256"
+	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
@@ -88,8 +90,11 @@ func (e entry) same(o entry) bool {
 
 func list(dir string) ([]entry, error) {
 	names, err := os.ReadDir(dir) // sorted
-	if err != nil {
+	if errors.Is(err, fs.ErrNotExist) {
 		return nil, fmt.Errorf("read configuration folder: %w; make it, or name another with --config", err)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read configuration folder: %w", err)
 	}
 	var out []entry
 	for _, n := range names {

@@ -17,6 +17,13 @@ import (
 	"time"
 )
 
+// NoAgentError says that nobody answers on the socket.
+type NoAgentError struct{ Socket string }
+
+func (e *NoAgentError) Error() string {
+	return fmt.Sprintf("no agent answers at %s: start `hexapod agent`, or name its run folder with --run", e.Socket)
+}
+
 // Client asks the agent of a run folder.
 type Client struct {
 	path string
@@ -90,7 +97,7 @@ func (c *Client) fetch(ctx context.Context, method, path string) ([]byte, error)
 	resp, err := c.http.Do(req)
 	switch {
 	case errors.Is(err, fs.ErrNotExist), errors.Is(err, syscall.ECONNREFUSED):
-		return nil, fmt.Errorf("no agent answers at %s: start `hexapod agent`, or name its run folder with --run", c.path)
+		return nil, &NoAgentError{Socket: c.path}
 	case errors.Is(err, fs.ErrPermission):
 		return nil, fmt.Errorf("the agent at %s answers root only: %w", c.path, err)
 	case err != nil:

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"time"
@@ -158,6 +159,14 @@ func (l *Lab) populate(ctx context.Context) error {
 	return nil
 }
 
+// holdCall are the arguments with which the program calls Hold.
+var holdCall = []string{"lab", "hold"}
+
+// Hold is the process that keeps one machine of a lab: it reads what to arrange from in, reports to out, and stays until ctx ends.
+func Hold(ctx context.Context, in io.Reader, out io.WriteCloser) error {
+	return place.Hold(ctx, in, out)
+}
+
 // makeMachine makes the folders and namespaces of one machine.
 func (l *Lab) makeMachine(ctx context.Context, name string) error {
 	for _, folder := range []string{"run", "etc", "var"} {
@@ -166,7 +175,7 @@ func (l *Lab) makeMachine(ctx context.Context, name string) error {
 		}
 	}
 	p := l.place(name)
-	err := p.Make(ctx, filepath.Join(l.state.Bin, "hexapod"), []string{"lab", "hold"}, place.Spec{
+	err := p.Make(ctx, filepath.Join(l.state.Bin, "hexapod"), holdCall, place.Spec{
 		Run: l.folder(name, "run"),
 		Binds: []place.Bind{
 			{From: l.folder(name, "etc"), To: "/etc/hexapod"},

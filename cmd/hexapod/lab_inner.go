@@ -7,7 +7,7 @@ import (
 	"os"
 	"time"
 
-	"hexapod.dev/lab/place"
+	"hexapod.dev/lab"
 	"hexapod.dev/lab/probe"
 )
 
@@ -16,7 +16,7 @@ func runLabHold(ctx context.Context, _ environment, args []string) error {
 	if len(args) > 0 {
 		return usagef("hold: takes no arguments")
 	}
-	return place.Hold(ctx, os.Stdin, os.Stdout)
+	return lab.Hold(ctx, os.Stdin, os.Stdout)
 }
 
 // runLabProbe is ping, a web client and a web server for machines and endpoints of a lab, which may have no such programs.

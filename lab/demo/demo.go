@@ -50,11 +50,19 @@ func Run(ctx context.Context, o Options) error {
 		o.Report("taking everything away")
 		err = errors.Join(err, away(ctx, o.Name))
 	}
-	fmt.Fprintf(o.Out, "\ndemo: %d pairs, %d failed, %d lost\n", sum.pairs, sum.failed, sum.lost)
 	if err == nil && (sum.failed > 0 || sum.lost > 0) {
 		err = errors.New("not everything worked; see above")
 	}
+	fmt.Fprintf(o.Out, "\ndemo: %d pairs, %d failed, %d lost%s\n", sum.pairs, sum.failed, sum.lost, caveat(sum, err))
 	return err
+}
+
+// caveat keeps the last line from looking like a success when something besides the pairs went wrong.
+func caveat(s sums, err error) string {
+	if err != nil && s.failed == 0 && s.lost == 0 {
+		return "; it did not come to its end"
+	}
+	return ""
 }
 
 // away takes the lab down and wants nothing left of it.

@@ -83,7 +83,10 @@ func printCapacity(env environment, p addressplan.Plan, racks []rackCapacity, ch
 	var levels [][]string
 	for _, n := range p.Capacity() {
 		name := n.Level.String()
-		if n.Edge {
+		switch {
+		case n.Edge && p.Lengths.EdgeCluster == p.Lengths.Cluster:
+			continue // no cluster is different from the others
+		case n.Edge:
 			name = "edge " + name
 		}
 		levels = append(levels, []string{name, "/" + strconv.Itoa(n.Bits), strconv.FormatUint(n.Each, 10), strconv.FormatUint(n.Total, 10)})

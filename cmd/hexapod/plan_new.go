@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -36,7 +37,7 @@ func planNew(env environment, args []string, random io.Reader) error {
 	s := addressplan.Shape{}
 	f := planFlags(env, "new", planNewAbout)
 	from := f.String("from", "", "your `prefix`, or ula")
-	f.StringVar(&s.Name, "name", "fabric", "`name` of the plan")
+	f.StringVar(&s.Name, "name", "main", "`name` of the plan")
 	profile := f.String("profile", "default", "default or nibble")
 	f.BoolVar(&s.EKS, "eks", false, "the prefix is the /56 of a cloud network: racks are its subnets")
 	f.BoolVar(&s.Sealed, "sealed", false, "write host parts through a keyed permutation")
@@ -149,7 +150,10 @@ func writePlan(env environment, dir string, files []render.File, sealed bool, ra
 // writeNew writes a file that must not be there.
 func writeNew(path, text string, mode os.FileMode) error {
 	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, mode)
-	if err != nil {
+	switch {
+	case errors.Is(err, fs.ErrExist):
+		return fmt.Errorf("%s is there already: name an empty folder, or change the plan you have", path)
+	case err != nil:
 		return fmt.Errorf("write %s: %w", path, err)
 	}
 	_, err = f.WriteString(text)

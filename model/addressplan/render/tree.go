@@ -14,12 +14,12 @@ func Tree(p addressplan.Plan, now addressplan.Seconds) (string, error) {
 	for _, n := range p.Capacity() {
 		switch {
 		case n.Edge && p.Lengths.EdgeCluster != p.Lengths.Cluster:
-			t.line("  or %d edge clusters of /%d", n.Each, n.Bits)
+			t.line("  or %s of /%d", plural(n.Each, "edge cluster"), n.Bits)
 		case n.Edge:
 		case n.Level == addressplan.LevelCluster:
-			t.line("  room for %d clusters of /%d", n.Each, n.Bits)
+			t.line("  room for %s of /%d", plural(n.Each, "cluster"), n.Bits)
 		default:
-			t.line("  each %s holds %d %ss of /%d", n.Level-1, n.Each, n.Level, n.Bits)
+			t.line("  each %s holds %s of /%d", n.Level-1, plural(n.Each, n.Level.String()), n.Bits)
 		}
 	}
 	v := view{p, Options{}.withDefaults()}

@@ -61,7 +61,7 @@ func (a *Agent) reportParts(st desired.State) []local.Object {
 
 // stateOf fills in o what the runner says.
 func stateOf(o local.Object, r *runner) local.Object {
-	switch last, _, passes := r.State(); {
+	switch passes, _, last := r.State(); {
 	case last != nil:
 		o.State, o.Why = local.Failed, oneLine(last)
 	case passes == 0:

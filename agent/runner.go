@@ -71,11 +71,11 @@ func (r *runner) Pass(ctx context.Context) error {
 	return err
 }
 
-// State returns the error of the last pass, whether a pass is due, and how many there were.
-func (r *runner) State() (last error, pending bool, passes int) {
+// State returns how many passes there were, whether one is due, and the error of the last.
+func (r *runner) State() (passes int, pending bool, last error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return r.last, r.pending, r.passes
+	return r.passes, r.pending, r.last
 }
 
 // Run makes passes until ctx ends: after a kick, after a failure, and once per runnerResync.
@@ -83,7 +83,7 @@ func (r *runner) Run(ctx context.Context) error {
 	retry := runnerRetry
 	next := time.NewTimer(r.resync)
 	defer next.Stop()
-	if last, _, _ := r.State(); last != nil {
+	if _, _, last := r.State(); last != nil {
 		next.Reset(retry)
 	}
 	for {

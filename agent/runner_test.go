@@ -68,13 +68,13 @@ func TestRunnerRetriesAtGrowingDistance(t *testing.T) {
 		if len(at) < 10 || len(at) > 20 {
 			t.Errorf("%d tries in ten minutes, want 10 to 20", len(at))
 		}
-		if last, _, _ := r.State(); last == nil {
+		if _, _, last := r.State(); last == nil {
 			t.Error("the error of the last pass is not kept")
 		}
 		broken = false
 		time.Sleep(runnerSlow + runnerPause)
 		synctest.Wait()
-		if last, _, _ := r.State(); last != nil {
+		if _, _, last := r.State(); last != nil {
 			t.Errorf("after a good pass the error is still %v", last)
 		}
 	})

@@ -3,6 +3,7 @@ package wire
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"maps"
 	"strings"
 	"testing"
@@ -94,7 +95,7 @@ func TestDepth(t *testing.T) {
 	if err := Members(nested(maxDepth-1), func(_, _ []byte) {}); err != nil {
 		t.Errorf("%d levels: %v", maxDepth, err)
 	}
-	if err := Members(nested(maxDepth+1), func(_, _ []byte) {}); err != errDeep {
+	if err := Members(nested(maxDepth+1), func(_, _ []byte) {}); !errors.Is(err, errDeep) {
 		t.Errorf("%d levels: %v, want %v", maxDepth+2, err, errDeep)
 	}
 }
@@ -114,7 +115,7 @@ func FuzzMembers(f *testing.F) {
 		var raw map[string]json.RawMessage
 		stdErr := json.Unmarshal(text, &raw)
 		switch {
-		case err == errUTF8 || err == errDeep || stdErr == nil && raw == nil: // stricter here: not UTF-8, deep, null
+		case errors.Is(err, errUTF8) || errors.Is(err, errDeep) || stdErr == nil && raw == nil: // stricter here: not UTF-8, deep, null
 		case (err == nil) != (stdErr == nil):
 			t.Fatalf("%q: %v, encoding/json: %v", text, err, stdErr)
 		case err == nil:

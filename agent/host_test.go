@@ -79,6 +79,9 @@ func newHost(t testing.TB) *host {
 		"ip -6 addr add fd7c:a1b2:c3d4::1/64 dev up0 nodad"} {
 		netnstest.Run(t, h.ns, line)
 	}
+	until(t, "the uplink is up on both ends", func() bool {
+		return strings.Count(netnstest.Run(t, h.ns, "ip -br link show type veth"), " UP ") == 2
+	})
 	h.configure(plan)
 	t.Cleanup(func() {
 		if t.Failed() {

@@ -32,7 +32,7 @@ func printEndpoints(w io.Writer, f format, endpoints []local.Endpoint) error {
 		if e.Why != "" {
 			state += ": " + e.Why
 		}
-		rows[i] = []string{joinAddrs(e.Addrs), orDash(strings.Trim(e.Namespace+"/"+e.Name, "/")), fmt.Sprintf("%#04x", e.Identity),
+		rows[i] = []string{joinAddrs(e.Addrs), orDash(strings.Trim(e.Namespace+"/"+e.Name, "/")), fmt.Sprintf("0x%04x", e.Identity),
 			e.Container + "/" + e.Interface, e.Link, state}
 	}
 	return printTable(w, []string{"ADDRESS", "ENDPOINT", "IDENTITY", "CONTAINER", "LINK", "STATE"}, rows)

@@ -278,7 +278,7 @@ func TestPressureIsTold(t *testing.T) {
 	var events []Event
 	o.Event = func(e Event) { events = append(events, e) }
 	b := open(t, o)
-	for n := range 3 {
+	for n := range 2 {
 		allocate(t, b, request(n))
 		retire(t, b, n)
 	}

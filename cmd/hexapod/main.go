@@ -41,6 +41,8 @@ func commands() []command {
 		{"status", "show what the agent has done, and what not and why", runStatus},
 		{"endpoints", "list the endpoints of this host", runEndpoints},
 		{"routes", "list the routes of this host", runRoutes},
+		{"whereis", "tell where an address lies, who has it, and since when", runWhereis},
+		{"ipam", "look after the addresses of this host and their journal", runIPAM},
 		{"version", "print the version of this build", runVersion},
 	}
 }

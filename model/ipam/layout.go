@@ -181,10 +181,14 @@ func (l Layout) join(host uint64) netip.Addr {
 // reserved reports whether a host part is not for endpoints. Sealed prefixes keep the clear values of the host's own
 // identities out of the permutation, so that no sealed address falls on the router address or into the locator.
 func (l Layout) reserved(host uint64) bool {
-	return reservedHostPart(l.low, host, l.bits) || l.kind == Sealed && l.hostsOwn(host)
+	return reservedHostPart(l.low, host, l.bits) || (l.kind == Sealed || l.kind == Narrow) && l.hostsOwn(host)
 }
 
-// hostsOwn reports whether a clear host part carries one of the identities of the host itself.
+// hostsOwn reports whether a clear host part belongs to the host itself: it carries one of its identities, or where there is no
+// identity it is 1, the router address.
 func (l Layout) hostsOwn(host uint64) bool {
-	return l.kind != Narrow && !Workload(uint16(host>>(l.bits-16)))
+	if l.kind == Narrow {
+		return host == 1
+	}
+	return !Workload(uint16(host >> (l.bits - 16)))
 }

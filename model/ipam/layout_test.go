@@ -95,7 +95,7 @@ func TestRFC5453ReservedInterfaceIdentifiers(t *testing.T) {
 
 func TestRFC2526ReservedInShortHostParts(t *testing.T) {
 	l := layout(t, "2001:db8::/112", nil)
-	for counter, want := range map[uint64]bool{0: true, 1: false, 0xff7f: false, 0xff80: true, 0xffff: true} {
+	for counter, want := range map[uint64]bool{0: true, 1: true /* the router */, 2: false, 0xff7f: false, 0xff80: true, 0xffff: true} {
 		if got := l.reserved(counter); got != want {
 			t.Errorf("counter %x of a /112: reserved is %v, want %v", counter, got, want)
 		}

@@ -23,27 +23,22 @@ type wireRequest struct {
 
 // answer carries one request out. watch starts to end ctx when the caller goes away; DEL and GC do without, since half a removal is
 // of no use to anybody. Whatever is wrong with the line, or goes wrong below, becomes an answer.
-func (s *Server) answer(ctx context.Context, line []byte, watch func()) (answer wire.Answer, command string, code Code) {
+func (s *Server) answer(ctx context.Context, line []byte, watch func()) (answer wire.Answer) {
+	var r wireRequest
 	var version string
 	defer func() {
 		if p := recover(); p != nil {
-			s.Log.Error("CNI request failed", "command", command, "panic", p, "stack", string(debug.Stack()))
-			code = CodeFailed
-			answer = failureOf(version, code, fmt.Errorf("%s: internal error: %v", command, p))
+			s.Log.Error("CNI request failed", "command", r.Command, "panic", p, "stack", string(debug.Stack()))
+			answer = failureOf(version, CodeFailed, fmt.Errorf("%s: internal error: %v", r.Command, p))
 		}
 	}()
-	fail := func(err error) (wire.Answer, string, Code) {
-		code := codeOf(err, CodeFailed)
-		return failureOf(version, code, err), command, code
-	}
+	fail := func(err error) wire.Answer { return failureOf(version, CodeFailed, err) }
 	if !utf8.Valid(line) {
 		return fail(Errorf(wire.CodeDecode, "the request is not valid UTF-8"))
 	}
-	var r wireRequest
 	if err := json.Unmarshal(line, &r); err != nil {
 		return fail(Errorf(wire.CodeDecode, "the request: %w", err))
 	}
-	command = r.Command
 	c, err := parseConfig(r.Config)
 	version = c.version
 	if err != nil {
@@ -58,7 +53,7 @@ func (s *Server) answer(ctx context.Context, line []byte, watch func()) (answer 
 		return fail(err)
 	}
 	s.Log.Debug("CNI request served", "command", r.Command, "container", r.ContainerID, "interface", r.IfName)
-	return wire.Answer{Stdout: stdout}, command, 0
+	return wire.Answer{Stdout: stdout}
 }
 
 func (s *Server) execute(ctx context.Context, r wireRequest, c config) ([]byte, error) {

@@ -34,8 +34,6 @@ type Server struct {
 
 	// Ready is called once, when the tombstones are replayed and connections are taken. May be nil.
 	Ready func()
-	// Served is called after every request with its command, the code of its answer (0: success) and the time it took. May be nil.
-	Served func(command string, code Code, took time.Duration)
 
 	// exclusive is held for writing by what must not meet an ADD or DEL: GC, and the replay of tombstones.
 	exclusive sync.RWMutex
@@ -56,41 +54,39 @@ func (s *Server) Run(ctx context.Context) error {
 		return fmt.Errorf("serve CNI: %w", err)
 	}
 	// Before the socket closes its name goes, so that a successor's socket of the same name is never removed.
-	defer os.Remove(socket)
-	s.replay(ctx)
-
-	work, stopWork := context.WithCancel(context.WithoutCancel(ctx))
-	defer stopWork()
-	var background, requests sync.WaitGroup
-	background.Go(func() { s.keepAlive(ctx) })
-	background.Go(func() {
-		<-ctx.Done()
+	stopListening := sync.OnceFunc(func() {
 		os.Remove(socket)
 		listener.Close()
 	})
+	defer stopListening()
+	defer context.AfterFunc(ctx, stopListening)()
+	s.replay(ctx)
 	s.beat(ctx)
+
+	living, cancel := context.WithCancel(ctx)
+	var background sync.WaitGroup
+	background.Go(func() { s.keepAlive(living) })
+	defer background.Wait()
+	defer cancel()
 	if s.Ready != nil {
 		s.Ready()
 	}
-	err = s.accept(ctx, work, listener, &requests)
-	finished := make(chan struct{})
-	go func() { requests.Wait(); close(finished) }()
-	select {
-	case <-finished:
-	case <-time.After(graceLimit):
-		stopWork()
-		<-finished
-	}
-	if ctx.Err() == nil {
-		listener.Close()
+	if err := s.accept(ctx, listener); ctx.Err() == nil {
 		return fmt.Errorf("serve CNI on %s: %w", socket, err)
 	}
-	background.Wait()
 	return nil
 }
 
-// accept serves connections until the listener closes.
-func (s *Server) accept(ctx, work context.Context, listener *net.UnixListener, requests *sync.WaitGroup) error {
+// accept serves connections until the listener closes, then waits for what is under way.
+func (s *Server) accept(ctx context.Context, listener *net.UnixListener) error {
+	work, stopWork := context.WithCancel(context.WithoutCancel(ctx))
+	var requests sync.WaitGroup
+	defer func() {
+		hurry := time.AfterFunc(graceLimit, stopWork)
+		requests.Wait()
+		hurry.Stop()
+		stopWork()
+	}()
 	places := make(chan struct{}, maxServed)
 	for {
 		select {
@@ -122,13 +118,12 @@ func (s *Server) accept(ctx, work context.Context, listener *net.UnixListener, r
 
 // serve answers one connection: one request line, one answer line.
 func (s *Server) serve(ctx context.Context, conn *net.UnixConn) {
-	start := time.Now()
 	if err := allowed(conn); err != nil {
 		s.reply(conn, failureOf("", CodeFailed, err))
 		s.Log.Warn("CNI caller refused", "error", err)
 		return
 	}
-	conn.SetReadDeadline(start.Add(requestLimit))
+	conn.SetReadDeadline(time.Now().Add(requestLimit))
 	line, err := readLine(conn)
 	if err != nil {
 		if !errors.Is(err, io.EOF) || len(line) > 0 { // a connection that says nothing only looked whether somebody is there
@@ -139,11 +134,7 @@ func (s *Server) serve(ctx context.Context, conn *net.UnixConn) {
 	conn.SetReadDeadline(time.Time{})
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	answer, command, code := s.answer(ctx, line, func() { go cancelWhenGone(conn, cancel) })
-	s.reply(conn, answer)
-	if s.Served != nil {
-		s.Served(command, code, time.Since(start))
-	}
+	s.reply(conn, s.answer(ctx, line, func() { go cancelWhenGone(conn, cancel) }))
 }
 
 // readLine reads one line of at most wire.MaxLine bytes.

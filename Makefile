@@ -33,17 +33,18 @@ dist: ## build for amd64 and arm64 into dist/
 test: packages ## run all tests; as root also those that need namespaces, the kernel and real peers
 	@test -n "$(HEXAPOD_ROOT)" || echo "not root: tests that need the kernel are skipped (sudo -E make test runs them)"
 	$(GO) test -short -timeout 20m ./...
+	$(GO) -C test/bench test ./...
 
 cuts: ## cut the power 10,000 times under the journal (make test does 300)
 	$(GO) test -count=1 -v -timeout 20m -run '^TestPowerCuts$$' ./agent/allocation
 
 demo: build ## a fabric of 2 racks x 2 hosts x 3 endpoints on this machine, checked (KEEP=1 leaves it, BREAK=1 must fail); root
-	@KEEP=$(KEEP) BREAK=$(BREAK) $(BIN)/hexapod lab demo
+	@KEEP=$(KEEP) BREAK=$(BREAK) $(BIN)/hexapod lab demo$(if $(NAME), --name $(NAME))
 
 lab: build ## bring a fabric up and leave it; `bin/hexapod lab down` removes it; root
 	$(BIN)/hexapod lab up
 
-bench: build ## run the benchmarks and write bench/results
+bench: build ## run the benchmarks, ours and beside other plugins (root), and write bench/results
 	@tools/bench.sh
 
 lint: ## gofmt, vet, staticcheck, errorlint, the bans and arrows of arch/, govulncheck

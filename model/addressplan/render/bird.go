@@ -16,7 +16,7 @@ func bird(v view, s Scope) ([]File, error) {
 	t.line("# Ports carry no addresses but link-local ones; the upper side of each has fe80::1.")
 	t.line("log syslog all;\nrouter id %s;\ngraceful restart wait 60;\n", r.routerID)
 	t.line("protocol device {\n}\n")
-	t.line("protocol kernel {\n\tmerge paths on;\n\tipv6 {\n\t\timport none;\n\t\texport all;\n\t};\n}\n")
+	t.line("protocol kernel {\n\tmerge paths on;\n\tipv6 {\n\t\timport none;\n\t\texport where source != RTS_DEVICE; # what is on lo is there already\n\t};\n}\n")
 	t.line("# Unused addresses of what is announced end here instead of going round.")
 	t.line("protocol static owned {\n\tipv6 {\n\t\tpreference 5;\n\t};")
 	for _, q := range r.discard {
@@ -27,6 +27,11 @@ func bird(v view, s Scope) ([]File, error) {
 		t.line("# The loopback address itself; put it on lo.")
 		t.line("protocol direct loopback {\n\tipv6;\n\tinterface \"lo\";\n}\n")
 	}
+	t.line("# Some neighbours find this router by its advertisements. Lifetime 0: it is nobody's default router by them.\nprotocol radv {")
+	for _, p := range r.peers {
+		t.line("\tinterface \"%s\" {\n\t\tmax ra interval 10;\n\t\tdefault lifetime 0;\n\t};", p.port)
+	}
+	t.line("}\n")
 	for _, p := range r.peers {
 		birdFilter(t, p.name+"-in", p.in)
 		birdFilter(t, p.name+"-out", p.out)

@@ -84,6 +84,9 @@ func (a *Agent) Run(ctx context.Context) (err error) {
 		return err
 	}
 	// What fails in the first pass is in the status and tried again; an agent that gave up here would help nobody.
+	if err := a.firstLinks(ctx); err != nil {
+		a.log.Error("links of endpoints are not all as wanted", "error", err)
+	}
 	for _, part := range parts {
 		_ = a.runners[part].Pass(ctx)
 	}

@@ -210,3 +210,25 @@ func TestBadFolderKeepsRunning(t *testing.T) {
 		return !strings.Contains(netnstest.Run(t, h.ns, "ip -6 route show proto 206"), peerPrefix)
 	})
 }
+
+// A link with our mark that belongs to nobody goes; links of others stay.
+func TestLinkOfNobody(t *testing.T) {
+	h := newHost(t)
+	before := h.ip()
+	h.start()
+	until(t, "the agent serves", func() bool { return h.object("kernel", "links").State == local.Done })
+	if err := h.stop(); err != nil {
+		t.Fatal(err)
+	}
+	k := desired.EndpointKey{Container: "left", Interface: "eth0"}
+	netnstest.Run(t, h.ns, "ip link add "+desired.LinkName(k)+" group 26744 type veth peer name left1 group 26744")
+	netnstest.Run(t, h.ns, "ip link set "+desired.LinkName(k)+" alias "+desired.LinkAlias(k))
+	h.start()
+	until(t, "the link is gone", func() bool { return !strings.Contains(netnstest.Run(t, h.ns, "ip link"), desired.LinkPrefix) })
+	if err := h.stop(); err != nil {
+		t.Fatal(err)
+	}
+	if !strings.Contains(before, "up0") || !strings.Contains(h.ip(), "up0") {
+		t.Error("the uplink is gone")
+	}
+}

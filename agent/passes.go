@@ -3,11 +3,8 @@ package agent
 import (
 	"context"
 	"errors"
-	"fmt"
-	"io/fs"
 	"time"
 
-	"hexapod.dev/linux/netns"
 	"hexapod.dev/model/desired"
 	"hexapod.dev/model/diff"
 )
@@ -22,7 +19,7 @@ const (
 func (a *Agent) addRunners() {
 	for name, pass := range map[string]func(context.Context) error{
 		partHost:       a.careForHost,
-		partLinks:      a.whole(partLinks, a.kernel.Links),
+		partLinks:      a.tourLinks,
 		partRoutes:     a.whole(partRoutes, a.kernel.Routes),
 		partNeighbours: a.whole(partNeighbours, a.kernel.Neighbours),
 		partEndpoints:  a.repair,
@@ -64,9 +61,6 @@ func (a *Agent) whole(part string, reconcile func(context.Context, desired.State
 		st := desired.For(a.sections.Snapshot())
 		delta, err := reconcile(ctx, st)
 		a.changed(part, delta)
-		if part == partLinks {
-			a.judge(ctx, st)
-		}
 		return err
 	}
 }
@@ -84,88 +78,5 @@ func (a *Agent) changed(part string, d diff.Delta[string]) {
 	}
 }
 
-// judge looks which endpoints have their link after a pass.
-func (a *Agent) judge(ctx context.Context, st desired.State) {
-	have, err := a.kernel.links.Observe(ctx)
-	if err != nil {
-		return // the pass itself fails for the same reason and says so
-	}
-	living := make(map[string]bool, len(have))
-	for _, l := range have {
-		living[l.Name] = !l.Retired && l.Up
-	}
-	for k, l := range st.Links {
-		switch {
-		case living[l.Name]:
-			a.board.set(k, nil)
-		default:
-			a.board.set(k, fmt.Errorf("link %s does not exist", l.Name))
-		}
-	}
-}
-
 // reap removes the links of endpoints that are gone, all in one message.
 func (a *Agent) reap(ctx context.Context) error { return a.kernel.links.Reap(ctx) }
-
-// disturb notes that somebody changed what belongs to the endpoint of k, and asks for its repair.
-func (a *Agent) disturb(k desired.EndpointKey) {
-	a.metrics.events.WithLabelValues(partEndpoints).Inc()
-	a.dirty.Add(k)
-	a.runners[partEndpoints].Kick()
-}
-
-// repair makes each disturbed endpoint as wanted again. It costs what an ADD costs, so one container that ends does not make the
-// agent look at all of them.
-func (a *Agent) repair(ctx context.Context) error {
-	var errs []error
-	for _, k := range a.dirty.Take() {
-		if err := a.repairOne(ctx, k); err != nil {
-			a.dirty.Add(k) // the runner comes back
-			errs = append(errs, err)
-		}
-	}
-	return errors.Join(errs...)
-}
-
-func (a *Agent) repairOne(ctx context.Context, k desired.EndpointKey) error {
-	unlock, err := a.keys.Lock(ctx, k)
-	if err != nil {
-		return err
-	}
-	defer unlock()
-	e, living := a.sections.Endpoint(k)
-	if !living {
-		return nil
-	}
-	if why := a.abandoned(e); why != "" {
-		a.log.Info("endpoint retired", "endpoint", k, "why", why)
-		return a.disconnect(ctx, e)
-	}
-	err = a.connect(ctx, e)
-	if err == nil {
-		a.log.Info("endpoint repaired: something else had changed its link, route or neighbour", "endpoint", k)
-	}
-	return err
-}
-
-// Why an endpoint that nobody deleted is no more.
-const (
-	netNSGone  desired.Why = "its network namespace has gone"
-	netNSHosts desired.Why = "the path of its network namespace leads to the host's own"
-)
-
-// abandoned tells why the namespace of e is not e's any more; empty when it is.
-func (a *Agent) abandoned(e desired.Endpoint) desired.Why {
-	ns, err := netns.Open(e.NetNS)
-	switch {
-	case errors.Is(err, fs.ErrNotExist):
-		return netNSGone
-	case err != nil:
-		return "" // not known: kept
-	}
-	defer ns.Close()
-	if id, err := ns.ID(); err == nil && id == a.ownNS {
-		return netNSHosts
-	}
-	return ""
-}

@@ -43,9 +43,15 @@ type past struct {
 	resting map[uint64]ipam.Seconds
 }
 
+// maxHost is the longest host name in bytes, that of DNS (RFC 1035 3.1).
+const maxHost = 253
+
 // Open reads the journal and takes it for this process. It succeeds when the clock is not believed or the disk is full: what lives
 // goes on living, only new addresses are refused then.
 func Open(o Options) (*Book, error) {
+	if len(o.Host) > maxHost {
+		return nil, fmt.Errorf("host %q: its name has %d bytes, the journal takes %d", o.Host, len(o.Host), maxHost)
+	}
 	if o.Facts == nil {
 		o.Facts = func() Facts { return Facts{} }
 	}
@@ -144,6 +150,9 @@ func (b *Book) start(r Request, owner ipam.Packed) (attempt, error) {
 		}
 		return attempt{allocation: e.allocation(), finish: done}, nil
 	}
+	if !b.o.Layout.Prefix().IsValid() {
+		return attempt{}, fmt.Errorf("allocate an address for endpoint %s: the book was opened without a host prefix", r.Owner.Key)
+	}
 	now := b.o.Clock.Now()
 	if err := b.believe(now); err != nil {
 		return attempt{}, err
@@ -160,8 +169,8 @@ func (b *Book) give(r Request, now ipam.Seconds) (ipam.Given, error) {
 	if !r.Fixed.IsValid() {
 		return b.alloc.Allocate(now, r.Identity)
 	}
-	if !r.Fixed.Is6() || b.o.Layout.Prefix().Contains(r.Fixed) {
-		return ipam.Given{}, fmt.Errorf("allocate the fixed address %s: want one of a pool, not of host prefix %s", r.Fixed, b.o.Layout.Prefix())
+	if !r.Fixed.Is6() || r.Fixed.Is4In6() || r.Fixed.Zone() != "" || b.o.Layout.Prefix().Contains(r.Fixed) {
+		return ipam.Given{}, fmt.Errorf("allocate the fixed address %s: want an IPv6 address of a pool, not of host prefix %s", r.Fixed, b.o.Layout.Prefix())
 	}
 	if other, ok := b.claims[r.Fixed]; ok {
 		return ipam.Given{}, &TakenError{r.Fixed, other}

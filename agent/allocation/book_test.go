@@ -170,6 +170,11 @@ func TestFixedAddresses(t *testing.T) {
 	if a, err := ask(3, netip.MustParseAddr("2001:db8:a000:c12:1a7::1")); err == nil {
 		t.Errorf("%s lies in the host prefix and was given out as a fixed address", a.Addr)
 	}
+	for _, bad := range []string{"::ffff:192.0.2.1", "192.0.2.1", "fe80::1%eth0"} {
+		if a, err := ask(3, netip.MustParseAddr(bad)); err == nil {
+			t.Errorf("%s was given out as a fixed address", a.Addr)
+		}
+	}
 	retire(t, b, 1)
 	if a, err := ask(2, fixed); err != nil || a.Addr != fixed {
 		t.Errorf("after its retirement: got %+v, %v", a, err)
@@ -277,5 +282,30 @@ func TestBurstWaits(t *testing.T) {
 	group.Wait()
 	if clock.waits == 0 || len(seen) != 200_000 {
 		t.Errorf("%d addresses, %d waits; want 200,000 and at least one", len(seen), clock.waits)
+	}
+}
+
+func TestBookWithoutAPrefixOnlyRetires(t *testing.T) {
+	clock := &fakeClock{now: day0}
+	o := options(t, disk(), clock)
+	b := open(t, o)
+	a := allocate(t, b, request(1))
+	bare := o
+	bare.Layout = ipam.Layout{}
+	b = reopen(t, b, bare)
+	if _, err := b.Allocate(t.Context(), request(2)); err == nil {
+		t.Error("an address was given out without a host prefix")
+	}
+	retire(t, b, 1)
+	b = reopen(t, b, o)
+	if next := allocate(t, b, request(1)); next.Addr == a.Addr {
+		t.Errorf("%s was given out twice", a.Addr)
+	}
+	o.Host = string(make([]byte, maxHost+1))
+	if err := b.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Open(o); err == nil {
+		t.Error("a host name that no record can hold was accepted")
 	}
 }

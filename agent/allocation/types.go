@@ -103,7 +103,8 @@ type Facts struct {
 	Witness      ipam.Stamp // the mark as the cluster's store has it; 0: none
 }
 
-// Options of a book. FS, Clock and Layout are needed, the rest has defaults.
+// Options of a book. FS and Clock are needed, the rest has defaults. Without a Layout the book can be read and endpoints retired, but
+// nothing is given out.
 type Options struct {
 	Host                                   string
 	Layout                                 ipam.Layout

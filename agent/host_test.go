@@ -68,6 +68,8 @@ type host struct {
 	dir  string
 	log  *lines
 	stop func() error // ends the running agent
+
+	reload <-chan os.Signal
 }
 
 // newHost makes a host without an agent.
@@ -113,7 +115,7 @@ func (h *host) configure(text string) {
 func (h *host) options() agent.Options {
 	return agent.Options{
 		ConfigDir: h.conf(), Host: "h1", StateDir: h.state(), RunDir: h.run(), Version: "test",
-		NS: h.ns, Log: slog.New(slog.NewTextHandler(h.log, &slog.HandlerOptions{Level: slog.LevelDebug})),
+		NS: h.ns, Reload: h.reload, Log: slog.New(slog.NewTextHandler(h.log, &slog.HandlerOptions{Level: slog.LevelDebug})),
 	}
 }
 

@@ -165,48 +165,92 @@ func (b *bed) close() error {
 
 // measure runs all pairs. The first round warms up and is not kept.
 func (b *bed) measure(ctx context.Context, r *report) error {
-	single := append([]*system{b.full}, b.systems...)
 	for pair := range b.o.pairs + 1 {
-		round := map[string]*round{}
-		for _, s := range single {
-			round[s.name] = newRound(s.name, "single", pair)
-		}
-		for i := range b.o.each {
-			// Each pass begins with another system, so that none is always served after the same one.
-			for k := range single {
-				s := single[(k+i+pair)%len(single)]
-				if i >= s.each {
-					continue
-				}
-				add, del, err := s.once(ctx, b.folder)
-				if err != nil {
-					return err
-				}
-				round[s.name].add(add, del)
-			}
-		}
-		for k := range b.systems {
-			s := b.systems[(k+pair)%len(b.systems)]
-			if !s.burst {
-				continue
-			}
-			add, del, err := s.together(ctx, b.folder, b.o.burst)
+		var rounds []*round
+		for _, part := range []func(context.Context, int) ([]*round, error){b.single, b.lone, b.burst} {
+			some, err := part(ctx, pair)
 			if err != nil {
 				return err
 			}
-			burst := newRound(s.name, "burst", pair)
-			burst.add(add, del)
-			if pair > 0 {
-				r.Rounds = append(r.Rounds, burst)
-			}
+			rounds = append(rounds, some...)
 		}
 		if pair > 0 {
-			for _, s := range single {
-				r.Rounds = append(r.Rounds, round[s.name])
-			}
+			r.Rounds = append(r.Rounds, rounds...)
 		}
 		fmt.Fprintf(os.Stderr, "\rbench cni: round %d of %d", pair, b.o.pairs)
 	}
 	fmt.Fprintln(os.Stderr)
 	return nil
+}
+
+// single serves endpoints back to back.
+func (b *bed) single(ctx context.Context, pair int) ([]*round, error) {
+	all := append([]*system{b.full}, b.systems...)
+	rounds := make([]*round, len(all))
+	for i, s := range all {
+		rounds[i] = newRound(s.name, "single", pair)
+	}
+	for i := range b.o.each {
+		// Each pass begins with another system, so that none is always served after the same one.
+		for _, k := range turns(len(all), i+pair) {
+			if i >= all[k].each {
+				continue
+			}
+			add, del, err := all[k].once(ctx, b.folder)
+			if err != nil {
+				return nil, err
+			}
+			rounds[k].add(add, del)
+		}
+	}
+	return rounds, nil
+}
+
+// lone serves one endpoint of each system, each after a pause.
+func (b *bed) lone(ctx context.Context, pair int) ([]*round, error) {
+	var rounds []*round
+	for _, k := range turns(len(b.systems), pair) {
+		s := b.systems[k]
+		select {
+		case <-time.After(b.o.pause):
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+		add, del, err := s.once(ctx, b.folder)
+		if err != nil {
+			return nil, err
+		}
+		one := newRound(s.name, "lone", pair)
+		one.add(add, del)
+		rounds = append(rounds, one)
+	}
+	return rounds, nil
+}
+
+// burst serves many endpoints at a time.
+func (b *bed) burst(ctx context.Context, pair int) ([]*round, error) {
+	var rounds []*round
+	for _, k := range turns(len(b.systems), pair) {
+		s := b.systems[k]
+		if !s.burst {
+			continue
+		}
+		add, del, err := s.together(ctx, b.folder, b.o.burst)
+		if err != nil {
+			return nil, err
+		}
+		one := newRound(s.name, "burst", pair)
+		one.add(add, del)
+		rounds = append(rounds, one)
+	}
+	return rounds, nil
+}
+
+// turns lists 0 to n-1, beginning with another one each time.
+func turns(n, first int) []int {
+	order := make([]int, n)
+	for i := range order {
+		order[i] = (first + i) % n
+	}
+	return order
 }

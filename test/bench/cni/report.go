@@ -33,7 +33,7 @@ type report struct {
 // round is what one system took in one pair, in microseconds.
 type round struct {
 	System string  `json:"system"`
-	Kind   string  `json:"kind"` // single or burst
+	Kind   string  `json:"kind"` // single, lone or burst
 	Pair   int     `json:"pair"`
 	Add    []int64 `json:"add"`
 	Del    []int64 `json:"del"`
@@ -89,6 +89,11 @@ var comparisons = []struct {
 	{"DEL p50", "single", "hexapod", "ptp-ipv4", 10, false, true},
 	{"DEL p50", "single", "hexapod", "bridge-ipv4", 10, false, true},
 	{"DEL p50", "single", "hexapod", "bridge-ipv6", 10, false, true},
+	{"ADD p50, lone", "lone", "hexapod", "ptp-ipv4", 3, false, false},
+	{"ADD p50, lone", "lone", "hexapod", "bridge-ipv4", 3, false, false},
+	{"ADD p50, lone", "lone", "hexapod", "bridge-ipv6", 10, false, false},
+	{"ADD p50, lone", "lone", "hexapod", "ptp-ipv6", 0, false, false},
+	{"DEL p50, lone", "lone", "hexapod", "bridge-ipv4", 10, false, true},
 	{"burst rate", "burst", "hexapod", "ptp-ipv4", 4, false, false},
 	{"burst rate", "burst", "hexapod", "bridge-ipv4", 4, false, false},
 	{"burst rate", "burst", "hexapod", "bridge-ipv6", 4, false, false},
@@ -113,7 +118,7 @@ func (r *report) figures() {
 		}
 		r.Figures = append(r.Figures, f)
 	}
-	for _, kind := range []string{"single", "burst"} {
+	for _, kind := range []string{"single", "lone", "burst"} {
 		for _, name := range r.names(kind) {
 			var add, del []int64
 			for _, one := range r.Rounds {

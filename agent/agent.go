@@ -15,6 +15,7 @@ import (
 	"hexapod.dev/agent/allocation"
 	"hexapod.dev/agent/local"
 	"hexapod.dev/edge/cni"
+	"hexapod.dev/linux/hostid"
 	"hexapod.dev/linux/netns"
 	"hexapod.dev/model/desired"
 )
@@ -38,6 +39,7 @@ type Agent struct {
 	log     *slog.Logger
 	started time.Time
 	ownNS   netns.ID
+	boot    string // id of the host's boot
 
 	config   atomic.Pointer[configuration]
 	folder   folderState
@@ -124,6 +126,9 @@ func (a *Agent) open(ctx context.Context, closing *closers) error {
 	}
 	closing.add(a.kernel)
 	if a.ownNS, err = ownID(a.options.NS); err != nil {
+		return err
+	}
+	if a.boot, err = hostid.Boot(os.DirFS("/")); err != nil {
 		return err
 	}
 	if a.book, err = a.openBook(); err != nil {

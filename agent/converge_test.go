@@ -146,6 +146,34 @@ func TestGoneNamespaceRetires(t *testing.T) {
 	h.isAsBefore(before)
 }
 
+// After a restart of the host no namespace is the one it was, whatever its path leads to now.
+func TestRestartedHostRetires(t *testing.T) {
+	h := newHost(t)
+	a := h.start()
+	before := h.ip()
+	r := h.endpoint("web")
+	got, err := a.Add(t.Context(), r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := h.stop(); err != nil {
+		t.Fatal(err)
+	}
+	netnstest.Run(t, h.ns, "ip link del "+got.HostName)
+	if err := os.WriteFile(filepath.Join(h.state(), "boot"), []byte("another"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	a = h.start()
+	if list := a.Endpoints(); len(list) != 0 {
+		t.Errorf("endpoints of an earlier boot: %+v", list)
+	}
+	h.isAsBefore(before)
+	again, err := a.Add(t.Context(), r)
+	if err != nil || again.Addrs[0] == got.Addrs[0] {
+		t.Errorf("ADD after the restart: %v, %v; want another address than %s", again.Addrs, err, got.Addrs[0])
+	}
+}
+
 // A deletion that the plugin wrote down while no agent ran is carried out before anything is served.
 func TestTombstoneIsReplayed(t *testing.T) {
 	h := newHost(t)

@@ -75,7 +75,7 @@ func (h *host) isAsBefore(before string) {
 	}
 	for _, f := range h.files() {
 		switch filepath.Base(f) {
-		case "agent.lock", "api.sock", "cni.sock", "alive":
+		case "agent.lock", "api.sock", "cni.sock", "alive", "boot":
 		default:
 			h.t.Errorf("file left behind: %s", f)
 		}
@@ -298,6 +298,40 @@ func TestFixedAddress(t *testing.T) {
 	if o := h.object("endpoint", "web/eth0"); o.State != "done" {
 		t.Errorf("status: %+v", o)
 	}
+}
+
+// Labels without a number give identity 0; a second interface of one container is an endpoint of its own.
+func TestUnknownIdentityAndSecondInterface(t *testing.T) {
+	h := newHost(t)
+	a := h.start()
+	before := h.ip()
+	one := h.endpoint("web")
+	one.Labels = map[string]string{"app": "nobody-numbered-this"}
+	two := one
+	two.Key.Interface = "eth1"
+	for _, r := range []cni.Request{one, two} {
+		got, err := a.Add(t.Context(), r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if who := got.Addrs[0].As16(); who[8] != 0 || who[9] != 0 {
+			t.Errorf("address %s carries an identity, want 0: not known yet", got.Addrs[0])
+		}
+		netnstest.Run(t, h.ns, "ping -6 -c 1 -W 5 "+got.Addrs[0].String())
+	}
+	if list := a.Endpoints(); len(list) != 2 || list[0].Link == list[1].Link {
+		t.Errorf("endpoints: %+v", list)
+	}
+	if err := a.Del(t.Context(), one); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := a.Check(t.Context(), two); err != nil {
+		t.Errorf("after DEL of the other interface: %v", err)
+	}
+	if err := a.Del(t.Context(), two); err != nil {
+		t.Fatal(err)
+	}
+	h.isAsBefore(before)
 }
 
 func TestGCByNetwork(t *testing.T) {

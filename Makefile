@@ -12,6 +12,8 @@ export GOFLAGS := $(GOFLAGS) -buildvcs=false
 # With root nothing may be skipped: a test that finds no kernel feature or no tool then fails.
 ifeq ($(shell id -u),0)
 export HEXAPOD_ROOT := 1
+else
+SUDO := $(shell command -v sudo)
 endif
 
 .DEFAULT_GOAL := help
@@ -31,18 +33,18 @@ dist: ## build for amd64 and arm64 into dist/
 	done
 
 test: packages ## run all tests; as root also those that need namespaces, the kernel and real peers
-	@test -n "$(HEXAPOD_ROOT)" || echo "not root: tests that need the kernel are skipped (sudo -E make test runs them)"
+	@test -n "$(HEXAPOD_ROOT)" || echo "not root: tests that need the kernel are skipped (sudo env PATH=\"$$PATH\" make test runs them)"
 	$(GO) test -short -timeout 20m ./...
 	$(GO) -C test/bench test ./...
 
 cuts: ## cut the power 10,000 times under the journal (make test does 300)
 	$(GO) test -count=1 -v -timeout 20m -run '^TestPowerCuts$$' ./agent/allocation
 
-demo: build ## a fabric of 2 racks x 2 hosts x 3 endpoints on this machine, checked (KEEP=1 leaves it, BREAK=1 must fail); root
-	@KEEP=$(KEEP) BREAK=$(BREAK) $(BIN)/hexapod lab demo$(if $(NAME), --name $(NAME))
+demo: build ## a fabric of 2 racks x 2 hosts x 3 endpoints on this machine, checked (KEEP=1 leaves it, BREAK=1 must fail)
+	@$(SUDO) env KEEP=$(KEEP) BREAK=$(BREAK) $(BIN)/hexapod lab demo$(if $(NAME), --name $(NAME))
 
-lab: build ## bring a fabric up and leave it; `bin/hexapod lab down` removes it; root
-	$(BIN)/hexapod lab up
+lab: build ## bring a fabric up and leave it; `bin/hexapod lab down` removes it
+	$(SUDO) $(BIN)/hexapod lab up
 
 bench: build ## run the benchmarks, ours and beside other plugins (root), and write bench/results
 	@tools/bench.sh

@@ -106,18 +106,22 @@ type Facts struct {
 // Options of a book. FS and Clock are needed, the rest has defaults. Without a Layout the book can be read and endpoints retired, but
 // nothing is given out.
 type Options struct {
-	Host                                   string
-	Layout                                 ipam.Layout
-	FS                                     journal.FS
-	Clock                                  Clock
-	IDs                                    IDs
-	Facts                                  func() Facts // asked each time the clock is to be believed; nil: nothing is known
-	Found                                  []netip.Addr // addresses of endpoints found in the kernel
-	Built                                  ipam.Seconds // when this program was built; 0: not known
-	Seed                                   uint64       // where the counter of a mid or narrow prefix begins on a host without history
-	Sink                                   journal.Sink // where closed segments go; nil: nowhere
-	Event                                  func(Event)  // called with what an operator should hear; nil: nobody does. Must not call the book.
-	MaxClockJump, Rest, MinRest, Retention ipam.Seconds // 0: ipam's defaults; retention: for ever
+	Host   string
+	Layout ipam.Layout
+	FS     journal.FS
+	Clock  Clock
+	IDs    IDs
+	Facts  func() Facts // asked each time the clock is to be believed; nil: nothing is known
+	Found  []netip.Addr // addresses of endpoints found in the kernel
+	Built  ipam.Seconds // when this program was built; 0: not known
+	Seed   uint64       // where the counter of a mid or narrow prefix begins on a host without history
+	Sink   journal.Sink // where closed segments go; nil: nowhere
+	Event  func(Event)  // called with what an operator should hear; nil: nobody does. Must not call the book.
+
+	MaxClockJump ipam.Seconds // 0: ipam.MaxClockJump
+	Rest         ipam.Seconds // 0: ipam.DefaultRest
+	MinRest      ipam.Seconds // 0: ipam.MinRest
+	Retention    ipam.Seconds // of the journal; 0: for ever
 }
 
 // Event is something an operator should hear of.

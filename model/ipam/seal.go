@@ -49,29 +49,31 @@ func (s *Seal) open(prefix, host uint64, reserved func(uint64) bool) uint64 {
 }
 
 func (s *Seal) forward(prefix, host uint64) uint64 {
-	var in, out [aes.BlockSize]byte
-	binary.BigEndian.PutUint64(in[:8], prefix)
+	var blocks [2 * aes.BlockSize]byte
+	binary.BigEndian.PutUint64(blocks[:8], prefix)
 	left, right := uint32(host>>32), uint32(host)
 	for r := range byte(sealRounds) {
-		left, right = right, left^s.round(&in, &out, r, right)
+		left, right = right, left^s.round(&blocks, r, right)
 	}
 	return uint64(left)<<32 | uint64(right)
 }
 
 func (s *Seal) backward(prefix, host uint64) uint64 {
-	var in, out [aes.BlockSize]byte
-	binary.BigEndian.PutUint64(in[:8], prefix)
+	var blocks [2 * aes.BlockSize]byte
+	binary.BigEndian.PutUint64(blocks[:8], prefix)
 	left, right := uint32(host>>32), uint32(host)
 	for r := byte(sealRounds); r > 0; r-- {
-		left, right = right^s.round(&in, &out, r-1, left), left
+		left, right = right^s.round(&blocks, r-1, left), left
 	}
 	return uint64(left)<<32 | uint64(right)
 }
 
-// round is the function of round r on a half; in holds the prefix in its first 8 bytes.
-func (s *Seal) round(in, out *[aes.BlockSize]byte, r byte, half uint32) uint32 {
+// round is the function of round r on a half. The first of the two blocks goes in, with the prefix in its first 8 bytes; the
+// second comes out.
+func (s *Seal) round(blocks *[2 * aes.BlockSize]byte, r byte, half uint32) uint32 {
+	in, out := blocks[:aes.BlockSize], blocks[aes.BlockSize:]
 	in[8] = r
 	binary.BigEndian.PutUint32(in[12:], half)
-	s.block.Encrypt(out[:], in[:])
-	return binary.BigEndian.Uint32(out[:])
+	s.block.Encrypt(out, in)
+	return binary.BigEndian.Uint32(out)
 }

@@ -202,3 +202,12 @@ func TestSecondsRefuseWhatIsNoTime(t *testing.T) {
 		}
 	}
 }
+
+// Addresses in old logs must open with the key for ever, so the permutation may never change.
+func TestSealedAddressesStayReadable(t *testing.T) {
+	l := layout(t, "2001:db8:a000:c12::/64", seal(t))
+	got, err := l.Encode(Fields{Identity: 0x1a7, Born: 0x038b8d98, Sequence: 3})
+	if want := netip.MustParseAddr("2001:db8:a000:c12:89e2:cf38:fa2b:7b64"); err != nil || got != want {
+		t.Errorf("got %s, %v; want %s", got, err, want)
+	}
+}

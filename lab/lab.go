@@ -19,6 +19,7 @@ import (
 
 	"hexapod.dev/lab/place"
 	"hexapod.dev/lab/topology"
+	"hexapod.dev/linux/flock"
 )
 
 // Dir is where the labs of a machine keep their state, one folder each.
@@ -58,6 +59,7 @@ type Lab struct {
 	group  place.Group
 	state  state
 	report func(string)
+	held   *flock.Lock // until Close; nil unless Options.Hold
 }
 
 var goodName = regexp.MustCompile(`^[a-z0-9][a-z0-9-]{0,30}$`)
@@ -96,7 +98,14 @@ func Open(name string) (*Lab, error) {
 }
 
 // Close gives up what the process holds of a lab. The lab stays as it is.
-func (l *Lab) Close() error { return l.tree.Close() }
+func (l *Lab) Close() error {
+	err := l.tree.Close()
+	if l.held != nil {
+		err = errors.Join(err, l.held.Close())
+		l.held = nil
+	}
+	return err
+}
 
 // Name returns the name of the lab.
 func (l *Lab) Name() string { return l.name }

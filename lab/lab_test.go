@@ -258,6 +258,21 @@ func TestIPv4IsFound(t *testing.T) {
 	}
 }
 
+func TestHeldLabIsNotTakenDown(t *testing.T) {
+	l := up(t, lab.Options{Name: testName("held"), Size: topology.Size{Racks: 1, Hosts: 1}, Bare: true, Hold: true})
+	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond) // it would wait for longer
+	defer cancel()
+	if err := lab.Down(ctx, l.Name()); err == nil || !strings.Contains(err.Error(), fmt.Sprintf("process %d", os.Getpid())) {
+		t.Errorf("down of a held lab: %v, want an error that names the process", err)
+	}
+	if err := l.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if err := lab.Down(t.Context(), l.Name()); err != nil {
+		t.Errorf("down of a lab that was let go: %v", err)
+	}
+}
+
 func TestUpRefuses(t *testing.T) {
 	bin := labtest.Programs(t)
 	l := up(t, lab.Options{Name: testName("twice"), Size: topology.Size{Racks: 1, Hosts: 1}, Bare: true})

@@ -23,6 +23,7 @@ type Options struct {
 	Size   topology.Size
 	Bin    string       // folder of hexapod and hexapod-cni; empty: that of the running program
 	Bare   bool         // no agents and no endpoints: the fabric alone
+	Hold   bool         // keep other commands from changing the lab until Close
 	Report func(string) // gets a line for every step; may be nil
 }
 
@@ -41,7 +42,12 @@ func Up(ctx context.Context, o Options) (*Lab, error) {
 		return nil, errors.Join(err, l.Close())
 	}
 	l.state = state{Size: o.Size, Bin: o.Bin, Hosts: o.Size.AllHosts(), Endpoints: map[string]Endpoint{}}
-	if err := errors.Join(l.build(ctx, o.Bare), lock.Close()); err != nil {
+	err = l.build(ctx, o.Bare)
+	if o.Hold && err == nil {
+		l.held = lock
+		return l, nil
+	}
+	if err := errors.Join(err, lock.Close()); err != nil {
 		return nil, errors.Join(fmt.Errorf("lab %[1]s: %[2]w\nWhat there is of it stays for a look: hexapod lab down --name %[1]s removes it", o.Name, err), l.Close())
 	}
 	return l, nil
@@ -107,7 +113,7 @@ func (l *Lab) lock(ctx context.Context) (*flock.Lock, error) {
 		select {
 		case <-again.C:
 		case <-ctx.Done():
-			return nil, fmt.Errorf("lab %s: another command (process %d) is changing it; wait for it to end", l.name, held.PID)
+			return nil, fmt.Errorf("lab %s: another command (process %d) works with it; wait for it to end", l.name, held.PID)
 		}
 	}
 }

@@ -79,7 +79,7 @@ func away(ctx context.Context, name string) error {
 type sums struct{ pairs, failed, lost int }
 
 func show(ctx context.Context, o Options) (sums, error) {
-	l, err := lab.Up(ctx, lab.Options{Name: o.Name, Size: size, Bin: o.Bin, Report: o.Report})
+	l, err := lab.Up(ctx, lab.Options{Name: o.Name, Size: size, Bin: o.Bin, Hold: true, Report: o.Report})
 	if err != nil {
 		return sums{}, err
 	}

@@ -3,6 +3,8 @@ package demo_test
 import (
 	"bytes"
 	"context"
+	"fmt"
+	"os"
 	"strings"
 	"testing"
 
@@ -21,6 +23,9 @@ func run(t *testing.T, o demo.Options) (string, error) {
 	return out.String(), err
 }
 
+// testName keeps demonstrations of test programs that run at the same time apart.
+func testName(what string) string { return fmt.Sprintf("demo%d-%s", os.Getpid(), what) }
+
 func wantNothing(t *testing.T, name string) {
 	t.Helper()
 	if left, err := lab.Leftovers(name); err != nil || len(left) > 0 {
@@ -29,11 +34,11 @@ func wantNothing(t *testing.T, name string) {
 }
 
 func TestDemo(t *testing.T) {
-	out, err := run(t, demo.Options{Name: "demo-test"})
+	out, err := run(t, demo.Options{Name: testName("test")})
 	if err != nil {
 		t.Errorf("demo: %v\n%s", err, out)
 	}
-	wantNothing(t, "demo-test")
+	wantNothing(t, testName("test"))
 	// 12 endpoints and the outside: 13 x 12 ordered pairs.
 	if !strings.HasSuffix(out, "\ndemo: 156 pairs, 0 failed, 0 lost\n") {
 		t.Errorf("the last line is not that of a success:\n%s", out)
@@ -46,11 +51,11 @@ func TestDemo(t *testing.T) {
 }
 
 func TestBrokenDemoFails(t *testing.T) {
-	out, err := run(t, demo.Options{Name: "demo-broken", Break: true})
+	out, err := run(t, demo.Options{Name: testName("broken"), Break: true})
 	if err == nil {
 		t.Fatalf("a demonstration without a route succeeded:\n%s", out)
 	}
-	wantNothing(t, "demo-broken")
+	wantNothing(t, testName("broken"))
 	for _, want := range []string{"r1h1-e1 to r2h1-e1, r2h1-e2, r2h1-e3: ping: no answer", "r2h1-e3 to outside, r1h1-e1, "} {
 		if !strings.Contains(err.Error(), want) {
 			t.Errorf("the error does not name the pair %q:\n%v", want, err)
@@ -63,7 +68,7 @@ func TestBrokenDemoFails(t *testing.T) {
 }
 
 func TestKeptDemoStays(t *testing.T) {
-	const name = "demo-kept"
+	name := testName("kept")
 	t.Cleanup(func() {
 		if err := lab.Down(context.Background(), name); err != nil {
 			t.Error(err)

@@ -32,9 +32,9 @@ func ReservedAddr(host netip.Prefix, a netip.Addr) (name string, reserved bool) 
 			return r.name, true
 		}
 	}
-	// RFC 2526 section 2: without 64-bit identifiers the anycast block is the top 128 addresses of the prefix. Below 16 bits of
-	// host part that would be most of it; such a prefix is routed to its host, never a link.
-	if host.Bits() > 64 && host.Bits() <= 112 {
+	// RFC 2526 section 2: without 64-bit identifiers the anycast block is the top 128 addresses of the prefix, which is kept in a
+	// /64 as well. Below 16 bits of host part that would be most of it; such a prefix is routed to its host, never a link.
+	if host.Bits() <= 112 {
 		_, fromTop := prefix.HostPart(prefix.Last(host), 64)
 		if fromTop-id < 128 {
 			return reservedIdentifiers()[2].name, true

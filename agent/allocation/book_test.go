@@ -2,6 +2,7 @@ package allocation
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"math/rand/v2"
@@ -307,5 +308,26 @@ func TestBookWithoutAPrefixOnlyRetires(t *testing.T) {
 	}
 	if _, err := Open(o); err == nil {
 		t.Error("a host name that no record can hold was accepted")
+	}
+}
+
+// The command line reads what the agent's API prints.
+func TestWhereaboutsComeBackFromJSON(t *testing.T) {
+	b := open(t, options(t, disk(), &fakeClock{now: day0}))
+	a := allocate(t, b, request(1))
+	want, err := b.Whereis(t.Context(), a.Addr, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	text, err := json.Marshal(want)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got Whereabouts
+	if err := json.Unmarshal(text, &got); err != nil {
+		t.Fatal(err)
+	}
+	if got.At != want.At || got.Then == nil || *got.Then != *want.Then || got.Now == nil || *got.Now != *want.Now {
+		t.Errorf("%s\ngot  %+v\nwant %+v", text, got, want)
 	}
 }

@@ -2,6 +2,7 @@ package ipam
 
 import (
 	"bytes"
+	"encoding/hex"
 	"net/netip"
 	"strings"
 	"testing"
@@ -78,4 +79,21 @@ func FuzzRecord(f *testing.F) {
 			}
 		}
 	})
+}
+
+// Journals are kept for ever: what version 1 wrote must be read by all that follow.
+func TestRecordsOnDiskStayReadable(t *testing.T) {
+	for i, want := range []string{
+		"0100c089911c20010db8a0000c1201a7038b8d98000301a78080808080400663306666656504657468300473686f7006636172742d3704316234650c2f72756e2f6e65746e732f780768657861706f64",
+		"0103c089911c20010db8a0000c1201a7038b8d98000300000000000000000000",
+		"0200c189911c20010db8a0000c1201a7038b8d980003",
+		"0300c089911cffffffffffffffffff01",
+		"0400c089911c01000000000000000000000000000000020000000000000000000000000000000000000000000000000000000000000020010db8a0000c1200000000000000004072316832",
+		"0500c089911c",
+	} {
+		r := records()[i]
+		if got := hex.EncodeToString(r.Append(nil)); got != want {
+			t.Errorf("%s:\ngot  %s\nwant %s", r.Kind, got, want)
+		}
+	}
 }

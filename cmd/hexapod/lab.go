@@ -15,11 +15,11 @@ import (
 const labAbout = `Makes a fabric of network namespaces on this machine: racks of hosts with real agents, routers, an outside host.
 IPv6 alone. Needs root and nothing else; leaves nothing behind.
 
-Usage: hexapod lab up    [--racks R] [--hosts H] [--endpoints E] [--name N] [-v]
-       hexapod lab check [--name N] [-v]
+Usage: hexapod lab up    [--racks R] [--hosts H] [--endpoints E] [--bare] [--name N] [-v]
+       hexapod lab check [--name N]
        hexapod lab exec  [--name N] WHERE -- COMMAND [ARGUMENT ...]
        hexapod lab run   [-v] SCENARIO.txtar ...
-       hexapod lab demo  [--name N] [-v]
+       hexapod lab demo  [--name N] [--keep] [--break] [-v]
        hexapod lab down  [--name N]
 
 WHERE is a host (r1h1), an endpoint (r1h1-e1), a router (tor1, spine) or outside.`

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strings"
 	"sync"
 )
 
@@ -95,20 +96,21 @@ func Open(o Options, replay func(record []byte) error) (*Journal, error) {
 	if j.limit == 0 {
 		j.limit = segmentLimit
 	}
-	if err := j.recover(replay); err != nil {
+	if err := j.resume(replay); err != nil {
 		return nil, errors.Join(err, lock.Close())
 	}
 	j.turn <- struct{}{}
 	return j, nil
 }
 
-func (j *Journal) recover(replay func([]byte) error) error {
+// resume reads the last segment and remembers where its valid bytes end.
+func (j *Journal) resume(replay func([]byte) error) error {
 	names, err := j.fs.List()
 	if err != nil {
 		return fmt.Errorf("journal: %w", err)
 	}
 	for _, name := range names {
-		if len(name) > len(tempSuffix) && name[len(name)-len(tempSuffix):] == tempSuffix { // a segment that was never begun
+		if strings.HasSuffix(name, tempSuffix) { // a segment that was never begun
 			if err := j.fs.Remove(name); err != nil {
 				return fmt.Errorf("journal: %w", err)
 			}

@@ -2,6 +2,7 @@ package journal
 
 import (
 	"bytes"
+	"cmp"
 	"errors"
 	"fmt"
 	"slices"
@@ -48,7 +49,7 @@ func Segments(fs FS) ([]Segment, error) {
 			all = append(all, s)
 		}
 	}
-	slices.SortFunc(all, func(a, b Segment) int { return int(a.Number) - int(b.Number) })
+	slices.SortFunc(all, func(a, b Segment) int { return cmp.Compare(a.Number, b.Number) })
 	return all, nil
 }
 

@@ -66,7 +66,7 @@ func TestConverges(t *testing.T) {
 			})
 		}
 	}
-	netnstest.Run(t, h.ns, "ping -6 -c 1 -W 5 "+addr)
+	h.reaches(addr)
 }
 
 func sameLines(a, b string) bool {

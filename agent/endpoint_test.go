@@ -37,7 +37,7 @@ func TestAddConnectsAndDelRemoves(t *testing.T) {
 		t.Errorf("address %s does not carry identity 300 of shop app=web", got.Addrs[0])
 	}
 	// The endpoint reaches the host's router address P:1::1 and is reached from the host.
-	netnstest.Run(t, h.ns, "ping -6 -c 1 -W 5 "+got.Addrs[0].String())
+	h.reaches(got.Addrs[0].String())
 	ns, err := netns.Open(r.NetNS)
 	if err != nil {
 		t.Fatal(err)
@@ -107,7 +107,7 @@ func TestFortyAddsAtOnce(t *testing.T) {
 		given[got.Addrs[0]] = i
 	})
 	for addr := range given {
-		netnstest.Run(t, h.ns, "ping -6 -c 1 -W 5 "+addr.String())
+		h.reaches(addr.String())
 	}
 	atOnce(n, func(i int) {
 		if err := a.Del(t.Context(), requests[i]); err != nil {
@@ -294,7 +294,7 @@ func TestFixedAddress(t *testing.T) {
 	if err != nil || got.Addrs[0] != fixedAddr {
 		t.Fatalf("ADD: %+v, %v; want %s", got, err, fixedAddr)
 	}
-	netnstest.Run(t, h.ns, "ping -6 -c 1 -W 5 "+fixedAddr.String())
+	h.reaches(fixedAddr.String())
 	if o := h.object("endpoint", "web/eth0"); o.State != "done" {
 		t.Errorf("status: %+v", o)
 	}
@@ -317,7 +317,7 @@ func TestUnknownIdentityAndSecondInterface(t *testing.T) {
 		if who := got.Addrs[0].As16(); who[8] != 0 || who[9] != 0 {
 			t.Errorf("address %s carries an identity, want 0: not known yet", got.Addrs[0])
 		}
-		netnstest.Run(t, h.ns, "ping -6 -c 1 -W 5 "+got.Addrs[0].String())
+		h.reaches(got.Addrs[0].String())
 	}
 	if list := a.Endpoints(); len(list) != 2 || list[0].Link == list[1].Link {
 		t.Errorf("endpoints: %+v", list)

@@ -72,11 +72,11 @@ type host struct {
 	reload <-chan os.Signal
 }
 
-// newHost makes a host without an agent.
+// newHost makes a host without an agent. It has no IPv4 at all, not even 127.0.0.1.
 func newHost(t testing.TB) *host {
 	t.Helper()
 	h := &host{t: t, ns: netnstest.New(t), dir: t.TempDir(), log: &lines{}}
-	for _, line := range []string{"ip link set lo up", "ip link add up0 type veth peer name up1",
+	for _, line := range []string{"ip link set lo up", "ip -4 addr flush dev lo", "ip link add up0 type veth peer name up1",
 		"ip link set up0 addrgenmode none", "ip link set up1 addrgenmode none", "ip link set up0 up", "ip link set up1 up",
 		"ip -6 addr add fd7c:a1b2:c3d4::1/64 dev up0 nodad"} {
 		netnstest.Run(t, h.ns, line)
@@ -216,6 +216,16 @@ func (h *host) object(kind, name string) local.Object {
 	}
 	h.t.Fatalf("status has no %s %s", kind, name)
 	return local.Object{}
+}
+
+// reaches waits until an address answers a ping from the host. The first packet may be lost: the kernel begins to send over a new
+// veth pair a moment after both ends are up (net/core/link_watch.c).
+func (h *host) reaches(addr string) {
+	h.t.Helper()
+	until(h.t, addr+" answers", func() bool {
+		_, err := netnstest.Try(h.ns, "ping -6 -c 1 -W 1 "+addr)
+		return err == nil
+	})
 }
 
 // until waits for what another program does to the kernel or to a file, where nobody tells of it.

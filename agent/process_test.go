@@ -163,7 +163,7 @@ func TestKilledInTheMiddleOfAdd(t *testing.T) {
 		if known != "" && again != known || got.err == nil && again != got.addr {
 			t.Errorf("retried ADD gave %s; the journal had %q, the first answer %q (%v)", again, known, got.addr, got.err)
 		}
-		netnstest.Run(t, h.ns, "ping -6 -c 1 -W 5 "+again)
+		h.reaches(again)
 		if _, err := h.plugin("DEL", r); err != nil {
 			t.Fatal(err)
 		}
@@ -195,7 +195,7 @@ func TestEndAndCleanup(t *testing.T) {
 	if now := h.ip(); now != serving {
 		t.Errorf("the end of the agent changed the host:\n%s\nbefore:\n%s", now, serving)
 	}
-	netnstest.Run(t, h.ns, "ping -6 -c 1 -W 5 "+addr)
+	h.reaches(addr)
 	if out, err := cleanup(); err == nil || !strings.Contains(out, "1 endpoints are living (web/eth0)") {
 		t.Errorf("--cleanup with a living endpoint: %v\n%s", err, out)
 	}

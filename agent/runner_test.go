@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -28,29 +30,32 @@ func startRunner(t *testing.T, pass func(context.Context) error) *runner {
 
 func TestRunnerGathersKicks(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		passes := 0
-		r := startRunner(t, func(context.Context) error { passes++; return nil })
+		var passes atomic.Int32
+		r := startRunner(t, func(context.Context) error { passes.Add(1); return nil })
 		for range 1000 {
 			r.Kick()
 			synctest.Wait()
 		}
-		if passes != 1 {
-			t.Errorf("%d passes before the pause is over, want 1", passes)
+		if passes.Load() != 1 {
+			t.Errorf("%d passes before the pause is over, want 1", passes.Load())
 		}
 		time.Sleep(2 * runnerPause)
 		synctest.Wait()
-		if passes != 2 {
-			t.Errorf("%d passes for 1,000 kicks, want 2", passes)
+		if passes.Load() != 2 {
+			t.Errorf("%d passes for 1,000 kicks, want 2", passes.Load())
 		}
 	})
 }
 
 func TestRunnerRetriesAtGrowingDistance(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
+		var mu sync.Mutex
 		var at []time.Duration
 		start := time.Now()
 		broken := true
 		r := startRunner(t, func(context.Context) error {
+			mu.Lock()
+			defer mu.Unlock()
 			at = append(at, time.Since(start))
 			if broken {
 				return errors.New("refused")
@@ -60,6 +65,7 @@ func TestRunnerRetriesAtGrowingDistance(t *testing.T) {
 		r.Kick()
 		time.Sleep(10*time.Minute + time.Second)
 		synctest.Wait()
+		mu.Lock()
 		for i := 2; i < len(at); i++ {
 			if d := at[i] - at[i-1]; d < at[i-1]-at[i-2] || d > runnerSlow+runnerPause {
 				t.Errorf("distance %d is %v after %v, want growing up to %v", i, d, at[i-1]-at[i-2], runnerSlow)
@@ -72,6 +78,7 @@ func TestRunnerRetriesAtGrowingDistance(t *testing.T) {
 			t.Error("the error of the last pass is not kept")
 		}
 		broken = false
+		mu.Unlock()
 		time.Sleep(runnerSlow + runnerPause)
 		synctest.Wait()
 		if _, _, last := r.State(); last != nil {
@@ -82,17 +89,17 @@ func TestRunnerRetriesAtGrowingDistance(t *testing.T) {
 
 func TestRunnerResyncs(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		passes := 0
-		startRunner(t, func(context.Context) error { passes++; return nil })
+		var passes atomic.Int32
+		startRunner(t, func(context.Context) error { passes.Add(1); return nil })
 		time.Sleep(runnerResync - time.Second)
 		synctest.Wait()
-		if passes != 0 {
-			t.Errorf("%d passes without a kick before the resync time, want 0: no polling", passes)
+		if passes.Load() != 0 {
+			t.Errorf("%d passes without a kick before the resync time, want 0: no polling", passes.Load())
 		}
 		time.Sleep(2 * time.Second)
 		synctest.Wait()
-		if passes != 1 {
-			t.Errorf("%d passes after the resync time, want 1", passes)
+		if passes.Load() != 1 {
+			t.Errorf("%d passes after the resync time, want 1", passes.Load())
 		}
 	})
 }
@@ -100,17 +107,17 @@ func TestRunnerResyncs(t *testing.T) {
 // A kick that comes while a pass runs leads to another pass: the running one may have taken an older snapshot.
 func TestRunnerKickDuringPass(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		passes := 0
+		var passes atomic.Int32
 		hold := make(chan struct{})
-		r := startRunner(t, func(context.Context) error { passes++; <-hold; return nil })
+		r := startRunner(t, func(context.Context) error { passes.Add(1); <-hold; return nil })
 		r.Kick()
 		synctest.Wait()
 		r.Kick()
 		close(hold)
 		time.Sleep(2 * runnerPause)
 		synctest.Wait()
-		if passes != 2 {
-			t.Errorf("%d passes, want 2", passes)
+		if passes.Load() != 2 {
+			t.Errorf("%d passes, want 2", passes.Load())
 		}
 	})
 }

@@ -41,8 +41,3 @@ for run in test/bench/*/run.sh; do
 	echo "bench $run"
 	"$run"
 done
-
-# The CNI plugin beside ptp and bridge, with an agent: needs root and namespaces.
-if [ -z "${BENCH:-}" ] && [ "$(id -u)" = 0 ]; then
-	test/bench/cni/run.sh
-fi

@@ -88,6 +88,9 @@ func (l *Lab) Check(ctx context.Context, report func(done, all int)) (Report, er
 			r.Problems = append(r.Problems, err)
 		}
 	}
+	if ctx.Err() != nil {
+		return r, fmt.Errorf("check lab %s: %w", l.name, context.Cause(ctx))
+	}
 	problems, err := l.checkIPv4()
 	if err != nil {
 		return r, err
@@ -209,13 +212,13 @@ func (l *Lab) checkFrom(ctx context.Context, from string, names []string, done f
 		if to == from {
 			continue
 		}
-		if ctx.Err() != nil {
-			return fmt.Errorf("check the pairs: %w", context.Cause(ctx))
-		}
 		p := Pair{From: from, To: to}
 		p.ping(pinger, l.Addr(to))
 		if p.Err == nil {
 			p.Err = l.checkHTTP(ctx, in, from, to)
+		}
+		if ctx.Err() != nil {
+			return fmt.Errorf("check the pairs: %w", context.Cause(ctx)) // says nothing about this pair
 		}
 		done(p)
 	}

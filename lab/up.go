@@ -27,7 +27,18 @@ type Options struct {
 	Report func(string) // gets a line for every step; may be nil
 }
 
-// Up makes a lab and leaves it running. When it fails, what there is stays for a look; Down removes it.
+// UnfinishedError tells that Up began and did not end. What there is of the lab stays for a look.
+type UnfinishedError struct {
+	Name string
+	Err  error
+}
+
+func (e *UnfinishedError) Error() string { return fmt.Sprintf("lab %s: %v", e.Name, e.Err) }
+
+// Unwrap returns the cause.
+func (e *UnfinishedError) Unwrap() error { return e.Err }
+
+// Up makes a lab and leaves it running. When it fails on the way, the error is an *UnfinishedError and Down is needed.
 func Up(ctx context.Context, o Options) (*Lab, error) {
 	if err := o.complete(); err != nil {
 		return nil, err
@@ -48,7 +59,7 @@ func Up(ctx context.Context, o Options) (*Lab, error) {
 		return l, nil
 	}
 	if err := errors.Join(err, lock.Close()); err != nil {
-		return nil, errors.Join(fmt.Errorf("lab %[1]s: %[2]w\nWhat there is of it stays for a look: hexapod lab down --name %[1]s removes it", o.Name, err), l.Close())
+		return nil, &UnfinishedError{o.Name, errors.Join(err, l.Close())}
 	}
 	return l, nil
 }

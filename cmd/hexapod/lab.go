@@ -102,6 +102,10 @@ func runLabUp(ctx context.Context, env environment, args []string) error {
 		return err
 	}
 	l, err := lab.Up(ctx, lab.Options{Name: c.name, Size: size, Bare: *bare, Report: c.steps(env.stderr)})
+	var unfinished *lab.UnfinishedError
+	if errors.As(err, &unfinished) {
+		return fmt.Errorf("%w\nWhat there is of it stays for a look: hexapod lab down --name %s removes it", err, c.name)
+	}
 	if err != nil {
 		return err
 	}

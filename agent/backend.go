@@ -37,12 +37,14 @@ func (a *Agent) Add(ctx context.Context, r cni.Request) (_ cni.Attachment, err e
 		return cni.Attachment{}, a.refused(err)
 	}
 	e := endpointOf(given)
-	if e.NetNS != r.NetNS { // the namespace is named anew for the same container; the address stays
-		e.NetNS = r.NetNS
-	}
-	known, living := a.sections.Endpoint(r.Key)
+	e.NetNS = r.NetNS // it may be named anew for the same container; the address stays
+	before, living := a.sections.Endpoint(r.Key)
+	living = living && a.board.done(r.Key)
 	if err := a.connect(ctx, e); err != nil {
-		if !living || !a.board.done(known.Key) {
+		if living { // a second ADD of what works already must not take it down
+			a.sections.SetEndpoint(before)
+			a.disturb(r.Key)
+		} else {
 			err = errors.Join(err, a.disconnect(context.WithoutCancel(ctx), e))
 		}
 		if errors.Is(err, fs.ErrNotExist) {

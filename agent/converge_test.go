@@ -84,6 +84,31 @@ func sameLines(a, b string) bool {
 	return cmp.Equal(trim(a), trim(b))
 }
 
+// An uplink that goes takes the route to the peer along, and brings it back. Endpoints follow its MTU.
+func TestUplinkComesAndGoes(t *testing.T) {
+	h := newHost(t)
+	a := h.start()
+	got, err := a.Add(t.Context(), h.endpoint("web"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	routes := func() string { return netnstest.Run(t, h.ns, "ip -6 route show proto 206") }
+	netnstest.Run(t, h.ns, "ip link set up0 down")
+	until(t, "status tells that the uplink is down", func() bool { return h.object("uplink", "up0").Why == string(desired.UplinkDown) })
+	if o := h.object("peer", "h2"); o.State != local.Failed || o.Why != string(desired.UplinkDown) {
+		t.Errorf("peer: %+v", o)
+	}
+	netnstest.Run(t, h.ns, "ip link set up0 up")
+	until(t, "the route fails, for the uplink lost its address", func() bool { return h.object("kernel", "routes").State == local.Failed })
+	netnstest.Run(t, h.ns, "ip -6 addr add fd7c:a1b2:c3d4::1/64 dev up0 nodad")
+	until(t, "the route to the peer is back", func() bool { return strings.Contains(routes(), peerPrefix) })
+
+	netnstest.Run(t, h.ns, "ip link set up0 mtu 1400")
+	until(t, "the endpoint's link has the MTU of the uplink", func() bool {
+		return strings.Contains(netnstest.Run(t, h.ns, "ip link show "+got.HostName), "mtu 1400")
+	})
+}
+
 func TestForwardingComesBack(t *testing.T) {
 	h := newHost(t)
 	h.start()

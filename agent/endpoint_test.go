@@ -220,6 +220,31 @@ func TestCancelledAddLeavesNothing(t *testing.T) {
 	h.isAsBefore(before)
 }
 
+// A second ADD that fails leaves alone what the first one made.
+func TestFailedSecondAddKeepsTheFirst(t *testing.T) {
+	h := newHost(t)
+	a := h.start()
+	r := h.endpoint("web")
+	got, err := a.Add(t.Context(), r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	elsewhere := h.endpoint("elsewhere")
+	ns, err := netns.Open(elsewhere.NetNS)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ns.Close()
+	netnstest.Run(t, ns, "ip link add eth0 type veth peer name other")
+	again := r
+	again.NetNS = elsewhere.NetNS
+	if _, err := a.Add(t.Context(), again); err == nil {
+		t.Fatal("ADD over an interface of somebody else succeeded")
+	}
+	h.reaches(got.Addrs[0].String())
+	until(t, "the endpoint is whole again", func() bool { _, err := a.Check(t.Context(), r); return err == nil })
+}
+
 func TestFailedAddLeavesNothing(t *testing.T) {
 	h := newHost(t)
 	a := h.start()

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/netip"
 	"slices"
 
 	"golang.org/x/sys/unix"
@@ -72,9 +73,21 @@ func (a *Agent) heard(e rtnl.Event) {
 			a.disturbed(partHost)
 		}
 	case e.Addr != nil:
-		if own, ok := desired.RouterAddr(a.sections.Snapshot().Config.Self.Prefix); ok && e.Gone && own == e.Addr.Prefix.Addr() {
-			a.disturbed(partHost)
-		}
+		a.heardAddr(e.Addr.Prefix.Addr(), e.Gone)
+	}
+}
+
+// heardAddr looks at addresses of the host itself, those of its ends of endpoints' links left out.
+func (a *Agent) heardAddr(addr netip.Addr, gone bool) {
+	if addr == desired.Gateway() {
+		return
+	}
+	if own, ok := desired.RouterAddr(a.sections.Snapshot().Config.Self.Prefix); ok && gone && own == addr {
+		a.disturbed(partHost)
+	}
+	// A next hop that could not be reached may be reached from a new address.
+	if _, _, failed := a.runners[partRoutes].State(); failed != nil && !gone {
+		a.kick(partRoutes)
 	}
 }
 
@@ -89,9 +102,14 @@ func (a *Agent) heardLink(l rtnl.Link, gone bool) {
 	if l.OfEndpoint() { // one that is only being made has no alias yet
 		return
 	}
-	facts := a.sections.Snapshot().Facts.With(l.Name, desired.LinkFact{Up: l.Up, MTU: l.MTU}, !gone)
-	if a.sections.SetFacts(facts) && a.isUplink(l.Name) {
-		a.kick(partHost, partRoutes)
+	before := a.sections.Snapshot()
+	facts := before.Facts.With(l.Name, desired.LinkFact{Up: l.Up, MTU: l.MTU}, !gone)
+	if !a.sections.SetFacts(facts) || !a.isUplink(l.Name) {
+		return
+	}
+	a.kick(partHost, partRoutes)
+	if a.sections.Snapshot().MTU() != before.MTU() {
+		a.kick(partLinks)
 	}
 }
 

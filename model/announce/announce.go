@@ -1,0 +1,115 @@
+// Package announce decides which prefixes a host or router tells the network about, which it takes from others, and why not.
+//
+// What this host holds goes in, routes go out; what peers offer goes in, a verdict comes out. Nothing here speaks a protocol:
+// a speaker (BGP, neighbour discovery) carries the answers.
+package announce
+
+import (
+	"cmp"
+	"iter"
+	"net/netip"
+	"slices"
+
+	"hexapod.dev/model/prefix"
+)
+
+// Why tells in the operator's words why a prefix is not announced, or not taken. Empty: it is.
+type Why string
+
+// Why this host keeps a prefix to itself.
+const (
+	WhyNoPool     Why = "it lies neither in a prefix of this host nor in a pool"
+	WhyDraining   Why = "this host is being drained"
+	WhyHostGone   Why = "this host is marked retired"
+	WhyNoMembers  Why = "none of what it stands for is reached from here"
+	WhyMemberLost Why = "another router reaches a part of it that this one has lost; the parts that are reached are announced one by one"
+)
+
+// Purpose says what a route is announced for.
+type Purpose string
+
+// The purposes of routes.
+const (
+	PurposeHost      Purpose = "host"      // the host's own prefix
+	PurposeFixed     Purpose = "fixed"     // a fixed address of a pool that an endpoint here holds
+	PurposeAggregate Purpose = "aggregate" // a rack or a cluster in one route
+	PurposeMember    Purpose = "member"    // one part of an aggregate beside it, or instead of it
+)
+
+// Route is one prefix that is announced.
+type Route struct {
+	Prefix  netip.Prefix
+	Purpose Purpose
+}
+
+// Discard reports whether a discard route must lie under the announced one: packets to unused addresses of an aggregate would
+// else bounce between this router and the default route. Hosts have theirs already (model/desired).
+func (r Route) Discard() bool { return r.Purpose == PurposeAggregate }
+
+// Withheld is one prefix that is not announced, and why.
+type Withheld struct {
+	Prefix netip.Prefix
+	Why    Why
+}
+
+// Drain is how far a host has gone on its way out of service.
+type Drain int
+
+// The steps of a drain. Services leave first: their last packets are still answered while others take over.
+const (
+	InService       Drain = iota
+	ServicesLeaving       // fixed addresses are withdrawn, the host's prefix stays
+	Leaving               // everything is withdrawn
+)
+
+// Host is what one host has to announce.
+type Host struct {
+	Own     []netip.Prefix       // prefixes routed to it
+	Pools   []netip.Prefix       // ranges of fixed addresses
+	Held    iter.Seq[netip.Addr] // addresses of its endpoints, in any order; nil: none
+	Drain   Drain
+	Retired bool
+}
+
+// ForHost returns what a host announces, sorted, and what it does not. A prefix of its own is announced once; endpoints' own
+// addresses lie in it and add nothing. Longer than that are only fixed addresses of pools.
+func ForHost(h Host) (routes []Route, withheld []Withheld) {
+	refuse := Why("")
+	if h.Retired {
+		refuse = WhyHostGone
+	}
+	own := prefix.NewSet(h.Own...)
+	for _, p := range own.Prefixes() {
+		if refuse == "" && h.Drain != Leaving {
+			routes = append(routes, Route{Prefix: p, Purpose: PurposeHost})
+		} else {
+			withheld = append(withheld, Withheld{p, cmp.Or(refuse, WhyDraining)})
+		}
+	}
+	pools := prefix.NewSet(h.Pools...)
+	if h.Held != nil {
+		for a := range h.Held {
+			p := netip.PrefixFrom(a, a.BitLen())
+			switch {
+			case own.Contains(a): // the usual endpoint: its host's prefix brings its packets here
+			case !pools.Contains(a):
+				withheld = append(withheld, Withheld{p, WhyNoPool})
+			case refuse != "" || h.Drain != InService:
+				withheld = append(withheld, Withheld{p, cmp.Or(refuse, WhyDraining)})
+			default:
+				routes = append(routes, Route{Prefix: p, Purpose: PurposeFixed})
+			}
+		}
+	}
+	return sorted(routes), sortedWithheld(withheld)
+}
+
+func sorted(list []Route) []Route {
+	slices.SortFunc(list, func(a, b Route) int { return prefix.Compare(a.Prefix, b.Prefix) })
+	return slices.CompactFunc(list, func(a, b Route) bool { return a.Prefix == b.Prefix })
+}
+
+func sortedWithheld(list []Withheld) []Withheld {
+	slices.SortFunc(list, func(a, b Withheld) int { return prefix.Compare(a.Prefix, b.Prefix) })
+	return slices.CompactFunc(list, func(a, b Withheld) bool { return a.Prefix == b.Prefix })
+}

@@ -2,7 +2,6 @@ package sysctl
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"slices"
 	"strconv"
@@ -29,19 +28,23 @@ const (
 // It is set link by link: conf.all.accept_ra has no effect on links that exist, and conf.default would make the host
 // listen to every link that comes later, those of endpoints and containers included.
 type Care struct {
-	ns       *netns.NS
 	settings *Table
 	conn     *rtnl.Conn
+	kernel   release
 	run      string // where other programs say which links are theirs
 }
 
 // OpenCare opens the care of ns; nil is the namespace of the process. ns stays the caller's and open as long as the Care.
 func OpenCare(ns *netns.NS) (*Care, error) {
+	kernel, err := runningKernel()
+	if err != nil {
+		return nil, fmt.Errorf("open the care of the host: %w", err)
+	}
 	conn, err := rtnl.Dial(ns)
 	if err != nil {
 		return nil, fmt.Errorf("open the care of the host: %w", err)
 	}
-	return &Care{ns: ns, settings: Open(ns), conn: conn, run: "/run"}, nil
+	return &Care{settings: Open(ns), conn: conn, kernel: kernel, run: "/run"}, nil
 }
 
 // Close closes the care. The settings stay.
@@ -51,6 +54,8 @@ func (c *Care) Close() error { return c.conn.Close() }
 type Report struct {
 	Delta diff.Delta[Key]  // settings that were changed
 	Left  []desired.Undone // uplinks that were left alone, and why
+	Cared []string         // the others, by name
+	Deaf  []string         // those among them that had lost their default route already: they forwarded and did not listen
 }
 
 // Empty tells whether nothing was changed.
@@ -77,7 +82,6 @@ func (c *Care) Reconcile(ctx context.Context, uplinks []string) (Report, error) 
 		byName[l.Name] = l
 	}
 	want := make(map[Key]string)
-	var deaf []rtnl.Link
 	for _, name := range listening(uplinks, links, advertised) {
 		l, ok := byName[name]
 		if !ok {
@@ -89,10 +93,11 @@ func (c *Care) Reconcile(ctx context.Context, uplinks []string) (Report, error) 
 			report.Left = append(report.Left, desired.Undone{Kind: "uplink", Name: name, Why: why})
 			continue
 		}
+		report.Cared = append(report.Cared, name)
 		if l.AcceptRA == 1 {
 			want[IPv6(name, "accept_ra")] = "2"
 			if l.Forwarding == 1 {
-				deaf = append(deaf, l)
+				report.Deaf = append(report.Deaf, name)
 			}
 		}
 	}
@@ -101,10 +106,6 @@ func (c *Care) Reconcile(ctx context.Context, uplinks []string) (Report, error) 
 	}
 	forward, err := c.settings.Reconcile(map[Key]string{IPv6("all", "forwarding"): "1"})
 	report.Delta.Change = append(report.Delta.Change, forward.Change...)
-	for _, l := range deaf {
-		// The route is lost already; asking brings it back at once. Without an answer the next advertisement does.
-		_ = c.solicit(l)
-	}
 	return report, err
 }
 
@@ -118,24 +119,6 @@ func listening(named []string, links []rtnl.Link, advertised []rtnl.Route) []str
 	}
 	slices.Sort(names)
 	return slices.Compact(names)
-}
-
-// solicit sends a router solicitation (RFC 4861 4.1) on a link.
-func (c *Care) solicit(l rtnl.Link) error {
-	return c.settings.do(func() error {
-		fd, err := unix.Socket(unix.AF_INET6, unix.SOCK_RAW|unix.SOCK_CLOEXEC, unix.IPPROTO_ICMPV6)
-		if err != nil {
-			return err
-		}
-		defer unix.Close(fd)
-		const hopLimit = 255 // RFC 4861 6.1.1: anything less was forwarded and is not believed
-		const solicitation = 133
-		routers := &unix.SockaddrInet6{Addr: [16]byte{0: 0xff, 1: 2, 15: 2}, ZoneId: uint32(l.Index)} // ff02::2
-		return errors.Join(
-			unix.SetsockoptInt(fd, unix.IPPROTO_IPV6, unix.IPV6_MULTICAST_HOPS, hopLimit),
-			unix.Sendto(fd, []byte{solicitation, 0, 0, 0, 0, 0, 0, 0}, 0, routers), // the kernel fills the checksum in
-		)
-	})
 }
 
 // index is the name of a link's file in the state of other programs.

@@ -172,34 +172,25 @@ func TestRFC4861_6_3_4_DefaultRouteSurvivesForwarding(t *testing.T) {
 	}
 }
 
-func TestCareAsksForALostRoute(t *testing.T) {
+func TestCareNamesUplinksThatLostTheirRoute(t *testing.T) {
 	s := newSegment(t)
 	s.advertise(t)
 	s.set(t, "all", "forwarding", "1")
-	if err := unix.SetsockoptTimeval(s.icmp, unix.SOL_SOCKET, unix.SO_RCVTIMEO, &unix.Timeval{Sec: 10}); err != nil {
-		t.Fatal(err)
-	}
-	drain := make([]byte, 1500)
-	for {
-		if _, _, err := unix.Recvfrom(s.icmp, drain, unix.MSG_DONTWAIT); err != nil {
-			break
-		}
-	}
-	if _, err := s.care.Reconcile(context.Background(), []string{uplink}); err != nil {
-		t.Fatal(err)
-	}
-	for {
-		n, _, err := unix.Recvfrom(s.icmp, drain, 0)
+	for _, deaf := range [][]string{{uplink}, nil} {
+		report, err := s.care.Reconcile(context.Background(), []string{uplink})
 		if err != nil {
-			t.Fatalf("no router solicitation came: %v", err)
+			t.Fatal(err)
 		}
-		if n >= 8 && drain[0] == 133 {
-			break
+		if d := cmp.Diff(deaf, report.Deaf); d != "" {
+			t.Errorf("lost their route (-want +have):\n%s", d)
+		}
+		if d := cmp.Diff([]string{uplink}, report.Cared); d != "" {
+			t.Errorf("looked after (-want +have):\n%s", d)
 		}
 	}
 	s.advertise(t)
 	if !s.hasDefault(t) {
-		t.Error("the default route is not back")
+		t.Error("an advertisement does not bring the default route back")
 	}
 }
 
@@ -264,57 +255,5 @@ func TestCareNamesAMissingUplink(t *testing.T) {
 	}
 	if s.get(t, "all", "forwarding") != "1" {
 		t.Error("forwarding is off although nothing could be lost")
-	}
-}
-
-func TestWatchRepairs(t *testing.T) {
-	for _, tc := range []struct {
-		name  string
-		every time.Duration
-		spoil func(*testing.T, *segment)
-		key   sysctl.Key
-		want  string
-	}{
-		{"forwarding off, told by the kernel", time.Hour,
-			func(t *testing.T, s *segment) { s.set(t, "all", "forwarding", "0") }, sysctl.IPv6("all", "forwarding"), "1"},
-		{"uplink made anew, told by the kernel", time.Hour,
-			func(t *testing.T, s *segment) {
-				netnstest.Run(t, s.host, "ip link del "+uplink)
-				netnstest.Run(t, s.host, "ip link add "+uplink+" type bridge")
-			}, sysctl.IPv6(uplink, "accept_ra"), "2"},
-		{"accept_ra, found by looking", 10 * time.Millisecond,
-			func(t *testing.T, s *segment) { s.set(t, uplink, "accept_ra", "1") }, sysctl.IPv6(uplink, "accept_ra"), "2"},
-	} {
-		t.Run(tc.name, func(t *testing.T) {
-			s := newSegment(t)
-			ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
-			defer cancel()
-			reports := make(chan sysctl.Report, 100)
-			done := make(chan error)
-			go func() {
-				done <- s.care.Watch(ctx, func() []string { return []string{uplink} }, tc.every, func(r sysctl.Report, err error) {
-					if err == nil {
-						reports <- r
-					}
-				})
-			}()
-			<-reports
-			tc.spoil(t, s)
-			for repaired := false; !repaired; {
-				select {
-				case r := <-reports:
-					repaired = cmp.Equal(r.Delta.Change, []sysctl.Key{tc.key})
-				case <-ctx.Done():
-					t.Fatalf("%s is not repaired", tc.key)
-				}
-			}
-			if v, err := s.settings.Read(tc.key); err != nil || v != tc.want {
-				t.Errorf("%s is %s, %v", tc.key, v, err)
-			}
-			cancel()
-			if err := <-done; !errors.Is(err, context.Canceled) {
-				t.Errorf("Watch ended with %v", err)
-			}
-		})
 	}
 }

@@ -25,13 +25,14 @@ func (k Key) valid() bool {
 	return strings.HasPrefix(string(k), "net/") && filepath.Clean(string(k)) == string(k)
 }
 
-func (k Key) path() string { return "/proc/sys/" + string(k) }
-
 // Table is the settings of one namespace.
-type Table struct{ ns *netns.NS }
+type Table struct {
+	ns   *netns.NS
+	root string // where the kernel shows its settings
+}
 
 // Open opens the settings of ns; nil is the namespace of the process. ns stays the caller's.
-func Open(ns *netns.NS) *Table { return &Table{ns: ns} }
+func Open(ns *netns.NS) *Table { return &Table{ns: ns, root: "/proc/sys"} }
 
 // do runs f where /proc/sys/net shows the namespace of the table: the kernel shows that of the thread that opens a file.
 func (t *Table) do(f func() error) error {
@@ -43,20 +44,22 @@ func (t *Table) do(f func() error) error {
 
 // Read returns a setting without its line end. A setting that does not exist (the link is gone) is fs.ErrNotExist.
 func (t *Table) Read(key Key) (value string, err error) {
-	err = t.do(func() error { value, err = read(key); return err })
+	err = t.do(func() error { value, err = t.read(key); return err })
 	return value, err
 }
 
 // Write sets a setting; a setting that is so already is not written, for a write has effects of its own.
 func (t *Table) Write(key Key, value string) error {
-	return t.do(func() error { _, err := set(key, value); return err })
+	return t.do(func() error { _, err := t.set(key, value); return err })
 }
 
-func read(key Key) (string, error) {
+func (t *Table) path(k Key) string { return filepath.Join(t.root, string(k)) }
+
+func (t *Table) read(key Key) (string, error) {
 	if !key.valid() {
 		return "", fmt.Errorf("setting %s: not a setting of a network namespace", key)
 	}
-	b, err := os.ReadFile(key.path())
+	b, err := os.ReadFile(t.path(key))
 	if err != nil {
 		return "", fmt.Errorf("read setting %s: %w", key, cause(err))
 	}
@@ -64,12 +67,12 @@ func read(key Key) (string, error) {
 }
 
 // set makes a setting equal to value and tells whether it had to.
-func set(key Key, value string) (changed bool, err error) {
-	have, err := read(key)
+func (t *Table) set(key Key, value string) (changed bool, err error) {
+	have, err := t.read(key)
 	if err != nil || have == value {
 		return false, err
 	}
-	if err := os.WriteFile(key.path(), []byte(value), 0o644); err != nil {
+	if err := os.WriteFile(t.path(key), []byte(value), 0o644); err != nil {
 		return false, fmt.Errorf("set %s to %s (it is %s): %w", key, value, have, cause(err))
 	}
 	return true, nil
@@ -89,14 +92,14 @@ func (t *Table) Reconcile(want map[Key]string) (delta diff.Delta[Key], err error
 		have := make(map[Key]string, len(want))
 		var errs []error
 		for key := range want {
-			value, err := read(key)
+			value, err := t.read(key)
 			errs = append(errs, err)
 			if err == nil {
 				have[key] = value
 			}
 		}
 		for _, key := range diff.For(want, have, func(w, h string) bool { return w == h }).Change {
-			changed, err := set(key, want[key])
+			changed, err := t.set(key, want[key])
 			errs = append(errs, err)
 			if changed {
 				delta.Change = append(delta.Change, key)

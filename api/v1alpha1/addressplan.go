@@ -92,7 +92,8 @@ type Cluster struct {
 type Rack struct {
 	Name   string `json:"name" yaml:"name"`
 	Number uint32 `json:"number" yaml:"number"`
-	// ASN of the rack's router. Left out: 4200000000 + 2 x number, and its hosts one more.
+	// ASN of the rack's router. Left out: 4200000000 + 2 x the rack's number in the whole fabric (the bits of its prefix behind
+	// the fabric's, not spec number), and its hosts one more.
 	ASN uint32 `json:"asn,omitempty" yaml:"asn,omitempty"`
 }
 

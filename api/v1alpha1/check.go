@@ -20,6 +20,7 @@ func Check(objects []Object) Problems {
 	found = append(found, checkHostAddresses(s)...)
 	found = append(found, checkOverlaps(s)...)
 	found = append(found, checkClaims(s)...)
+	found = append(found, checkPeersOf(s)...)
 	return found.Sort()
 }
 

@@ -75,11 +75,18 @@ func checkSeal(r *report, s *AddressPlanSpec) {
 		r.errorf("spec.sealKeyFile", "name a file in this folder; hexapod plan new --sealed writes one", "is missing, and spec.hostPart is sealed")
 	case !sealed && s.SealKeyFile != "":
 		r.errorf("spec.sealKeyFile", "remove it, or write hostPart: sealed", "is given, and spec.hostPart is not sealed")
-	case s.SealKeyFile != "" && (path.IsAbs(s.SealKeyFile) || path.Clean(s.SealKeyFile) != s.SealKeyFile || strings.HasPrefix(s.SealKeyFile, "..") || !printable(s.SealKeyFile)):
-		r.errorf("spec.sealKeyFile", "write a path relative to the folder, without ..", "%q leaves the folder or is not a path", s.SealKeyFile)
+	default:
+		checkFile(r, "spec.sealKeyFile", s.SealKeyFile)
 	}
 	if sealed && s.Levels.Host > 64 {
 		r.errorf("spec.hostPart", "use host prefixes of /64 or shorter, or readable", "a /%d host prefix has no 64 bits to seal", s.Levels.Host)
+	}
+}
+
+// checkFile: a file that belongs to the configuration lies in its folder.
+func checkFile(r *report, field, name string) {
+	if name != "" && (path.IsAbs(name) || path.Clean(name) != name || strings.HasPrefix(name, "..") || !printable(name)) {
+		r.errorf(field, "write a path relative to the folder, without ..", "%q leaves the folder or is not a path", name)
 	}
 }
 
@@ -172,8 +179,7 @@ func (h *Host) check(r *report) {
 	names := unique{}
 	for i, u := range s.Uplinks {
 		at := fmt.Sprintf("spec.uplinks[%d]", i)
-		// The kernel's IFNAMSIZ is 16 with the closing zero; slash and blank are refused by dev_valid_name.
-		if len(u.Name) > 15 || u.Name == "" || u.Name == "." || u.Name == ".." || strings.ContainsAny(u.Name, "/: \t") || !printable(u.Name) {
+		if !linkName(u.Name) {
 			r.errorf(at+".name", "write it as ip link shows it", "%q is not a link name", u.Name)
 		}
 		names.add(r, at+".name", u.Name)
@@ -181,6 +187,11 @@ func (h *Host) check(r *report) {
 			r.errorf(at+".segment", nameRule, "%q is not a name", u.Segment)
 		}
 	}
+}
+
+// linkName: the kernel's IFNAMSIZ is 16 with the closing zero; slash and blank are refused by dev_valid_name.
+func linkName(s string) bool {
+	return len(s) <= 15 && s != "" && s != "." && s != ".." && !strings.ContainsAny(s, "/: \t") && printable(s)
 }
 
 func (p *Pool) check(r *report) {

@@ -16,11 +16,12 @@ const (
 	KindPool        = "Pool"
 	KindIdentity    = "Identity"
 	KindAddress     = "Address"
+	KindBGPPeer     = "BGPPeer"
 )
 
 // Kinds lists every kind in the order of the documentation.
 func Kinds() []string {
-	return []string{KindAddressPlan, KindHost, KindPool, KindIdentity, KindAddress}
+	return []string{KindAddressPlan, KindHost, KindPool, KindIdentity, KindAddress, KindBGPPeer}
 }
 
 // Metadata is the part of a document that Kubernetes owns. Only the name means something to Hexapod.
@@ -44,7 +45,7 @@ func (h *Header) Head() *Header { return h }
 // ObjectName returns metadata.name.
 func (h *Header) ObjectName() string { return string(h.Metadata.Name) }
 
-// Object is a document of any kind: *AddressPlan, *Host, *Pool, *Identity or *Address.
+// Object is a document of any kind: *AddressPlan, *Host, *Pool, *Identity, *Address or *BGPPeer.
 type Object interface {
 	Head() *Header
 	ObjectName() string
@@ -70,6 +71,8 @@ func newObject(kind string) Object {
 		return &Identity{}
 	case KindAddress:
 		return &Address{}
+	case KindBGPPeer:
+		return &BGPPeer{}
 	}
 	return nil
 }

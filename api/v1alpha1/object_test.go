@@ -65,6 +65,29 @@ apiVersion: hexapod.dev/v1alpha1
 kind: Address
 metadata: {name: 20010db8a01000000005000000000007}
 spec: {address: "2001:db8:a010:0:5::7", pool: web, namespace: shop, name: web-0}
+---
+apiVersion: hexapod.dev/v1alpha1
+kind: BGPPeer
+metadata: {name: tor}
+spec:
+  interface: eth0
+  address: fe80::1
+  asn: 65538
+  localASN: 4200000003
+  cluster: main
+  racks: [r1]
+  hosts: [h1]
+  passwordFile: keys/tor
+  gtsm: true
+  passive: true
+  allowDefault: true
+  accept: ["3fff:e::/48", 203.0.113.0/24]
+  maxPrefixes: 100
+  communities: ["65001:100", "4200000001:1:2"]
+  holdTime: 30s
+  keepalive: 10s
+  gracefulRestart: {restartTime: 60s}
+  bfd: {interval: 100ms, multiplier: 3}
 `
 
 func all(t *testing.T) []Object {
@@ -131,8 +154,8 @@ func TestWhatIsRead(t *testing.T) {
 	if _, ok := s.Plan.Cluster(""); ok {
 		t.Error("no reference among two clusters finds one")
 	}
-	if got := len(s.Objects()); got != 5 {
-		t.Errorf("%d objects, want 5", got)
+	if got := len(s.Objects()); got != 6 {
+		t.Errorf("%d objects, want 6", got)
 	}
 	if n := AddressName(netip.MustParseAddr("2001:db8:a010:0:5::7")); n != "20010db8a01000000005000000000007" {
 		t.Errorf("name %s", n)

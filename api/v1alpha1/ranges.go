@@ -51,6 +51,11 @@ func (a *Address) ranges() []fieldRange {
 	return []fieldRange{{field: "spec.address", r: single(a.Spec.Address)}}
 }
 
+func (b *BGPPeer) ranges() []fieldRange {
+	// What a peer may give need not be ours, nor IPv6 (RFC 8950): spec.accept is not among them.
+	return []fieldRange{{field: "spec.address", r: single(b.Spec.Address), anyScope: true}}
+}
+
 // single returns the range of one address; of none, the zero prefix.
 func single(a Addr) netip.Prefix {
 	if !a.IsValid() {

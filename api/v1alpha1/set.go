@@ -12,6 +12,7 @@ type Set struct {
 	Pools      []*Pool
 	Identities []*Identity
 	Addresses  []*Address
+	BGPPeers   []*BGPPeer
 }
 
 // Group sorts objects into a Set. Of two plans the first is taken; Check reports the second.
@@ -31,11 +32,14 @@ func Group(objects []Object) Set {
 			s.Identities = append(s.Identities, o)
 		case *Address:
 			s.Addresses = append(s.Addresses, o)
+		case *BGPPeer:
+			s.BGPPeers = append(s.BGPPeers, o)
 		}
 	}
 	sortByName(s.Hosts)
 	sortByName(s.Pools)
 	sortByName(s.Addresses)
+	sortByName(s.BGPPeers)
 	slices.SortStableFunc(s.Identities, func(a, b *Identity) int { return cmp.Compare(a.Spec.Number, b.Spec.Number) })
 	return s
 }
@@ -44,7 +48,7 @@ func sortByName[O Object](list []O) {
 	slices.SortStableFunc(list, func(a, b O) int { return cmp.Compare(a.ObjectName(), b.ObjectName()) })
 }
 
-// Objects lists the set again: plan, hosts, pools, identities, addresses.
+// Objects lists the set again: plan, hosts, pools, identities, addresses, BGP peers.
 func (s Set) Objects() []Object {
 	var out []Object
 	if s.Plan != nil {
@@ -53,7 +57,8 @@ func (s Set) Objects() []Object {
 	out = appendAll(out, s.Hosts)
 	out = appendAll(out, s.Pools)
 	out = appendAll(out, s.Identities)
-	return appendAll(out, s.Addresses)
+	out = appendAll(out, s.Addresses)
+	return appendAll(out, s.BGPPeers)
 }
 
 func appendAll[O Object](out []Object, list []O) []Object {

@@ -122,6 +122,7 @@ func TestEveryFieldIsDocumented(t *testing.T) {
 		v1alpha1.NewPool("a", v1alpha1.PoolSpec{}),
 		v1alpha1.NewIdentity(v1alpha1.IdentitySpec{}),
 		v1alpha1.NewAddress(v1alpha1.AddressSpec{}),
+		v1alpha1.NewBGPPeer("a", v1alpha1.BGPPeerSpec{BFD: &v1alpha1.BFD{}}),
 	} {
 		kind := o.Head().Kind
 		_, section, found := strings.Cut(text, "### "+kind+"\n")

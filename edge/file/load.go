@@ -17,6 +17,7 @@ import (
 
 	"hexapod.dev/api/v1alpha1"
 	"hexapod.dev/edge/objects"
+	"hexapod.dev/model/announce"
 	"hexapod.dev/model/desired"
 	"hexapod.dev/model/ipam"
 )
@@ -29,12 +30,18 @@ type Set struct {
 	Seal     *ipam.Seal // of a sealed fabric; nil where host parts are readable
 	Warnings v1alpha1.Problems
 
-	key [sha256.Size]byte // tells one seal key from another
+	key       [sha256.Size]byte // tells one seal key from another
+	passwords map[string]string // of BGP sessions, by the file they stand in
 }
 
 // Config returns what the set says, seen from one host.
 func (s Set) Config(host string) (desired.Config, error) {
 	return objects.Config(s.Objects, s.Model, host)
+}
+
+// Speaker returns with whom a host speaks BGP and as whom; ok is false when it speaks with nobody.
+func (s Set) Speaker(host string) (sp announce.Speaker, ok bool, err error) {
+	return objects.Speaker(s.Objects, s.Model, host, s.passwords)
 }
 
 // Renumbered refuses a new set that would change the prefix of a living host of the running one (nil: nothing runs yet), or of
@@ -84,9 +91,12 @@ func (f folder) set() (Set, error) {
 	if err != nil {
 		problems = append(problems, v1alpha1.ProblemAt(s.Objects.Plan, "spec.sealKeyFile", err.Error(), "write 32 hexadecimal digits into it, the same on all hosts"))
 	}
+	passwords, unread := readPasswords(f.dir, s.Objects.BGPPeers)
+	problems = append(problems, unread...)
 	if problems = problems.Sort(); len(problems.Errors()) > 0 {
 		return Set{}, problems
 	}
+	s.passwords = passwords
 	s.Model, s.Seal, s.Warnings, s.key = model, seal, problems, key
 	return s, nil
 }

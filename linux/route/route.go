@@ -152,6 +152,7 @@ func (t *Table) sort(all []rtnl.Route) (have, foreign map[string]rtnl.Route) {
 	have, foreign = make(map[string]rtnl.Route), make(map[string]rtnl.Route)
 	for _, r := range all {
 		switch {
+		case Learned(r, t.protocol): // the FIB's
 		case r.Protocol != t.protocol:
 			foreign[r.Dst.String()] = r
 		case r.Metric == rtnl.DefaultMetric:

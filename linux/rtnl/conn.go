@@ -107,10 +107,13 @@ func (c *Conn) Do(requests ...*Request) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	var errs []error
-	for len(requests) > 0 {
-		for _, r := range requests {
-			r.err = errUnanswered
+	for _, r := range requests {
+		if r.tooLong {
+			return fmt.Errorf("%s: %w", r.what, unix.EMSGSIZE)
 		}
+		r.err = errUnanswered
+	}
+	for len(requests) > 0 {
 		n, err := c.send(requests)
 		if err == nil {
 			err = c.answers(requests[:n])
@@ -130,13 +133,17 @@ func (c *Conn) send(requests []*Request) (int, error) {
 		c.out = requests[n].append(c.out, c.seq)
 		n++
 	}
+	if err := c.write(); err != nil {
+		return n, fmt.Errorf("%s and %d more: send to the kernel: %w", requests[0].what, n-1, err)
+	}
+	return n, nil
+}
+
+// write sends the send buffer. A netlink socket that is not connected writes to the kernel.
+func (c *Conn) write() error {
 	for {
-		_, err := unix.Write(c.fd, c.out) // a netlink socket that is not connected writes to the kernel
-		if err == nil {
-			return n, nil
-		}
-		if !errors.Is(err, unix.EINTR) {
-			return n, fmt.Errorf("%s and %d more: send to the kernel: %w", requests[0].what, n-1, err)
+		if _, err := unix.Write(c.fd, c.out); !errors.Is(err, unix.EINTR) {
+			return err
 		}
 	}
 }

@@ -21,6 +21,9 @@ type Message struct {
 // attrType masks the flags "nested" and "network byte order" off an attribute's type (NLA_TYPE_MASK).
 const attrType = 0x3fff
 
+// maxAttr is the longest value of an attribute: its length, header included, is told in 16 bits.
+const maxAttr = 1<<16 - 1 - unix.SizeofRtAttr
+
 // split cuts the first message off b.
 func split(b []byte) (m Message, rest []byte, err error) {
 	if len(b) < unix.SizeofNlMsghdr {
@@ -55,6 +58,32 @@ func Attrs(b []byte) iter.Seq2[uint16, []byte] {
 			b = b[min(align(n), len(b)):]
 		}
 	}
+}
+
+// appendAttr appends an attribute with its padding. value is at most maxAttr bytes.
+func appendAttr(b []byte, typ uint16, value []byte) []byte {
+	b = binary.NativeEndian.AppendUint16(b, uint16(unix.SizeofRtAttr+len(value)))
+	b = binary.NativeEndian.AppendUint16(b, typ)
+	b = append(b, value...)
+	for len(b)%unix.NLMSG_ALIGNTO != 0 {
+		b = append(b, 0)
+	}
+	return b
+}
+
+func appendUint32(b []byte, typ uint16, value uint32) []byte {
+	b = binary.NativeEndian.AppendUint16(b, unix.SizeofRtAttr+4)
+	b = binary.NativeEndian.AppendUint16(b, typ)
+	return binary.NativeEndian.AppendUint32(b, value)
+}
+
+// appendAddr appends an address in network byte order, its zone left out.
+func appendAddr(b []byte, typ uint16, a netip.Addr) []byte {
+	if !a.Is6() {
+		return appendAttr(b, typ, a.AsSlice())
+	}
+	v := a.As16()
+	return appendAttr(b, typ, v[:])
 }
 
 // header cuts the fixed part of n bytes off a message body.

@@ -18,6 +18,8 @@ type Request struct {
 	reply func(Message) error // takes what the kernel answers besides the acknowledgement
 	found func(unix.Errno)    // told about an errno that is fine
 	err   error               // how the last Do ended for it
+
+	tooLong bool // it has an attribute longer than maxAttr
 }
 
 // NewRequest starts a message. what names act and thing for errors, header is the fixed part that follows nlmsghdr.
@@ -43,20 +45,17 @@ func (r *Request) OnReply(f func(Message) error) *Request {
 	return r
 }
 
-// Bytes appends an attribute.
+// Bytes appends an attribute. One that does not fit into the 16 bits of its length makes Do refuse the request.
 func (r *Request) Bytes(typ uint16, value []byte) {
-	r.body = binary.NativeEndian.AppendUint16(r.body, uint16(unix.SizeofRtAttr+len(value)))
-	r.body = binary.NativeEndian.AppendUint16(r.body, typ)
-	r.body = append(r.body, value...)
-	for len(r.body)%unix.NLMSG_ALIGNTO != 0 {
-		r.body = append(r.body, 0)
+	if len(value) > maxAttr {
+		r.tooLong = true
+		return
 	}
+	r.body = appendAttr(r.body, typ, value)
 }
 
 // Uint32 appends an attribute of 32 bits in the machine's byte order.
-func (r *Request) Uint32(typ uint16, value uint32) {
-	r.Bytes(typ, binary.NativeEndian.AppendUint32(nil, value))
-}
+func (r *Request) Uint32(typ uint16, value uint32) { r.body = appendUint32(r.body, typ, value) }
 
 // Uint8 appends an attribute of one byte.
 func (r *Request) Uint8(typ uint16, value uint8) { r.Bytes(typ, []byte{value}) }
@@ -65,13 +64,17 @@ func (r *Request) Uint8(typ uint16, value uint8) { r.Bytes(typ, []byte{value}) }
 func (r *Request) Text(typ uint16, value string) { r.Bytes(typ, append([]byte(value), 0)) }
 
 // Addr appends an address in network byte order.
-func (r *Request) Addr(typ uint16, a netip.Addr) { r.Bytes(typ, a.AsSlice()) }
+func (r *Request) Addr(typ uint16, a netip.Addr) { r.body = appendAddr(r.body, typ, a) }
 
 // Nest appends an attribute that holds what f appends.
 func (r *Request) Nest(typ uint16, f func()) {
 	start := len(r.body)
 	r.Bytes(typ, nil)
 	f()
+	if len(r.body)-start > unix.SizeofRtAttr+maxAttr {
+		r.tooLong = true
+		return
+	}
 	binary.NativeEndian.PutUint16(r.body[start:], uint16(len(r.body)-start))
 }
 

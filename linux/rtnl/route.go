@@ -4,12 +4,16 @@ import (
 	"encoding/binary"
 	"fmt"
 	"net/netip"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
 
 // DefaultMetric is what the kernel gives an IPv6 route that names no metric (IP6_RT_PRIO_USER).
 const DefaultMetric = 1024
+
+// rtaNextHop names the nexthop object of a route (RTA_NH_ID, kernel 5.3).
+const rtaNextHop = 30
 
 // Route is one IPv6 route.
 type Route struct {
@@ -20,23 +24,43 @@ type Route struct {
 	Protocol uint8      // who set it (rt_protos)
 	Table    uint32
 	Metric   uint32
-	Paths    int  // next hops of a multipath route, else 0
-	Cloned   bool // made by the kernel for one destination, not configured
-	LinkDown bool // its link has no carrier
+	NextHop  uint32 // id of the nexthop object it leads to, which then says Via and Index; 0: none
+	Paths    int    // next hops of a multipath route, else 0
+	Cloned   bool   // made by the kernel for one destination, not configured
+	LinkDown bool   // its link has no carrier
+
+	Expires time.Duration // how long it still lives, read only; 0: it stays
 }
 
-func rtmsg(r Route) []byte {
-	b := make([]byte, unix.SizeofRtMsg)
-	b[0] = unix.AF_INET6
+// appendHeader appends the fixed part of a route message (struct rtmsg).
+func (r Route) appendHeader(b []byte) []byte {
+	bits, table := uint8(0), uint8(unix.RT_TABLE_UNSPEC)
 	if r.Dst.IsValid() {
-		b[1] = uint8(r.Dst.Bits())
+		bits = uint8(r.Dst.Bits())
 	}
 	if r.Table < 256 {
-		b[4] = uint8(r.Table)
+		table = uint8(r.Table)
 	}
-	b[5] = r.Protocol
-	b[6] = unix.RT_SCOPE_UNIVERSE
-	b[7] = r.Type
+	return append(b, unix.AF_INET6, bits, 0, 0, table, r.Protocol, unix.RT_SCOPE_UNIVERSE, r.Type, 0, 0, 0, 0)
+}
+
+// append appends the whole body of a route message.
+func (r Route) append(b []byte) []byte {
+	b = r.appendHeader(b)
+	if r.Dst.Bits() > 0 {
+		b = appendAddr(b, unix.RTA_DST, r.Dst.Addr())
+	}
+	if r.Via.IsValid() {
+		b = appendAddr(b, unix.RTA_GATEWAY, r.Via)
+	}
+	if r.Index != 0 {
+		b = appendUint32(b, unix.RTA_OIF, uint32(r.Index))
+	}
+	b = appendUint32(b, unix.RTA_TABLE, r.Table)
+	b = appendUint32(b, unix.RTA_PRIORITY, r.Metric)
+	if r.NextHop != 0 {
+		b = appendUint32(b, rtaNextHop, r.NextHop)
+	}
 	return b
 }
 
@@ -65,6 +89,10 @@ func ParseRoute(m Message) (Route, error) {
 			r.Table = u32(v)
 		case unix.RTA_PRIORITY:
 			r.Metric = u32(v)
+		case unix.RTA_CACHEINFO:
+			r.Expires = expiry(v)
+		case rtaNextHop:
+			r.NextHop = u32(v)
 		case unix.RTA_MULTIPATH:
 			for len(v) >= unix.SizeofRtNexthop {
 				r.Paths++
@@ -86,17 +114,36 @@ const (
 
 // AddRoute sets a route; mode is IfAbsent or Replace. A zero Table is the main table, a zero Metric DefaultMetric.
 func AddRoute(r Route, mode int) *Request {
-	q := NewRequest("add route "+r.String(), unix.RTM_NEWROUTE, mode, rtmsg(r.complete()))
-	q.route(r.complete())
-	return q
+	return NewRequest("add route "+r.String(), unix.RTM_NEWROUTE, mode, r.complete().append(nil))
 }
 
 // DeleteRoute removes the route with this destination, metric, table and protocol. A missing one is no error.
 func DeleteRoute(r Route) *Request {
-	q := NewRequest("delete route "+r.String(), unix.RTM_DELROUTE, 0, rtmsg(r.complete())).Fine(unix.ESRCH)
+	return NewRequest("delete route "+r.String(), unix.RTM_DELROUTE, 0, r.named().append(nil)).Fine(unix.ESRCH)
+}
+
+// AddRoutes is AddRoute for n routes at once.
+func AddRoutes(n int, route func(i int) Route, mode int) Bulk {
+	return Bulk{
+		Len: n, Type: unix.RTM_NEWROUTE, Flags: uint16(mode),
+		Append: func(b []byte, i int) []byte { return route(i).complete().append(b) },
+		What:   func(i int) string { return "add route " + route(i).String() },
+	}
+}
+
+// DeleteRoutes is DeleteRoute for n routes at once.
+func DeleteRoutes(n int, route func(i int) Route) Bulk {
+	return Bulk{
+		Len: n, Type: unix.RTM_DELROUTE, Fine: unix.ESRCH,
+		Append: func(b []byte, i int) []byte { return route(i).named().append(b) },
+		What:   func(i int) string { return "delete route " + route(i).String() },
+	}
+}
+
+// named is what a route is known by when it is removed.
+func (r Route) named() Route {
 	r = r.complete()
-	q.route(Route{Dst: r.Dst, Table: r.Table, Metric: r.Metric})
-	return q
+	return Route{Dst: r.Dst, Type: r.Type, Protocol: r.Protocol, Table: r.Table, Metric: r.Metric}
 }
 
 func (r Route) complete() Route {
@@ -112,20 +159,6 @@ func (r Route) complete() Route {
 	return r
 }
 
-func (r *Request) route(v Route) {
-	if v.Dst.Bits() > 0 {
-		r.Addr(unix.RTA_DST, v.Dst.Addr())
-	}
-	if v.Via.IsValid() {
-		r.Addr(unix.RTA_GATEWAY, v.Via.WithZone(""))
-	}
-	if v.Index != 0 {
-		r.Uint32(unix.RTA_OIF, uint32(v.Index))
-	}
-	r.Uint32(unix.RTA_TABLE, v.Table)
-	r.Uint32(unix.RTA_PRIORITY, v.Metric)
-}
-
 func (r Route) String() string {
 	s := r.Dst.String()
 	if r.Via.IsValid() {
@@ -134,12 +167,15 @@ func (r Route) String() string {
 	if r.Index != 0 {
 		s += fmt.Sprintf(" dev #%d", r.Index)
 	}
+	if r.NextHop != 0 {
+		s += fmt.Sprintf(" nhid %d", r.NextHop)
+	}
 	return s
 }
 
 // Routes lists the IPv6 routes of one table, those that the kernel cloned left out. protocol 0 means any.
 func (c *Conn) Routes(table uint32, protocol uint8) ([]Route, error) {
-	r := NewRequest("list routes", unix.RTM_GETROUTE, 0, rtmsg(Route{Protocol: protocol}))
+	r := NewRequest("list routes", unix.RTM_GETROUTE, 0, Route{Protocol: protocol}.appendHeader(nil))
 	r.Uint32(unix.RTA_TABLE, table)
 	var all, list []Route
 	if err := c.Dump(r, collect(&all, unix.RTM_NEWROUTE, ParseRoute)); err != nil {

@@ -43,6 +43,14 @@ type Route struct {
 	Discard bool       // an unused address of an owned prefix must not bounce between router and host
 }
 
+// NextHop is one way onward of a learned route: a router on a link. Several of one route weigh the same.
+type NextHop struct {
+	Via  netip.Addr // without zone; link-local where the session is unnumbered
+	Link string
+}
+
+func (n NextHop) String() string { return n.Via.String() + " dev " + n.Link }
+
 // Neighbour is a permanent neighbour entry, known by link and address.
 type Neighbour struct {
 	Link string

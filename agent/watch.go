@@ -82,7 +82,7 @@ func (a *Agent) heardAddr(addr netip.Addr, gone bool) {
 	if addr == desired.Gateway() {
 		return
 	}
-	if own, ok := desired.RouterAddr(a.sections.Snapshot().Config.Self.Prefix); ok && gone && own == addr {
+	if gone && addr == desired.RouterAddr(a.sections.Snapshot().Config.Self.Prefix) {
 		a.disturbed(partHost)
 	}
 	// A next hop that could not be reached may be reached from a new address.

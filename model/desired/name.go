@@ -5,6 +5,8 @@ import (
 	"encoding/base32"
 	"net/netip"
 	"strings"
+
+	"hexapod.dev/model/addressplan"
 )
 
 // LinkPrefix begins the name of every host-side link of an endpoint.
@@ -52,17 +54,12 @@ func macOf(h [sha256.Size]byte) MAC {
 // Gateway is the next hop of every endpoint: the host side of its own link.
 func Gateway() netip.Addr { return netip.AddrFrom16([16]byte{0: 0xfe, 1: 0x80, 15: 1}) }
 
-// RouterAddr returns the address of the host itself inside its own prefix, P:1::1: identity 0x0001 in the place where the
-// layout of that length carries it. A prefix narrower than /80 carries no identity and has none.
-func RouterAddr(p netip.Prefix) (netip.Addr, bool) {
-	if !p.IsValid() || !p.Addr().Is6() || p.Bits() > 80 {
-		return netip.Addr{}, false
+// RouterAddr returns the address of the host itself inside its own prefix, where the plan has it; the zero Addr for what cannot be
+// a host prefix.
+func RouterAddr(p netip.Prefix) netip.Addr {
+	parts, err := addressplan.PartsOf(p)
+	if err != nil {
+		return netip.Addr{}
 	}
-	a := p.Masked().Addr().As16()
-	who := 8 // octet where the identity begins, for host parts of 64 bits and more
-	if p.Bits() > 64 {
-		who = 10
-	}
-	a[who+1], a[15] = 1, 1
-	return netip.AddrFrom16(a), true
+	return parts.Router
 }

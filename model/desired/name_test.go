@@ -76,13 +76,17 @@ func TestRouterAddr(t *testing.T) {
 		{"2001:db8:a000:c12::/64", "2001:db8:a000:c12:1::1"},
 		{"2001:db8:a000:c00::/56", "2001:db8:a000:c00:1::1"},
 		{"2001:db8:a000:c12:7::/80", "2001:db8:a000:c12:7:1:0:1"},
-		{"2001:db8:a000:c12::8:0/112", ""},
-		{"2001:db8:a000:c12::/81", ""},
-		{"192.0.2.0/24", ""},
+		{"2001:db8:a000:c12::8:0/112", "2001:db8:a000:c12::8:1"},
+		{"2001:db8:a000:c12:8000::/81", "2001:db8:a000:c12:8000::1"},
+		{"2001:db8::fffc/126", "2001:db8::fffd"},
+		{"2001:db8::fffe/127", "invalid IP"},
+		{"192.0.2.0/24", "invalid IP"},
 	} {
-		a, ok := desired.RouterAddr(netip.MustParsePrefix(c.prefix))
-		if ok != (c.want != "") || ok && a.String() != c.want {
-			t.Errorf("RouterAddr(%s) = %s, %t; want %q", c.prefix, a, ok, c.want)
+		if a := desired.RouterAddr(netip.MustParsePrefix(c.prefix)); a.String() != c.want {
+			t.Errorf("RouterAddr(%s) = %s, want %s", c.prefix, a, c.want)
 		}
+	}
+	if a := desired.RouterAddr(netip.Prefix{}); a.IsValid() {
+		t.Errorf("no prefix has router address %s", a)
 	}
 }

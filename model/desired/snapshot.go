@@ -31,10 +31,9 @@ const minMTU = 1280
 
 // Config is what the configuration says, seen from one host.
 type Config struct {
-	Fabric netip.Prefix   // every address of the fabric
-	Self   Host           // this host
-	Peers  []Host         // the other hosts of the fabric
-	Owned  []netip.Prefix // prefixes routed to this host beside its own
+	Fabric netip.Prefix // every address of the fabric
+	Self   Host         // this host
+	Peers  []Host       // the other hosts of the fabric
 	Pools  []Pool
 }
 

@@ -50,7 +50,8 @@ func (st *State) undone(kind, name string, why Why) {
 	st.Undone = append(st.Undone, Undone{Kind: kind, Name: name, Why: why})
 }
 
-// addSelf adds what the host has because it owns prefixes: a discard route under each and its router address.
+// addSelf adds what the host has because it owns its prefix: a discard route under it and the router address. A pool is nobody's
+// alone: a host that discarded it would cut its endpoints off from the fixed addresses on other hosts.
 func (st *State) addSelf(c Config) {
 	switch {
 	case !c.Self.Prefix.IsValid():
@@ -60,14 +61,10 @@ func (st *State) addSelf(c Config) {
 		st.undone("host", c.Self.Name, HostRetired)
 		return
 	}
-	for _, p := range append([]netip.Prefix{c.Self.Prefix}, c.Owned...) {
-		p = p.Masked()
-		st.Routes[p] = Route{Dst: p, Discard: true}
-	}
-	if a, ok := RouterAddr(c.Self.Prefix); ok {
+	p := c.Self.Prefix.Masked()
+	st.Routes[p] = Route{Dst: p, Discard: true}
+	if a := RouterAddr(c.Self.Prefix); a.IsValid() {
 		st.Addresses = append(st.Addresses, a)
-	} else {
-		st.undone("address", "router address of "+c.Self.Name, NoRouterAddr)
 	}
 }
 
@@ -147,15 +144,10 @@ func (st *State) addEndpoint(e Endpoint, s Snapshot) {
 	}
 }
 
-// reaches reports whether packets to a are brought to this host by the plan: it lies in an own prefix or in a pool.
+// reaches reports whether packets to a can be brought to this host by the plan: it lies in the own prefix or in a pool.
 func (c Config) reaches(a netip.Addr) bool {
 	if c.Self.Prefix.IsValid() && c.Self.Prefix.Contains(a) {
 		return true
-	}
-	for _, p := range c.Owned {
-		if p.Contains(a) {
-			return true
-		}
 	}
 	for _, p := range c.Pools {
 		if p.Prefix.Contains(a) {

@@ -7,7 +7,6 @@ type Why string
 const (
 	NoHostPrefix   Why = "this host has no prefix"
 	HostRetired    Why = "this host is marked retired"
-	NoRouterAddr   Why = "a prefix narrower than /80 has no room for a router address"
 	PeerNoPrefix   Why = "it has no prefix"
 	PeerNoPath     Why = "no uplink of this host shares a segment with it and none has a gateway"
 	PeerNoAddress  Why = "it shares a segment with this host but its uplink there has no address"
@@ -19,7 +18,7 @@ const (
 
 // Undone is one thing that is not done, and why.
 type Undone struct {
-	Kind string // peer, uplink, address, endpoint ...
+	Kind string // peer, uplink, endpoint ...
 	Name string
 	Why  Why
 }

@@ -1,0 +1,304 @@
+package ndp
+
+import (
+	"bytes"
+	"cmp"
+	"net/netip"
+	"slices"
+	"time"
+
+	"hexapod.dev/model/desired"
+)
+
+// RouterLink says what Routers does on a link.
+type RouterLink struct {
+	// Advertise lets the router at the other end find this host: advertisements with lifetime 0, without prefix and MTU. It is for
+	// cables with one other end; without it the link is only listened to.
+	Advertise bool
+	// RouterPeer says that the one neighbour is a router of the fabric and may call itself a default router, as FRR does on its
+	// unnumbered links. It does not allow a second neighbour.
+	RouterPeer bool
+}
+
+// Why nothing is advertised on a link that asks for it.
+const (
+	Listening      desired.Why = "listening first, whether a router or a second neighbour is there"
+	OtherRouter    desired.Why = "another router calls itself a default router there; set routerPeer if it is the one this link leads to"
+	ManyNeighbours desired.Why = "more than one neighbour is there; router advertisements are for cables with one other end"
+	NoLinkLocal    desired.Why = "the link has no usable link-local address"
+)
+
+// Router is a router that was heard on a link.
+type Router struct {
+	Addr     netip.Addr // link-local
+	MAC      MAC
+	Lifetime time.Duration // as default router, of its last advertisement
+	Heard    time.Time
+	Prefixes []PrefixInformation
+	Pref64   []Pref64
+}
+
+// Delegates reports whether the router asks hosts to get a prefix of their own by DHCPv6 (RFC 9762 6).
+func (r Router) Delegates() bool {
+	return slices.ContainsFunc(r.Prefixes, func(p PrefixInformation) bool { return p.Delegate && p.Preferred > 0 })
+}
+
+// Times. Those of RFC 4861 6.2.4, 6.2.6 and 6.3.7 keep its names; the interval is that of FRR and of BIRD's fast links.
+const (
+	maxInterval    = 10 * time.Second       // MaxRtrAdvInterval
+	minInterval    = maxInterval / 3        // MinRtrAdvInterval
+	replyDelay     = 500 * time.Millisecond // MAX_RA_DELAY_TIME
+	betweenGroup   = 3 * time.Second        // MIN_DELAY_BETWEEN_RAS
+	askInterval    = 4 * time.Second        // RTR_SOLICITATION_INTERVAL
+	askTimes       = 3                      // MAX_RTR_SOLICITATIONS
+	listenFirst    = betweenGroup + replyDelay
+	listenPeer     = time.Second
+	idleBeforeTest = 5 * time.Second  // a silent neighbour is asked whether it is there
+	testTimes      = 3                // MAX_UNICAST_SOLICIT
+	quietRouter    = 30 * time.Minute // where we do not ask: three of the longest intervals of RFC 4861 6.2.1
+	maxNeighbours  = 16               // one is too many already
+)
+
+// discovery is the machine that finds routers on one link and lets itself be found.
+type discovery struct {
+	want   RouterLink
+	mac    MAC
+	local  netip.Addr // own link-local address; invalid: none
+	random func() float64
+
+	began      time.Time // listening; zero until the first tick
+	asked      int
+	nextAsk    time.Time
+	nextRA     time.Time
+	reply      *neighbour
+	replyDue   time.Time
+	neighbours map[MAC]*neighbour
+	why        desired.Why // as told last
+	changed    func()
+}
+
+// neighbour is another node on the link.
+type neighbour struct {
+	mac    MAC
+	addr   netip.Addr
+	heard  time.Time
+	tested int       // solicitations without an answer
+	test   time.Time // of the next one
+	gone   bool      // it does not answer; kept while its lifetime as a router lasts
+	router *Router
+}
+
+func newDiscovery(mac MAC, random func() float64, changed func()) *discovery {
+	return &discovery{mac: mac, random: random, changed: changed, neighbours: map[MAC]*neighbour{}}
+}
+
+// begin starts anew: somebody plugged the cable, and there may be another neighbour at its other end.
+func (m *discovery) begin() {
+	m.listen()
+	clear(m.neighbours)
+	m.changed()
+}
+
+// listen begins to listen before the next advertisement.
+func (m *discovery) listen() { m.began, m.asked, m.reply = time.Time{}, 0, nil }
+
+// verdict tells why nothing is advertised now; empty when it is.
+func (m *discovery) verdict(now time.Time) desired.Why {
+	present := 0
+	router := false
+	for _, n := range m.neighbours {
+		if !n.gone {
+			present++
+		}
+		router = router || n.router != nil && n.router.Lifetime > 0
+	}
+	switch {
+	case !m.local.IsValid():
+		return NoLinkLocal
+	case present > 1:
+		return ManyNeighbours
+	case router && !m.want.RouterPeer:
+		return OtherRouter
+	case m.began.IsZero() || now.Before(m.began.Add(m.listening())):
+		return Listening
+	}
+	return ""
+}
+
+// listening is how long to listen first. A router answers within listenFirst, as it may have just advertised (RFC 4861 6.2.6).
+// Where one is expected a second is enough to notice another node beside it.
+func (m *discovery) listening() time.Duration {
+	if m.want.RouterPeer {
+		return listenPeer
+	}
+	return listenFirst
+}
+
+func (m *discovery) hear(p Packet, now time.Time) []Packet {
+	if p.SrcMAC == m.mac || p.Src == anywhere {
+		return nil // our own sent back; or one that has no address yet and will speak again
+	}
+	n := m.neighbours[p.SrcMAC]
+	if n == nil {
+		if len(m.neighbours) >= maxNeighbours {
+			return nil
+		}
+		n = &neighbour{mac: p.SrcMAC}
+		m.neighbours[p.SrcMAC] = n
+		m.changed()
+	}
+	if isLinkLocal(p.Src) || !n.addr.IsValid() {
+		n.addr = p.Src
+	}
+	n.heard, n.tested, n.gone = now, 0, false
+	switch msg := p.Message.(type) {
+	case *RouterAdvertisement:
+		m.advertised(n, p, msg, now)
+	case *RouterSolicitation:
+		if m.want.Advertise && m.reply == nil {
+			// RFC 4861 6.2.6: after a random time, so that routers do not all speak at once.
+			m.reply, m.replyDue = n, now.Add(time.Duration(m.random()*float64(replyDelay)))
+		}
+	}
+	return nil
+}
+
+func (m *discovery) advertised(n *neighbour, p Packet, a *RouterAdvertisement, now time.Time) {
+	before := n.router
+	n.router = &Router{Addr: p.Src, MAC: n.mac, Lifetime: a.Lifetime, Heard: now, Prefixes: a.Prefixes, Pref64: a.Pref64}
+	if before == nil || before.Addr != p.Src || before.Lifetime != a.Lifetime ||
+		!slices.Equal(before.Prefixes, a.Prefixes) || !slices.Equal(before.Pref64, a.Pref64) {
+		m.changed()
+	}
+}
+
+func (m *discovery) tick(now time.Time) (send []Packet, next time.Time) {
+	if m.began.IsZero() && m.local.IsValid() { // without an address of its own it could not have asked
+		m.began, m.nextAsk, m.nextRA = now, now, now
+	}
+	send, next = m.tickNeighbours(now)
+	if m.want.Advertise {
+		more, later := m.tickAdvertise(now)
+		send, next = append(send, more...), earlier(next, later)
+	}
+	if why := m.verdict(now); why != m.why {
+		m.why = why
+		m.changed()
+	}
+	return send, next
+}
+
+// tickAdvertise asks for routers and advertises, if the link allows it.
+func (m *discovery) tickAdvertise(now time.Time) (send []Packet, next time.Time) {
+	if m.local.IsValid() && m.asked < askTimes && !m.knowsRouter() {
+		if !now.Before(m.nextAsk) {
+			// Without the delay of RFC 4861 6.3.7: there is nobody else on a cable who starts at the same time.
+			m.asked, m.nextAsk = m.asked+1, now.Add(askInterval)
+			send = append(send, m.packet(allRouters, groupMAC(allRouters), &RouterSolicitation{MAC: m.mac}))
+		}
+		if m.asked < askTimes {
+			next = m.nextAsk
+		}
+	}
+	switch m.verdict(now) {
+	case "":
+	case Listening:
+		return send, earlier(next, m.began.Add(m.listening()))
+	default: // packets and neighbours that end change that
+		m.reply = nil
+		return send, next
+	}
+	if m.reply != nil && !now.Before(m.replyDue) {
+		send = append(send, m.packet(m.reply.addr, m.reply.mac, &RouterAdvertisement{MAC: m.mac}))
+		m.reply = nil
+	}
+	if !now.Before(m.nextRA) {
+		send = append(send, m.packet(allNodes, groupMAC(allNodes), &RouterAdvertisement{MAC: m.mac}))
+		m.nextRA = now.Add(minInterval + time.Duration(m.random()*float64(maxInterval-minInterval)))
+	}
+	if m.reply != nil {
+		next = earlier(next, m.replyDue)
+	}
+	return send, earlier(next, m.nextRA)
+}
+
+func (m *discovery) packet(dst netip.Addr, mac MAC, msg Message) Packet {
+	return Packet{Src: m.local, Dst: dst, SrcMAC: m.mac, DstMAC: mac, Message: msg}
+}
+
+func (m *discovery) knowsRouter() bool {
+	for _, n := range m.neighbours {
+		if n.router != nil && !n.gone {
+			return true
+		}
+	}
+	return false
+}
+
+// tickNeighbours asks neighbours that have been silent for a while whether they are there, as RFC 4861 7.3 does for those it sends
+// to, and forgets those that are not.
+func (m *discovery) tickNeighbours(now time.Time) (send []Packet, next time.Time) {
+	for _, n := range m.sorted() {
+		testing := m.want.Advertise && m.local.IsValid()
+		switch {
+		case n.gone:
+		case testing && n.tested == 0 && now.Before(n.heard.Add(idleBeforeTest)):
+			next = earlier(next, n.heard.Add(idleBeforeTest))
+		case testing && n.tested > 0 && now.Before(n.test):
+			next = earlier(next, n.test)
+		case testing && n.tested < testTimes:
+			n.tested, n.test = n.tested+1, now.Add(retransTimer)
+			next = earlier(next, n.test)
+			send = append(send, m.packet(n.addr, n.mac, &Solicitation{Target: n.addr, MAC: m.mac}))
+		case testing, !now.Before(n.heard.Add(quietRouter)):
+			n.gone = true
+			m.changed()
+		default:
+			next = earlier(next, n.heard.Add(quietRouter))
+		}
+		later := m.expire(n, now)
+		next = earlier(next, later)
+	}
+	return send, next
+}
+
+// expire ends what a neighbour said of itself as a router when its time is over, and forgets one that is gone.
+func (m *discovery) expire(n *neighbour, now time.Time) (next time.Time) {
+	if r := n.router; r != nil && r.Lifetime > 0 {
+		end := r.Heard.Add(r.Lifetime)
+		if now.Before(end) {
+			return end
+		}
+		r = &Router{Addr: r.Addr, MAC: r.MAC, Heard: r.Heard}
+		n.router = r
+		m.changed()
+	}
+	if n.gone {
+		delete(m.neighbours, n.mac)
+		m.changed()
+	}
+	return time.Time{}
+}
+
+func (m *discovery) stop() {}
+
+func (m *discovery) sorted() []*neighbour {
+	list := make([]*neighbour, 0, len(m.neighbours))
+	for _, n := range m.neighbours {
+		list = append(list, n)
+	}
+	slices.SortFunc(list, func(a, b *neighbour) int { return bytes.Compare(a.mac[:], b.mac[:]) })
+	return list
+}
+
+// routers returns those that are there, by address.
+func (m *discovery) routers() []Router {
+	var list []Router
+	for _, n := range m.neighbours {
+		if n.router != nil && !n.gone {
+			list = append(list, *n.router)
+		}
+	}
+	slices.SortFunc(list, func(a, b Router) int { return cmp.Or(a.Addr.Compare(b.Addr), bytes.Compare(a.MAC[:], b.MAC[:])) })
+	return list
+}

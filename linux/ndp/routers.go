@@ -1,0 +1,191 @@
+package ndp
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"math/rand/v2"
+	"net/netip"
+	"slices"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"hexapod.dev/linux/netns"
+	"hexapod.dev/linux/rtnl"
+	"hexapod.dev/model/desired"
+	"hexapod.dev/model/diff"
+)
+
+// Routers finds the routers on named links, and lets the router at the other end of a cable find this host.
+type Routers struct {
+	ports   *ports
+	changes chan struct{}
+}
+
+// OpenRouters opens the routers of ns; nil is the namespace of the process. ns stays the caller's and open as long as the Routers.
+func OpenRouters(ns *netns.NS) (*Routers, error) {
+	p, err := openPorts(ns, typeRouterSolicitation, typeRouterAdvertisement, typeSolicitation, typeAdvertisement)
+	if err != nil {
+		return nil, err
+	}
+	return &Routers{ports: p, changes: make(chan struct{}, 1)}, nil
+}
+
+// Close ends listening. No last advertisement is sent: with lifetime 0 nobody counts on this host (RFC 4861 6.2.5).
+func (r *Routers) Close() error { return r.ports.Close() }
+
+// Run listens and advertises until ctx ends.
+func (r *Routers) Run(ctx context.Context) error { return r.ports.Run(ctx) }
+
+// Changed tells that State and PeerOnLink may have something new to say: a router came, went, or says something else, or
+// advertising began or ended. Changes that come together are told once.
+func (r *Routers) Changed() <-chan struct{} { return r.changes }
+
+func (r *Routers) notify() {
+	select {
+	case r.changes <- struct{}{}:
+	default:
+	}
+}
+
+// Reconcile listens on exactly these links and advertises on those that say so. A link that was down, or is another one, begins
+// anew. It returns the names of links that changed.
+func (r *Routers) Reconcile(ctx context.Context, want map[string]RouterLink) (diff.Delta[string], error) {
+	var delta diff.Delta[string]
+	if err := ctx.Err(); err != nil {
+		return delta, err
+	}
+	links, err := r.ports.conn.Links()
+	if err != nil {
+		return delta, err
+	}
+	addrs, err := r.ports.conn.Addrs(0)
+	if err != nil {
+		return delta, err
+	}
+	byName := make(map[string]rtnl.Link, len(links))
+	for _, l := range links {
+		byName[l.Name] = l
+	}
+	r.ports.mu.Lock()
+	defer r.ports.mu.Unlock()
+	var errs []error
+	for name, p := range r.ports.byName {
+		if _, wanted := want[name]; !wanted || byName[name].Index != p.link.Index {
+			delta.Remove = append(delta.Remove, name)
+			errs = append(errs, r.ports.drop(name))
+			r.notify()
+		}
+	}
+	for _, name := range slices.Sorted(maps.Keys(want)) {
+		l, exists := byName[name]
+		if err := usable(name, l, exists); err != nil {
+			errs = append(errs, fmt.Errorf("listen for routers: %w", err))
+			continue
+		}
+		errs = append(errs, r.reconcileLink(l, want[name], linkLocal(addrs, l.Index), &delta))
+	}
+	slices.Sort(delta.Remove)
+	return delta, errors.Join(errs...)
+}
+
+func (r *Routers) reconcileLink(l rtnl.Link, want RouterLink, local netip.Addr, delta *diff.Delta[string]) error {
+	p, isNew, err := r.ports.open(l, func(*groups) machine { return newDiscovery(l.MAC, rand.Float64, r.notify) })
+	if err != nil {
+		return err
+	}
+	p.with(func(m machine) {
+		d := m.(*discovery)
+		switch {
+		case isNew:
+			delta.Add = append(delta.Add, l.Name)
+		case d.want != want || d.mac != l.MAC || d.local != local:
+			delta.Change = append(delta.Change, l.Name)
+		}
+		switch {
+		case d.mac != l.MAC || l.Running && !p.link.Running:
+			d.begin()
+		case d.local != local || d.want != want:
+			d.listen()
+		}
+		if want.Advertise != d.want.Advertise { // RFC 4861 6.2.2: who advertises joins the group that solicitations go to
+			if want.Advertise {
+				err = p.groups.join(allRouters)
+			} else {
+				p.groups.leave(allRouters)
+			}
+		}
+		d.want, d.mac, d.local = want, l.MAC, local
+		p.link = l
+	})
+	if err != nil {
+		return fmt.Errorf("advertise on link %s: %w", l.Name, err)
+	}
+	return nil
+}
+
+// linkLocal returns the link's own address for speaking to its neighbours (RFC 4861 6.1.2 wants no other as the source of an
+// advertisement); invalid while it has none that is known to be unique.
+func linkLocal(addrs []rtnl.Addr, index int) netip.Addr {
+	for _, a := range addrs {
+		unusable := a.Flags & (unix.IFA_F_TENTATIVE | unix.IFA_F_DADFAILED) &^ tentativeOptimistic(a.Flags)
+		if a.Index == index && isLinkLocal(a.Prefix.Addr()) && unusable == 0 {
+			return a.Prefix.Addr()
+		}
+	}
+	return netip.Addr{}
+}
+
+// tentativeOptimistic is the flag that an optimistic address may ignore (RFC 4429).
+func tentativeOptimistic(flags uint32) uint32 {
+	if flags&unix.IFA_F_OPTIMISTIC != 0 {
+		return unix.IFA_F_TENTATIVE
+	}
+	return 0
+}
+
+// PeerOnLink returns the link-local address of the one router on a link; false when there is none, more than one, or other
+// neighbours beside it. A router that is gone is known within 8 seconds on links that advertise, with its carrier at once.
+func (r *Routers) PeerOnLink(link string) (netip.Addr, bool) {
+	s, ok := r.State()[link]
+	if !ok || len(s.Routers) != 1 || s.Neighbours != 1 {
+		return netip.Addr{}, false
+	}
+	return s.Routers[0].Addr, true
+}
+
+// Discovery is what Routers knows of one link.
+type Discovery struct {
+	Counts
+	Why        desired.Why // nothing is advertised because ...; empty when it is, or nobody asked
+	Advertises bool
+	Local      netip.Addr // own link-local address; invalid when there is none
+	Neighbours int        // other nodes that were heard and are there
+	Routers    []Router   // those among them that advertise, by address
+}
+
+// State returns what is known of each link.
+func (r *Routers) State() map[string]Discovery {
+	r.ports.mu.Lock()
+	defer r.ports.mu.Unlock()
+	all := make(map[string]Discovery, len(r.ports.byName))
+	for name, p := range r.ports.byName {
+		p.mu.Lock()
+		m := p.machine.(*discovery)
+		s := Discovery{Counts: p.counts, Local: m.local, Routers: m.routers()}
+		if m.want.Advertise {
+			s.Why = m.verdict(time.Now())
+			s.Advertises = s.Why == ""
+		}
+		for _, n := range m.neighbours {
+			if !n.gone {
+				s.Neighbours++
+			}
+		}
+		p.mu.Unlock()
+		all[name] = s
+	}
+	return all
+}

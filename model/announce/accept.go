@@ -1,10 +1,10 @@
 package announce
 
 import (
-	"fmt"
 	"net/netip"
 	"slices"
 
+	"hexapod.dev/model/desired"
 	"hexapod.dev/model/prefix"
 )
 
@@ -22,26 +22,9 @@ const (
 // Offer is one prefix as a peer told it.
 type Offer struct {
 	Prefix  netip.Prefix
-	NextHop NextHop
-	ASPath  []uint32 // from the peer's own number to the origin's
-	Origin  uint8    // RFC 4271 4.3: 0 IGP, 1 EGP, 2 incomplete
-}
-
-// NextHop is where packets go. Link is the name of the link, needed where Addr is link-local.
-type NextHop struct {
-	Addr netip.Addr // without zone
-	Link string
-}
-
-// String writes the next hop as `ip route` does: 2001:db8::1, or fe80::1 dev eth0.
-func (n NextHop) String() string {
-	switch {
-	case !n.Addr.IsValid():
-		return "-"
-	case n.Link == "":
-		return n.Addr.String()
-	}
-	return fmt.Sprintf("%s dev %s", n.Addr, n.Link)
+	NextHop desired.NextHop // the link may be empty where the next hop is not link-local
+	ASPath  []uint32        // from the peer's own number to the origin's
+	Origin  uint8           // RFC 4271 4.3: 0 IGP, 1 EGP, 2 incomplete
 }
 
 // Import is what this host takes from peers. Nothing is taken that is not named: the zero value refuses everything (RFC 8212).
@@ -86,7 +69,7 @@ func (im Import) whichOwn(p netip.Prefix) Why {
 
 // checkNextHop: RFC 4271 6.3 wants a next hop that is an address of a host.
 func checkNextHop(o Offer) Why {
-	n := o.NextHop.Addr
+	n := o.NextHop.Via
 	switch {
 	case o.Prefix.Addr().Is4() && n.Is4():
 		return WhyIPv4Only

@@ -42,6 +42,7 @@ var external = map[string][]string{
 	"github.com/prometheus":          {"agent", "controller"},
 	"k8s.io":                         {"edge/kube"},
 	"github.com/osrg/gobgp":          {"edge/bgp"},
+	"github.com/insomniacslk/dhcp":   {"edge/dhcp"},
 	"github.com/gaissmai/bart":       {"model"},
 	"golang.org/x/sync":              {"agent", "controller", "lab", "edge"},
 	"golang.org/x/net":               {"linux", "edge", "lab"},

@@ -12,6 +12,7 @@ type Snapshot struct {
 	Config    Config
 	Endpoints section.Map[EndpointKey, Endpoint]
 	Facts     Facts
+	Delegated Delegated
 }
 
 // MTU returns the MTU of endpoints: the smallest of the uplinks, for a larger packet would come back as an error on the first

@@ -29,10 +29,11 @@ func For(s Snapshot) State {
 		Routes:     make(map[netip.Prefix]Route, s.Endpoints.Len()+len(s.Config.Peers)+1),
 		Neighbours: make(map[NeighbourKey]Neighbour, s.Endpoints.Len()),
 	}
-	st.addSelf(s.Config)
+	st.addSelf(s)
 	for _, u := range s.Config.Self.Uplinks {
 		st.addUplink(u, s.Facts)
 	}
+	st.compareMTUs(s)
 	for _, p := range s.Config.Peers {
 		st.addPeer(p, s)
 	}
@@ -52,19 +53,21 @@ func (st *State) undone(kind, name string, why Why) {
 
 // addSelf adds what the host has because it owns its prefix: a discard route under it and the router address. A pool is nobody's
 // alone: a host that discarded it would cut its endpoints off from the fixed addresses on other hosts.
-func (st *State) addSelf(c Config) {
+func (st *State) addSelf(s Snapshot) {
+	own := s.own()
 	switch {
-	case !c.Self.Prefix.IsValid():
-		st.undone("host", c.Self.Name, NoHostPrefix)
+	case s.Config.Self.Retired:
+		st.undone("host", s.Config.Self.Name, HostRetired)
 		return
-	case c.Self.Retired:
-		st.undone("host", c.Self.Name, HostRetired)
-		return
+	case !s.HostPrefix().IsValid():
+		st.undone("host", s.Config.Self.Name, NoHostPrefix)
 	}
-	p := c.Self.Prefix.Masked()
-	st.Routes[p] = Route{Dst: p, Discard: true}
-	if a := RouterAddr(c.Self.Prefix); a.IsValid() {
-		st.Addresses = append(st.Addresses, a)
+	for _, p := range own {
+		p = p.Masked()
+		st.Routes[p] = Route{Dst: p, Discard: true}
+		if a := RouterAddr(p); a.IsValid() {
+			st.Addresses = append(st.Addresses, a)
+		}
 	}
 }
 
@@ -73,10 +76,28 @@ func (st *State) addUplink(u Uplink, facts Facts) {
 	case !ok:
 		st.undone("uplink", u.Name, UplinkMissing)
 		return
+	case f.MTU > 0 && f.MTU < minMTU:
+		st.undone("uplink", u.Name, UplinkSmallMTU)
 	case !f.Up:
 		st.undone("uplink", u.Name, UplinkDown)
 	}
 	st.Uplinks = append(st.Uplinks, u.Name)
+}
+
+// compareMTUs finds uplinks of different MTUs: which packets are too big would depend on the way they take.
+func (st *State) compareMTUs(s Snapshot) {
+	first := 0
+	for _, u := range s.Config.Self.Uplinks {
+		f, ok := s.Facts[u.Name]
+		switch {
+		case !ok || f.MTU == 0: // not known
+		case first == 0:
+			first = f.MTU
+		case f.MTU != first:
+			st.undone("care", "mtu", UplinksDiffer)
+			return
+		}
+	}
 }
 
 // addPeer adds the route to another host's prefix: directly on a shared segment, else through a gateway.
@@ -87,7 +108,7 @@ func (st *State) addPeer(p Host, s Snapshot) {
 	case !p.Prefix.IsValid():
 		st.undone("peer", p.Name, PeerNoPrefix)
 		return
-	case s.Config.Self.Prefix.IsValid() && s.Config.Self.Prefix.Overlaps(p.Prefix):
+	case slices.ContainsFunc(s.own(), p.Prefix.Overlaps):
 		st.undone("peer", p.Name, PrefixOverlaps)
 		return
 	}
@@ -131,7 +152,7 @@ func routeTo(p Host, uplinks []Uplink) (Route, Why) {
 
 func (st *State) addEndpoint(e Endpoint, s Snapshot) {
 	for _, a := range e.Addrs {
-		if !s.Config.reaches(a) {
+		if !s.reaches(a) {
 			st.undone("endpoint", e.Key.String(), ForeignAddress)
 		}
 	}
@@ -145,11 +166,13 @@ func (st *State) addEndpoint(e Endpoint, s Snapshot) {
 }
 
 // reaches reports whether packets to a can be brought to this host by the plan: it lies in the own prefix or in a pool.
-func (c Config) reaches(a netip.Addr) bool {
-	if c.Self.Prefix.IsValid() && c.Self.Prefix.Contains(a) {
-		return true
+func (s Snapshot) reaches(a netip.Addr) bool {
+	for _, p := range s.own() {
+		if p.Contains(a) {
+			return true
+		}
 	}
-	for _, p := range c.Pools {
+	for _, p := range s.Config.Pools {
 		if p.Prefix.Contains(a) {
 			return true
 		}

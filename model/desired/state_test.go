@@ -22,10 +22,11 @@ type snapshotFile struct {
 	Config    desired.Config
 	Facts     desired.Facts
 	Endpoints []desired.Endpoint
+	Delegated desired.Delegated
 }
 
 func (f snapshotFile) snapshot() desired.Snapshot {
-	s := desired.Snapshot{Config: f.Config, Facts: f.Facts}
+	s := desired.Snapshot{Config: f.Config, Facts: f.Facts, Delegated: f.Delegated}
 	for _, e := range f.Endpoints {
 		s.Endpoints = s.Endpoints.Set(e.Key, e)
 	}

@@ -12,6 +12,8 @@ const (
 	PeerNoAddress  Why = "it shares a segment with this host but its uplink there has no address"
 	UplinkMissing  Why = "the uplink does not exist on this host"
 	UplinkDown     Why = "the uplink is down"
+	UplinkSmallMTU Why = "the MTU of the uplink is less than 1280, which IPv6 needs (RFC 8200, section 5)"
+	UplinksDiffer  Why = "the uplinks have different MTUs, and endpoints have the smallest; give all of them the same"
 	PrefixOverlaps Why = "its prefix overlaps the prefix of this host"
 	ForeignAddress Why = "its address lies neither in the prefix of this host nor in a pool"
 )

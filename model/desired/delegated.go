@@ -1,0 +1,31 @@
+package desired
+
+import "net/netip"
+
+// Delegated is what a server on an uplink gave this host to have (DHCPv6 prefix delegation), where the configuration gives it no
+// prefix.
+type Delegated struct {
+	Prefix   netip.Prefix   // of new endpoints; invalid: there is none now
+	Draining []netip.Prefix // others that are routed here still: endpoints live on in them, and no new one comes
+}
+
+// HostPrefix returns the prefix of new endpoints of this host: that of the configuration, or else the delegated one. It is invalid
+// when there is none.
+func (s Snapshot) HostPrefix() netip.Prefix {
+	if s.Config.Self.Prefix.IsValid() {
+		return s.Config.Self.Prefix
+	}
+	return s.Delegated.Prefix
+}
+
+// own returns every prefix that is routed to this host, that of new endpoints first.
+func (s Snapshot) own() []netip.Prefix {
+	var list []netip.Prefix
+	if p := s.HostPrefix(); p.IsValid() {
+		list = append(list, p)
+	}
+	if s.Config.Self.Prefix.IsValid() {
+		return list
+	}
+	return append(list, s.Delegated.Draining...)
+}

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"flag"
 	"fmt"
 	"io"
 	"log/slog"
@@ -14,12 +13,10 @@ import (
 )
 
 const agentAbout = `Runs the daemon of this host: it connects endpoints, keeps routes, and answers the CNI plugin.
-When it ends, nothing is removed and endpoints go on talking.
+When it ends, nothing is removed and endpoints go on talking. With --cleanup it removes everything that Hexapod holds in this
+kernel, and ends.`
 
-Usage: hexapod agent --config DIR --host NAME [flags]
-       hexapod agent --cleanup [--force] [flags]
-
-Flags:`
+const agentUsage = "[--config DIR] [--host NAME] [--state DIR] [--run DIR] [--log-level LEVEL] [--log-format text|json] [--cleanup [--force]]"
 
 // agentCall is one call of `hexapod agent`.
 type agentCall struct {
@@ -30,7 +27,7 @@ type agentCall struct {
 }
 
 func runAgent(ctx context.Context, env environment, args []string) error {
-	call, help, err := parseAgent(env.stdout, args)
+	call, help, err := parseAgent(env, args)
 	if help || err != nil {
 		return err
 	}
@@ -47,26 +44,22 @@ func runAgent(ctx context.Context, env environment, args []string) error {
 	return agent.New(call.options).Run(ctx)
 }
 
-func parseAgent(out io.Writer, args []string) (call agentCall, help bool, err error) {
+func parseAgent(env environment, args []string) (call agentCall, help bool, err error) {
 	call.options.Version = version
 	hostname, _ := os.Hostname() // without one --host has to be given
-	f := flag.NewFlagSet("agent", flag.ContinueOnError)
-	f.SetOutput(out)
-	f.Usage = func() { fmt.Fprintln(out, agentAbout); f.PrintDefaults() }
-	f.StringVar(&call.options.ConfigDir, "config", "/etc/hexapod", "folder of YAML files: plan, hosts, pools, identities")
-	f.StringVar(&call.options.Host, "host", hostname, "name of this host in the configuration")
-	f.StringVar(&call.options.StateDir, "state", "/var/lib/hexapod", "folder of the journal")
-	f.StringVar(&call.options.RunDir, "run", defaultRunDir, "folder of the sockets")
+	f := newFlags(env, agentAbout)
+	f.StringVar(&call.options.ConfigDir, "config", defaultConfigDir, "`DIR` folder of YAML files: plan, hosts, pools, identities")
+	f.StringVar(&call.options.Host, "host", hostname, "`NAME` of this host in the configuration")
+	f.StringVar(&call.options.StateDir, "state", defaultStateDir, "`DIR` folder of the journal")
+	f.StringVar(&call.options.RunDir, "run", defaultRunDir, "`DIR` folder of the sockets")
 	f.BoolVar(&call.cleanup, "cleanup", false, "remove everything that Hexapod holds in this kernel, then end")
 	f.BoolVar(&call.force, "force", false, "with --cleanup: also when endpoints are living")
-	f.TextVar(&call.level, "log-level", slog.LevelInfo, "debug, info, warn or error")
-	f.StringVar(&call.format, "log-format", "text", "text or json")
-	if help, err = parseFlags(f, args); help || err != nil {
+	f.TextVar(&call.level, "log-level", slog.LevelInfo, "`LEVEL` from which on is logged: debug, info, warn or error")
+	f.StringVar(&call.format, "log-format", "text", "`text|json` of the log, on standard error")
+	if help, err = f.parse(args); help || err != nil {
 		return call, help, err
 	}
 	switch {
-	case f.NArg() > 0:
-		return call, false, usagef("takes no arguments, got %q", f.Arg(0))
 	case call.force && !call.cleanup:
 		return call, false, usagef("--force means something only with --cleanup")
 	case call.format != "text" && call.format != "json":

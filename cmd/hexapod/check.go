@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"errors"
-	"flag"
 	"fmt"
 
 	"hexapod.dev/api/v1alpha1"
@@ -11,25 +10,23 @@ import (
 )
 
 const checkAbout = `Reads a configuration folder exactly as the agent does and prints everything that is wrong with it, one line each:
-file:line:column: Kind name: field: what is wrong; what to do. Exits with 1 if the agent would refuse the folder.
+file:line:column: Kind name: field: what is wrong; what to do. Exits with 1 if the agent would refuse the folder.`
 
-Usage: hexapod check [-o table|json] DIR
-
-Flags:`
+const checkUsage = "[-o table|json] [--config DIR | DIR]"
 
 func runCheck(_ context.Context, env environment, args []string) error {
-	output := formatTable
-	f := flag.NewFlagSet("check", flag.ContinueOnError)
-	f.SetOutput(env.stdout)
-	f.Usage = func() { fmt.Fprintln(env.stdout, checkAbout); f.PrintDefaults() }
-	f.Var(&output, "o", "table or json")
-	if help, err := parseFlags(f, args); help || err != nil {
+	f := newFlags(env, checkAbout)
+	dir, output := f.config(), f.output()
+	if help, err := f.parse(args, "[DIR]"); help || err != nil {
 		return err
 	}
-	if f.NArg() != 1 {
-		return usagef("want one folder, got %d", f.NArg())
+	if len(f.words) == 1 {
+		*dir = f.words[0]
 	}
-	dir := f.Arg(0)
+	return checkFolder(env, *output, *dir)
+}
+
+func checkFolder(env environment, output format, dir string) error {
 	s, err := file.Load(dir)
 	problems := s.Warnings
 	if err != nil && !errors.As(err, &problems) {
@@ -40,11 +37,11 @@ func runCheck(_ context.Context, env environment, args []string) error {
 	}
 	errs, warnings := len(problems.Errors()), len(problems.Warnings())
 	if err != nil {
-		return fmt.Errorf("%s is refused: %d errors, %d warnings", dir, errs, warnings)
+		return fmt.Errorf("%s is refused: %s, %s", dir, counted(errs, "error"), counted(warnings, "warning"))
 	}
 	if output == formatTable {
-		fmt.Fprintf(env.stdout, "%s is right: %d hosts, %d pools, %d identities, %d fixed addresses, %d warnings\n",
-			dir, len(s.Objects.Hosts), len(s.Objects.Pools), len(s.Objects.Identities), len(s.Objects.Addresses), warnings)
+		fmt.Fprintf(env.stdout, "%s is right: %s, %s, %s, %s, %s\n", dir, counted(len(s.Objects.Hosts), "host"), counted(len(s.Objects.Pools), "pool"),
+			counted(len(s.Objects.Identities), "identity"), counted(len(s.Objects.Addresses), "fixed address"), counted(warnings, "warning"))
 	}
 	return nil
 }

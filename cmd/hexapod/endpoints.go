@@ -11,15 +11,15 @@ import (
 )
 
 func runEndpoints(ctx context.Context, env environment, args []string) error {
-	q := newQuery("endpoints", "Lists the endpoints of this host.", env.stdout)
+	q := newQuery(env, "Lists the endpoints of this host, with the address, the identity and the link of each.")
 	if help, err := q.parse(args); help || err != nil {
 		return err
 	}
-	endpoints, err := local.NewClient(q.run).Endpoints(ctx)
+	endpoints, err := local.NewClient(*q.run).Endpoints(ctx)
 	if err != nil {
 		return err
 	}
-	return printEndpoints(env.stdout, q.output, endpoints)
+	return printEndpoints(env.stdout, *q.output, endpoints)
 }
 
 func printEndpoints(w io.Writer, f format, endpoints []local.Endpoint) error {

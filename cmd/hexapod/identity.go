@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"flag"
 	"fmt"
 	"strings"
 	"time"
@@ -12,49 +11,15 @@ import (
 	"hexapod.dev/model/identity"
 )
 
-const identityAbout = `Gives numbers to sets of labels, in the identities.yaml of a configuration folder. It must be the same on all hosts.
+const identityAbout = `Gives numbers to sets of labels, in the identities.yaml of a configuration folder. It must be the same on all hosts.`
 
-Usage: hexapod identity add [flags] [KEY=VALUE ...]   number for the endpoints of a namespace with these labels
-       hexapod identity list [flags]                  every number, retired ones too
-       hexapod identity check [flags]                 is the folder right, and is it the same as on another host
-
-Flags:`
-
-// identityCall is one call of `hexapod identity`.
-type identityCall struct {
-	dir, namespace string
-	output         format
-	words          []string
-}
-
-func runIdentity(_ context.Context, env environment, args []string) error {
-	c := identityCall{output: formatTable}
-	f := flag.NewFlagSet("identity", flag.ContinueOnError)
-	f.SetOutput(env.stdout)
-	f.Usage = func() { fmt.Fprintln(env.stdout, identityAbout); f.PrintDefaults() }
-	f.StringVar(&c.dir, "config", "/etc/hexapod", "folder of YAML files")
-	f.StringVar(&c.namespace, "namespace", "", "namespace of the endpoints (add)")
-	f.Var(&c.output, "o", "table or json")
-	verb := ""
-	if len(args) > 0 && !strings.HasPrefix(args[0], "-") {
-		verb, args = args[0], args[1:]
+func identityVerbs() []command {
+	const usage = "[--config DIR] [-o table|json]"
+	return []command{
+		{name: "add", summary: "give a number to the endpoints of a namespace with these labels", usage: usage + " [--namespace NAME] [KEY=VALUE ...]", run: runIdentityAdd},
+		{name: "list", summary: "list every number, retired ones too", usage: usage, run: runIdentityList},
+		{name: "check", summary: "say whether the folder is right, and the same as on another host", usage: usage, run: runIdentityCheck},
 	}
-	if help, err := parseFlags(f, args); help || err != nil {
-		return err
-	}
-	c.words = f.Args()
-	if verb != "add" && len(c.words) > 0 {
-		return usagef("%s takes no arguments, got %q", verb, c.words[0])
-	}
-	switch verb {
-	case "add":
-		return c.add(env)
-	case "list":
-		return c.list(env)
-	case "check":
-		return c.check(env)
-	}
-	return usagef("want add, list or check, got %q", verb)
 }
 
 // identityRow is one number as it is printed.
@@ -74,22 +39,28 @@ func rowOf(o *v1alpha1.Identity) identityRow {
 	}
 }
 
-func (c identityCall) add(env environment) error {
+func runIdentityAdd(_ context.Context, env environment, args []string) error {
+	f := newFlags(env, "Gives the next free number to the endpoints of a namespace with these labels, or prints the number they have.")
+	dir, output := f.config(), f.output()
+	namespace := f.String("namespace", "", "`NAME` of the endpoints' namespace")
+	if help, err := f.parse(args, "[KEY=VALUE ...]"); help || err != nil {
+		return err
+	}
 	labels := map[string]string{}
-	for _, w := range c.words {
+	for _, w := range f.words {
 		key, value, ok := strings.Cut(w, "=")
 		if _, twice := labels[key]; !ok || twice {
-			return usagef("%q: want different labels as KEY=VALUE, after the flags", w)
+			return usagef("%q: want different labels as KEY=VALUE", w)
 		}
 		labels[key] = value
 	}
-	o, added, err := file.AddIdentity(c.dir, identity.Set{Namespace: c.namespace, Labels: labels})
+	o, added, err := file.AddIdentity(*dir, identity.Set{Namespace: *namespace, Labels: labels})
 	if err != nil {
 		return err
 	}
 	row := rowOf(o)
 	row.Added = added
-	if c.output == formatJSON {
+	if *output == formatJSON {
 		return printJSON(env.stdout, row)
 	}
 	set := identity.Set{Namespace: row.Namespace, Labels: row.Labels}
@@ -102,8 +73,13 @@ func (c identityCall) add(env environment) error {
 	return err
 }
 
-func (c identityCall) list(env environment) error {
-	s, err := file.Load(c.dir)
+func runIdentityList(_ context.Context, env environment, args []string) error {
+	f := newFlags(env, "Lists every number of the folder, retired ones too.")
+	dir, output := f.config(), f.output()
+	if help, err := f.parse(args); help || err != nil {
+		return err
+	}
+	s, err := file.Load(*dir)
 	if err != nil {
 		return err
 	}
@@ -119,17 +95,10 @@ func (c identityCall) list(env environment) error {
 		rows = append(rows, r)
 		table = append(table, []string{fmt.Sprint(r.Number), r.Hex, orDash(r.Namespace), labels, state})
 	}
-	if c.output == formatJSON {
+	if *output == formatJSON {
 		return printJSON(env.stdout, rows)
 	}
 	return printTable(env.stdout, []string{"NUMBER", "HEX", "NAMESPACE", "LABELS", "STATE"}, table)
-}
-
-func orDash(s string) string {
-	if s == "" {
-		return "-"
-	}
-	return s
 }
 
 // identityCheck is what `hexapod identity check` says of a folder that is right.
@@ -141,8 +110,13 @@ type identityCheck struct {
 	Warnings    v1alpha1.Problems `json:"warnings,omitempty"`
 }
 
-func (c identityCall) check(env environment) error {
-	s, err := file.Load(c.dir)
+func runIdentityCheck(_ context.Context, env environment, args []string) error {
+	f := newFlags(env, "Says whether the folder is right. The fingerprint is equal on all hosts that have the same numbers.")
+	dir, output := f.config(), f.output()
+	if help, err := f.parse(args); help || err != nil {
+		return err
+	}
+	s, err := file.Load(*dir)
 	if err != nil {
 		return err
 	}
@@ -162,7 +136,7 @@ func (c identityCall) check(env environment) error {
 	}
 	next, nextErr := table.Next()
 	r.Next = uint16(next)
-	if c.output == formatJSON {
+	if *output == formatJSON {
 		return printJSON(env.stdout, r)
 	}
 	for _, w := range r.Warnings {

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bytes"
 	"encoding/json"
 	"os"
 	"path/filepath"
@@ -10,16 +9,6 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 )
-
-// call runs the program on words and returns what it printed.
-func call(t *testing.T, want int, words ...string) (stdout, stderr string) {
-	t.Helper()
-	var out, errs bytes.Buffer
-	if got := run(t.Context(), environment{&out, &errs}, words); got != want {
-		t.Errorf("hexapod %s: exit %d, want %d\n%s%s", strings.Join(words, " "), got, want, &out, &errs)
-	}
-	return out.String(), errs.String()
-}
 
 func folderWith(t *testing.T, text string) string {
 	t.Helper()
@@ -62,7 +51,7 @@ func TestIdentity(t *testing.T) {
 	if !strings.HasPrefix(out, "2 in use, 0 retired, next 258 (0x0102), fingerprint ") {
 		t.Errorf("got %q", out)
 	}
-	for _, words := range [][]string{{}, {"remove"}, {"list", "x"}, {"add", "app"}, {"add", "app=a", "app=b"}, {"list", "-o", "xml"}} {
+	for _, words := range [][]string{{"remove"}, {"list", "x"}, {"add", "app"}, {"add", "app=a", "app=b"}, {"list", "-o", "xml"}} {
 		call(t, exitUsage, append([]string{"identity"}, words...)...)
 	}
 	if _, errs := call(t, exitFailed, "identity", "add", "--config", filepath.Join(dir, "gone")); !strings.Contains(errs, "no such file or directory") {
@@ -88,7 +77,10 @@ func TestCheck(t *testing.T) {
 	if err := json.Unmarshal([]byte(out), &problems); err != nil || len(problems) != 2 || problems[1]["field"] != "spec.labs" || problems[1]["line"] != 4.0 {
 		t.Errorf("%v: %s", err, out)
 	}
-	call(t, exitUsage, "check")
+	if byFlag, _ := call(t, exitOK, "check", "--config", dir); byFlag != dir+" is right: 0 hosts, 0 pools, 0 identities, 0 fixed addresses, 0 warnings\n" {
+		t.Errorf("the folder by its flag: %s", byFlag)
+	}
+	call(t, exitUsage, "check", dir, dir)
 	if _, errs := call(t, exitFailed, "check", filepath.Join(dir, "gone")); !strings.Contains(errs, "no such file or directory") {
 		t.Errorf("got %q", errs)
 	}

@@ -2,8 +2,8 @@ package main
 
 import (
 	"context"
-	"flag"
 	"fmt"
+	"path/filepath"
 	"strings"
 
 	"hexapod.dev/agent/allocation"
@@ -12,47 +12,14 @@ import (
 	"hexapod.dev/model/ipam"
 )
 
-const ipamAbout = `Looks after the addresses of this host and the journal that remembers them.
+const ipamAbout = `Looks after the addresses of this host and the journal that remembers them.`
 
-Usage: hexapod ipam status [flags]         are addresses given out, and if not, why
-       hexapod ipam accept-clock [flags]   you looked at the clock of this host, and it is right
-       hexapod ipam verify [flags]         read a whole journal and check it
-
-Flags:`
-
-// ipamCall is one call of `hexapod ipam`.
-type ipamCall struct {
-	run, journal string
-	output       format
-}
-
-func runIPAM(ctx context.Context, env environment, args []string) error {
-	c := ipamCall{output: formatTable}
-	f := flag.NewFlagSet("ipam", flag.ContinueOnError)
-	f.SetOutput(env.stdout)
-	f.Usage = func() { fmt.Fprintln(env.stdout, ipamAbout); f.PrintDefaults() }
-	f.StringVar(&c.run, "run", defaultRunDir, "`folder` of the agent's sockets (status, accept-clock)")
-	f.StringVar(&c.journal, "journal", "/var/lib/hexapod/journal", "`folder` of the journal (verify)")
-	f.Var(&c.output, "o", "table or json")
-	verb := ""
-	if len(args) > 0 && !strings.HasPrefix(args[0], "-") {
-		verb, args = args[0], args[1:]
+func ipamVerbs() []command {
+	return []command{
+		{name: "status", summary: "say whether addresses are given out, and if not, why", usage: queryUsage, run: runIPAMStatus},
+		{name: "accept-clock", summary: "you looked at the clock of this host, and it is right", usage: "[--run DIR]", run: runAcceptClock},
+		{name: "verify", summary: "read a whole journal and check it", usage: "[--journal DIR] [-o table|json]", run: runIPAMVerify},
 	}
-	if help, err := parseFlags(f, args); help || err != nil {
-		return err
-	}
-	if f.NArg() > 0 {
-		return usagef("%s takes no arguments, got %q", verb, f.Arg(0))
-	}
-	switch verb {
-	case "status":
-		return c.status(ctx, env)
-	case "accept-clock":
-		return c.acceptClock(ctx, env)
-	case "verify":
-		return c.verify(env)
-	}
-	return usagef("want status, accept-clock or verify, got %q", verb)
 }
 
 // ipamStatus is what `hexapod ipam status` prints.
@@ -64,8 +31,12 @@ type ipamStatus struct {
 	Why       string `json:"why,omitempty"`
 }
 
-func (c ipamCall) status(ctx context.Context, env environment) error {
-	agent := local.NewClient(c.run)
+func runIPAMStatus(ctx context.Context, env environment, args []string) error {
+	q := newQuery(env, "Says whether addresses are given out, and if not, why. Exits with 1 if not.")
+	if help, err := q.parse(args); help || err != nil {
+		return err
+	}
+	agent := local.NewClient(*q.run)
 	all, err := agent.Status(ctx)
 	if err != nil {
 		return err
@@ -80,7 +51,7 @@ func (c ipamCall) status(ctx context.Context, env environment) error {
 			s.Given, s.Why = false, o.Why
 		}
 	}
-	if c.output == formatJSON {
+	if *q.output == formatJSON {
 		err = printJSON(env.stdout, s)
 	} else {
 		word := "given out"
@@ -95,8 +66,13 @@ func (c ipamCall) status(ctx context.Context, env environment) error {
 	return err
 }
 
-func (c ipamCall) acceptClock(ctx context.Context, env environment) error {
-	if err := local.NewClient(c.run).AcceptClock(ctx); err != nil {
+func runAcceptClock(ctx context.Context, env environment, args []string) error {
+	f := newFlags(env, "Lets the agent believe the clock of this host once, because you looked at it and it is right.")
+	run := f.runDir()
+	if help, err := f.parse(args); help || err != nil {
+		return err
+	}
+	if err := local.NewClient(*run).AcceptClock(ctx); err != nil {
 		return err
 	}
 	fmt.Fprintln(env.stdout, "the clock is accepted: addresses are given out")
@@ -113,8 +89,14 @@ type segmentRow struct {
 	Problem string `json:"problem,omitempty"`
 }
 
-func (c ipamCall) verify(env environment) error {
-	reports, err := allocation.Verify(journal.Dir(c.journal))
+func runIPAMVerify(_ context.Context, env environment, args []string) error {
+	f := newFlags(env, "Reads every segment of a journal: checksums, the shape of each record, no stamp twice. Exits with 1 on damage.")
+	dir := f.String("journal", filepath.Join(defaultStateDir, "journal"), "`DIR` folder of the journal, or of copies of its segments")
+	output := f.output()
+	if help, err := f.parse(args); help || err != nil {
+		return err
+	}
+	reports, err := allocation.Verify(journal.Dir(*dir))
 	if err != nil {
 		return err
 	}
@@ -133,13 +115,13 @@ func (c ipamCall) verify(env environment) error {
 		}
 		table[i] = []string{rows[i].Segment, rows[i].Day, fmt.Sprint(r.Records), fmt.Sprint(r.Bytes), state}
 	}
-	if c.output == formatJSON {
+	if *output == formatJSON {
 		err = printJSON(env.stdout, rows)
 	} else {
 		err = printTable(env.stdout, []string{"SEGMENT", "DAY", "RECORDS", "BYTES", "STATE"}, table)
 	}
 	if err == nil && bad > 0 {
-		err = fmt.Errorf("%d of %d segments in %s are damaged", bad, len(reports), c.journal)
+		err = fmt.Errorf("%d of %d segments in %s are damaged", bad, len(reports), *dir)
 	}
 	return err
 }

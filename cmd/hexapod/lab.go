@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"errors"
-	"flag"
 	"fmt"
 	"io"
 	"os"
@@ -13,65 +12,40 @@ import (
 )
 
 const labAbout = `Makes a fabric of network namespaces on this machine: racks of hosts with real agents, routers, an outside host.
-IPv6 alone. Needs root and nothing else; leaves nothing behind.
+IPv6 alone. Needs root and nothing else; leaves nothing behind.`
 
-Usage: hexapod lab up    [--racks R] [--hosts H] [--endpoints E] [--bare] [--name N] [-v]
-       hexapod lab check [--name N]
-       hexapod lab exec  [--name N] WHERE -- COMMAND [ARGUMENT ...]
-       hexapod lab run   [-v] SCENARIO.txtar ...
-       hexapod lab demo  [--name N] [--keep] [--break] [-v]
-       hexapod lab down  [--name N]
+const where = "WHERE is a host (r1h1), an endpoint (r1h1-e1), a router (tor1, spine) or outside."
 
-WHERE is a host (r1h1), an endpoint (r1h1-e1), a router (tor1, spine) or outside.`
-
-// labVerbs are the verbs of `hexapod lab`. Those without an entry in labAbout are called by the lab itself.
-var labVerbs = map[string]func(context.Context, environment, []string) error{
-	"up":    runLabUp,
-	"check": runLabCheck,
-	"exec":  runLabExec,
-	"run":   runLabRun,
-	"demo":  runLabDemo,
-	"down":  runLabDown,
-	"hold":  runLabHold,
-	"probe": runLabProbe,
-}
-
-func runLab(ctx context.Context, env environment, args []string) error {
-	if len(args) == 0 || args[0] == "-h" || args[0] == "--help" {
-		fmt.Fprintln(env.stdout, labAbout)
-		return nil
+// labVerbs are the verbs of `hexapod lab`. The one without a summary is called by the lab itself.
+func labVerbs() []command {
+	return []command{
+		{name: "up", summary: "make a lab and leave it running", usage: "[--racks N] [--hosts N] [--endpoints N] [--bare] [--name NAME] [-v]", run: runLabUp},
+		{name: "check", summary: "try every pair of a lab by ping and by HTTP", usage: "[--name NAME]", run: runLabCheck},
+		{name: "exec", summary: "run a command inside a lab", usage: "[--name NAME] WHERE [--] COMMAND [ARGUMENT ...]", run: runLabExec},
+		{name: "run", summary: "run scenarios, each with a lab of its own", usage: "[-v] SCENARIO.txtar ...", run: runLabRun},
+		{name: "demo", summary: "show all of it in some seconds", usage: "[--name NAME] [--keep] [--break] [-v]", run: runLabDemo},
+		{name: "down", summary: "remove a lab, whatever there is of it", usage: "[--name NAME]", run: runLabDown},
+		{name: "probe", summary: "ping, ask and answer inside a lab without programs of the machine", about: labProbeAbout, verbs: labProbes()},
+		{name: "hold", run: runLabHold},
 	}
-	verb, ok := labVerbs[args[0]]
-	if !ok {
-		return usagef("no verb %q", args[0])
-	}
-	return verb(ctx, env, args[1:])
 }
 
 // labCall is what the verbs share: flags and the name of the lab.
 type labCall struct {
-	flags   *flag.FlagSet
+	*verbFlags
 	name    string
 	verbose bool
 }
 
-func newLabCall(verb string, out io.Writer) *labCall {
-	c := &labCall{flags: flag.NewFlagSet("lab "+verb, flag.ContinueOnError)}
-	c.flags.SetOutput(out)
-	c.flags.StringVar(&c.name, "name", lab.DefaultName, "name of the lab, for several on one machine")
-	c.flags.BoolVar(&c.verbose, "v", false, "say each step (always on a terminal)")
+func newLabCall(env environment, about, name string) *labCall {
+	c := &labCall{verbFlags: newFlags(env, about)}
+	c.StringVar(&c.name, "name", name, "`NAME` of the lab, for several on one machine")
 	return c
 }
 
-// parse reads the flags and wants words between least and most.
-func (c *labCall) parse(args []string, least, most int) (help bool, err error) {
-	if help, err = parseFlags(c.flags, args); help || err != nil {
-		return help, err
-	}
-	if n := c.flags.NArg(); n < least || (most >= 0 && n > most) {
-		return false, usagef("%s: got %d words after the flags: %q", c.flags.Name(), n, c.flags.Args())
-	}
-	return false, nil
+// verbosity adds -v.
+func (c *labCall) verbosity() {
+	c.BoolVar(&c.verbose, "v", false, "say each step (always on a terminal)")
 }
 
 // steps returns the writer of progress lines, for -v or a terminal.
@@ -92,13 +66,14 @@ func isTerminal(w io.Writer) bool {
 }
 
 func runLabUp(ctx context.Context, env environment, args []string) error {
-	c := newLabCall("up", env.stdout)
+	c := newLabCall(env, "Makes a lab and leaves it running.", lab.DefaultName)
+	c.verbosity()
 	var size topology.Size
-	c.flags.IntVar(&size.Racks, "racks", 2, fmt.Sprintf("racks, 1 to %d", topology.MaxRacks))
-	c.flags.IntVar(&size.Hosts, "hosts", 2, fmt.Sprintf("hosts in each rack, at most %d in all", topology.MaxHosts))
-	c.flags.IntVar(&size.Endpoints, "endpoints", 3, fmt.Sprintf("endpoints on each host, at most %d in all", topology.MaxEndpoints))
-	bare := c.flags.Bool("bare", false, "the fabric alone: no agents, no endpoints")
-	if help, err := c.parse(args, 0, 0); help || err != nil {
+	c.IntVar(&size.Racks, "racks", 2, fmt.Sprintf("`N` racks, 1 to %d", topology.MaxRacks))
+	c.IntVar(&size.Hosts, "hosts", 2, fmt.Sprintf("`N` hosts in each rack, at most %d in all", topology.MaxHosts))
+	c.IntVar(&size.Endpoints, "endpoints", 3, fmt.Sprintf("`N` endpoints on each host, at most %d in all", topology.MaxEndpoints))
+	bare := c.Bool("bare", false, "the fabric alone: no agents, no endpoints")
+	if help, err := c.parse(args); help || err != nil {
 		return err
 	}
 	l, err := lab.Up(ctx, lab.Options{Name: c.name, Size: size, Bare: *bare, Report: c.steps(env.stderr)})
@@ -116,8 +91,8 @@ func runLabUp(ctx context.Context, env environment, args []string) error {
 }
 
 func runLabDown(ctx context.Context, env environment, args []string) error {
-	c := newLabCall("down", env.stdout)
-	if help, err := c.parse(args, 0, 0); help || err != nil {
+	c := newLabCall(env, "Removes a lab, whatever there is of it, and checks that nothing is left. Twice is fine.", lab.DefaultName)
+	if help, err := c.parse(args); help || err != nil {
 		return err
 	}
 	if err := lab.Down(ctx, c.name); err != nil {
@@ -136,8 +111,8 @@ func nothingLeft(name string) error {
 }
 
 func runLabCheck(ctx context.Context, env environment, args []string) error {
-	c := newLabCall("check", env.stdout)
-	if help, err := c.parse(args, 0, 0); help || err != nil {
+	c := newLabCall(env, "Tries every ordered pair of endpoints, and the outside with each in both directions, by ping and by HTTP.", lab.DefaultName)
+	if help, err := c.parse(args); help || err != nil {
 		return err
 	}
 	l, err := lab.Open(c.name)
@@ -162,16 +137,16 @@ func runLabCheck(ctx context.Context, env environment, args []string) error {
 }
 
 func runLabExec(_ context.Context, env environment, args []string) error {
-	c := newLabCall("exec", env.stdout)
-	if help, err := c.parse(args, 1, -1); help || err != nil {
+	c := newLabCall(env, "Runs a command inside a lab. "+where+"\nWhat stands behind WHERE belongs to the command. Exits with 1 when the command failed.", lab.DefaultName)
+	if help, err := c.parseCommand(args, "WHERE", "COMMAND", "[ARGUMENT ...]"); help || err != nil {
 		return err
 	}
-	where, command := c.flags.Arg(0), c.flags.Args()[1:]
-	if len(command) > 0 && command[0] == "--" {
+	where, command := c.words[0], c.words[1:]
+	if command[0] == "--" {
 		command = command[1:]
 	}
 	if len(command) == 0 {
-		return usagef("exec: want a machine or endpoint, --, and a command")
+		return usagef("want a command behind --")
 	}
 	l, err := lab.Open(c.name)
 	if err != nil {

@@ -14,46 +14,62 @@ import (
 // runLabHold is the process that keeps one machine of a lab; the lab starts it in namespaces of its own.
 func runLabHold(ctx context.Context, _ environment, args []string) error {
 	if len(args) > 0 {
-		return usagef("hold: takes no arguments")
+		return usagef("takes no words, got %q", args[0])
 	}
 	return lab.Hold(ctx, os.Stdin, os.Stdout)
 }
 
-// runLabProbe is ping, a web client and a web server for machines and endpoints of a lab, which may have no such programs.
-func runLabProbe(ctx context.Context, env environment, args []string) error {
-	if len(args) < 2 {
-		return usagef("probe: want ping ADDR [-c N] [-i INTERVAL], get ADDR or serve NAME")
+const labProbeAbout = `Asks a network from inside: ping, a web client and a web server for machines and endpoints of a lab, which may have no such programs.`
+
+func labProbes() []command {
+	return []command{
+		{name: "ping", summary: "send echo requests", usage: "[-c N] [-i DURATION] ADDRESS", run: runProbePing},
+		{name: "get", summary: "ask a server by HTTP who it is and whom it saw", usage: "ADDRESS", run: runProbeGet},
+		{name: "serve", summary: "answer such questions", usage: "NAME", run: runProbeServe},
 	}
-	word := args[1]
-	c := newLabCall("probe "+args[0], env.stdout)
-	count := c.flags.Int("c", 5, "echo requests to send")
-	interval := c.flags.Duration("i", 200*time.Millisecond, "time between echo requests")
-	if help, err := c.parse(args[2:], 0, 0); help || err != nil {
+}
+
+func runProbePing(ctx context.Context, env environment, args []string) error {
+	f := newFlags(env, "Sends echo requests and prints each answer. Exits with 1 if one is lost.")
+	count := f.Int("c", 5, "`N` echo requests to send")
+	interval := f.Duration("i", 200*time.Millisecond, "`DURATION` between echo requests")
+	if help, err := f.parse(args, "ADDRESS"); help || err != nil {
 		return err
 	}
-	if args[0] == "serve" {
-		l, err := probe.Listen(probe.Here, probe.Port)
-		if err != nil {
-			return err
-		}
-		return probe.Serve(ctx, l, word)
-	}
-	dst, err := netip.ParseAddr(word)
+	dst, err := netip.ParseAddr(f.words[0])
 	if err != nil {
-		return usagef("probe %s: %q is not an address", args[0], word)
+		return usagef("%q is not an address", f.words[0])
 	}
-	switch args[0] {
-	case "ping":
-		return probePing(ctx, env, probe.Stream{Dst: dst, Count: *count, Interval: *interval, Patience: 2 * time.Second})
-	case "get":
-		a, err := probe.Get(ctx, probe.Here, netip.AddrPortFrom(dst, probe.Port))
-		if err != nil {
-			return err
-		}
-		fmt.Fprintf(env.stdout, "%s saw %s\n", a.Name, a.Client)
-		return nil
+	return probePing(ctx, env, probe.Stream{Dst: dst, Count: *count, Interval: *interval, Patience: 2 * time.Second})
+}
+
+func runProbeGet(ctx context.Context, env environment, args []string) error {
+	f := newFlags(env, "Asks the server at an address who it is and whom it saw.")
+	if help, err := f.parse(args, "ADDRESS"); help || err != nil {
+		return err
 	}
-	return usagef("probe: no probe %q", args[0])
+	dst, err := netip.ParseAddr(f.words[0])
+	if err != nil {
+		return usagef("%q is not an address", f.words[0])
+	}
+	a, err := probe.Get(ctx, probe.Here, netip.AddrPortFrom(dst, probe.Port))
+	if err != nil {
+		return err
+	}
+	_, err = fmt.Fprintf(env.stdout, "%s saw %s\n", a.Name, a.Client)
+	return err
+}
+
+func runProbeServe(ctx context.Context, env environment, args []string) error {
+	f := newFlags(env, fmt.Sprintf("Answers by HTTP on port %d with NAME and the address of who asks.", probe.Port))
+	if help, err := f.parse(args, "NAME"); help || err != nil {
+		return err
+	}
+	l, err := probe.Listen(probe.Here, probe.Port)
+	if err != nil {
+		return err
+	}
+	return probe.Serve(ctx, l, f.words[0])
 }
 
 func probePing(ctx context.Context, env environment, s probe.Stream) error {

@@ -9,21 +9,21 @@ import (
 )
 
 func runLabRun(ctx context.Context, env environment, args []string) error {
-	c := newLabCall("run", env.stdout)
-	if help, err := c.parse(args, 1, -1); help || err != nil {
+	c := labCall{verbFlags: newFlags(env, "Runs scenarios, each with a lab of its own. With -v the log of those that pass is shown, too.")}
+	c.verbosity()
+	if help, err := c.parse(args, "SCENARIO.txtar ..."); help || err != nil {
 		return err
 	}
-	return scenario.Run(ctx, scenario.Options{Report: c.steps(env.stderr)}, env.stdout, c.verbose, c.flags.Args()...)
+	return scenario.Run(ctx, scenario.Options{Report: c.steps(env.stderr)}, env.stdout, c.verbose, c.words...)
 }
 
 // runLabDemo is what `make demo` calls; KEEP and BREAK come from its command line.
 func runLabDemo(ctx context.Context, env environment, args []string) error {
-	c := newLabCall("demo", env.stdout)
-	c.name = "demo"
-	c.flags.Lookup("name").DefValue = c.name
-	keep := c.flags.Bool("keep", os.Getenv("KEEP") == "1", "leave the lab running (or KEEP=1)")
-	broken := c.flags.Bool("break", os.Getenv("BREAK") == "1", "remove one route first, so that it must fail (or BREAK=1)")
-	if help, err := c.parse(args, 0, 0); help || err != nil {
+	c := newLabCall(env, "Makes a lab of 2 racks x 2 hosts x 3 endpoints, checks every pair, decodes an address, kills an agent under a running ping,\nand removes everything.", "demo")
+	c.verbosity()
+	keep := c.Bool("keep", os.Getenv("KEEP") == "1", "leave the lab running (or KEEP=1)")
+	broken := c.Bool("break", os.Getenv("BREAK") == "1", "remove one route first, so that it must fail (or BREAK=1)")
+	if help, err := c.parse(args); help || err != nil {
 		return err
 	}
 	line := newProgress(env.stderr)

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bytes"
 	"strings"
 	"testing"
 )
@@ -12,23 +11,24 @@ func TestLabCalls(t *testing.T) {
 		code int
 		want string // in what it prints
 	}{
-		{"lab", exitOK, "Usage: hexapod lab up"},
+		{"lab", exitOK, "Usage: hexapod lab COMMAND"},
 		{"lab --help", exitOK, "leaves nothing behind"},
-		{"lab up --help", exitOK, "-racks"},
-		{"lab sideways", exitUsage, `no verb "sideways"`},
-		{"lab up 3", exitUsage, "got 1 words"},
+		{"lab up --help", exitOK, "--racks"},
+		{"lab sideways", exitUsage, `no command "sideways"`},
+		{"lab up 3", exitUsage, "takes no words"},
 		{"lab up --racks many", exitUsage, "racks"},
-		{"lab exec r1h1 --", exitUsage, "and a command"},
-		{"lab run", exitUsage, "got 0 words"},
-		{"lab probe ping", exitUsage, "want ping ADDR"},
+		{"lab exec r1h1 --", exitUsage, "want a command"},
+		{"lab exec r1h1", exitUsage, "want WHERE COMMAND"},
+		{"lab exec --name none r1h1 ls --help", exitFailed, "lab none"},
+		{"lab run", exitUsage, "want SCENARIO.txtar"},
+		{"lab probe ping", exitUsage, "want ADDRESS"},
 		{"lab probe ping here", exitUsage, "is not an address"},
-		{"lab probe dance ::1", exitUsage, `no probe "dance"`},
+		{"lab probe dance ::1", exitUsage, `no command "dance"`},
 		{"lab down --name ../x", exitFailed, "lab name"},
 	} {
-		var out bytes.Buffer
-		code := run(t.Context(), environment{&out, &out}, strings.Fields(c.call))
-		if code != c.code || !strings.Contains(out.String(), c.want) {
-			t.Errorf("%s: exit %d, want %d and %q in:\n%s", c.call, code, c.code, c.want, out.String())
+		out, errs, code := hexapod(t, strings.Fields(c.call)...)
+		if code != c.code || !strings.Contains(out+errs, c.want) {
+			t.Errorf("%s: exit %d, want %d and %q in:\n%s", c.call, code, c.code, c.want, out+errs)
 		}
 	}
 }

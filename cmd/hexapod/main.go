@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"strings"
 	"syscall"
 )
 
@@ -18,34 +19,41 @@ const (
 	exitUsage  = 2 // the call was not understood; nothing was done
 )
 
-// command is one verb of the command line. run gets the words after the verb.
+// command is one word of the command line: a verb that runs, or a group of verbs.
 type command struct {
 	name    string
-	summary string // its line in `hexapod help`
+	summary string // its line in the help of what is above it; empty: not for people, and not listed
+	usage   string // of a verb: its flags and words
 	run     func(ctx context.Context, env environment, args []string) error
+	about   string // of a group: what its verbs are for
+	verbs   []command
 }
 
-// environment is what a command may touch of the process, so that tests need no process.
+// environment is what a verb may touch of the process, so that tests need no process, and how it was called.
 type environment struct {
 	stdout, stderr io.Writer
+	path           string // the words that led to the verb, such as "plan show"
+	usage          string // its command.usage
 }
 
 // commands in the order of `hexapod help`.
 func commands() []command {
 	return []command{
-		{"plan", "make, show and check an address plan, write it for other programs", runPlan},
-		{"lab", "make a fabric of network namespaces on this machine", runLab},
-		{"check", "check a configuration folder as the agent does", runCheck},
-		{"identity", "give numbers to sets of labels", runIdentity},
-		{"agent", "run the daemon of this host", runAgent},
-		{"status", "show what the agent has done, and what not and why", runStatus},
-		{"endpoints", "list the endpoints of this host", runEndpoints},
-		{"routes", "list the routes of this host", runRoutes},
-		{"whereis", "tell where an address lies, who has it, and since when", runWhereis},
-		{"ipam", "look after the addresses of this host and their journal", runIPAM},
-		{"version", "print the version of this build", runVersion},
+		{name: "plan", summary: "make, show and check an address plan, write it for other programs", about: planAbout, verbs: planVerbs()},
+		{name: "lab", summary: "make a fabric of network namespaces on this machine", about: labAbout, verbs: labVerbs()},
+		{name: "check", summary: "check a configuration folder as the agent does", usage: checkUsage, run: runCheck},
+		{name: "identity", summary: "give numbers to sets of labels", about: identityAbout, verbs: identityVerbs()},
+		{name: "agent", summary: "run the daemon of this host", usage: agentUsage, run: runAgent},
+		{name: "status", summary: "show what the agent has done, and what not and why", usage: queryUsage, run: runStatus},
+		{name: "endpoints", summary: "list the endpoints of this host", usage: queryUsage, run: runEndpoints},
+		{name: "routes", summary: "list the routes of this host", usage: queryUsage, run: runRoutes},
+		{name: "whereis", summary: "tell where an address lies, who has it, and since when", usage: whereisUsage, run: runWhereis},
+		{name: "ipam", summary: "look after the addresses of this host and their journal", about: ipamAbout, verbs: ipamVerbs()},
+		{name: "version", summary: "print the version of this build", usage: "[-o table|json]", run: runVersion},
 	}
 }
+
+const about = "Hexapod: an IPv6-first network for Kubernetes and containers."
 
 // usageError is an error of the call itself: the program exits with 2 and points to help.
 type usageError struct{ error }
@@ -55,39 +63,63 @@ func usagef(format string, a ...any) error { return usageError{fmt.Errorf(format
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	os.Exit(run(ctx, environment{os.Stdout, os.Stderr}, os.Args[1:]))
+	os.Exit(run(ctx, environment{stdout: os.Stdout, stderr: os.Stderr}, os.Args[1:]))
 }
 
 func run(ctx context.Context, env environment, args []string) int {
-	if len(args) == 0 || args[0] == "help" || args[0] == "-h" || args[0] == "--help" {
-		printHelp(env.stdout)
-		return exitOK
+	switch {
+	case len(args) > 1 && args[0] == "help":
+		args = append(args[1:len(args):len(args)], "--help")
+	case len(args) == 1 && args[0] == "--version":
+		args = []string{"version"}
 	}
-	for _, c := range commands() {
-		if c.name != args[0] {
-			continue
-		}
-		err := c.run(ctx, env, args[1:])
-		var usage usageError
-		switch {
-		case err == nil:
+	c, path := command{about: about, verbs: commands()}, []string{"hexapod"}
+	for c.run == nil {
+		if len(args) == 0 || args[0] == "help" || args[0] == "-h" || args[0] == "--help" {
+			printHelp(env.stdout, strings.Join(path, " "), c)
 			return exitOK
-		case errors.As(err, &usage):
-			fmt.Fprintf(env.stderr, "hexapod %s: %v\nSee: hexapod %s --help\n", c.name, err, c.name)
-			return exitUsage
-		default:
-			fmt.Fprintf(env.stderr, "hexapod %s: %v\n", c.name, err)
-			return exitFailed
 		}
+		next, ok := c.verb(args[0])
+		if !ok {
+			fmt.Fprintf(env.stderr, "%[1]s: no command %[2]q\nSee: %[1]s --help\n", strings.Join(path, " "), args[0])
+			return exitUsage
+		}
+		c, path, args = next, append(path, args[0]), args[1:]
 	}
-	fmt.Fprintf(env.stderr, "hexapod: no command %q\nSee: hexapod help\n", args[0])
-	return exitUsage
+	env.path, env.usage = strings.Join(path[1:], " "), c.usage
+	err := c.run(ctx, env, args)
+	var usage usageError
+	switch {
+	case err == nil:
+		return exitOK
+	case errors.As(err, &usage):
+		fmt.Fprintf(env.stderr, "hexapod %[1]s: %[2]v\nSee: hexapod %[1]s --help\n", env.path, err)
+		return exitUsage
+	}
+	fmt.Fprintf(env.stderr, "hexapod %s: %v\n", env.path, err)
+	return exitFailed
 }
 
-func printHelp(w io.Writer) {
-	fmt.Fprintln(w, "Hexapod: an IPv6-first network for Kubernetes and containers.\n\nUsage: hexapod COMMAND [ARGUMENT ...]\n\nCommands:")
-	for _, c := range commands() {
-		fmt.Fprintf(w, "  %-10s %s\n", c.name, c.summary)
+func (c command) verb(name string) (command, bool) {
+	for _, v := range c.verbs {
+		if v.name == name {
+			return v, true
+		}
 	}
-	fmt.Fprintln(w, "\n`hexapod COMMAND --help` tells more.")
+	return command{}, false
+}
+
+// printHelp is the help of a group; verbs print their own.
+func printHelp(w io.Writer, path string, c command) {
+	fmt.Fprintf(w, "%s\n\nUsage: %s COMMAND [ARGUMENT ...]\n\nCommands:\n", c.about, path)
+	width := 0
+	for _, v := range c.verbs {
+		width = max(width, len(v.name))
+	}
+	for _, v := range c.verbs {
+		if v.summary != "" {
+			fmt.Fprintf(w, "  %-*s  %s\n", width, v.name, v.summary)
+		}
+	}
+	fmt.Fprintf(w, "\n`%s COMMAND --help` tells more. Exit codes: 0 done, 1 not done, 2 the call was not understood.\n", path)
 }

@@ -21,19 +21,17 @@ type rackCapacity struct {
 }
 
 func runPlanCapacity(_ context.Context, env environment, args []string) error {
-	f := planFlags(env, "capacity", "Counts what each level holds and each rack has left. With --per-day N and --life L it tells when a rack is full:\nN new hosts a day that live L days hold N x (L + rest) numbers; if the rack has as many, it is never full.")
-	dir := configFlag(f)
+	f := newFlags(env, "Counts what each level holds and each rack has left. With --per-day N and --life L it tells when a rack is full:\nN new hosts a day that live L days hold N x (L + rest) numbers; if the rack has as many, it is never full.")
+	dir, output := f.config(), f.output()
 	var churn addressplan.Churn
-	f.Uint64Var(&churn.PerDay, "per-day", 0, "`number` of new hosts a day in each rack")
+	f.Uint64Var(&churn.PerDay, "per-day", 0, "`N` new hosts a day in each rack")
 	life := v1alpha1.Duration{}
-	f.TextVar(&life, "life", v1alpha1.Duration{}, "how `long` a host lives, for example 9d")
-	output := formatTable
-	f.Var(&output, "o", "table or json")
-	if help, err := parseFlags(f, args); help || err != nil {
+	f.TextVar(&life, "life", v1alpha1.Duration{}, "`DURATION` of a host's life, for example 9d")
+	if help, err := f.parse(args); help || err != nil {
 		return err
 	}
-	if err := noArguments(f); err != nil {
-		return err
+	if life.Seconds() > 0 && churn.PerDay == 0 {
+		return usagef("--life means something only with --per-day: how many hosts come each day?")
 	}
 	p, err := loadPlan(*dir)
 	if err != nil {
@@ -44,7 +42,7 @@ func runPlanCapacity(_ context.Context, env environment, args []string) error {
 	if err != nil {
 		return err
 	}
-	if output == formatJSON {
+	if *output == formatJSON {
 		return printJSON(env.stdout, struct {
 			Levels []addressplan.LevelCount `json:"levels"`
 			Racks  []rackCapacity           `json:"racks"`

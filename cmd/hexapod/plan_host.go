@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"time"
 
@@ -8,19 +9,16 @@ import (
 	"hexapod.dev/edge/file"
 )
 
-func runPlanHostAdd(env environment, args []string) error {
-	f := planFlags(env, "host add", "Gives a host the next number of its rack and writes it into the folder: the lowest never used, then the one that has rested longest.")
-	dir := configFlag(f)
-	cluster := f.String("cluster", "", "`name` of the cluster; may be left out where there is one")
-	rack := f.String("rack", "", "`name` or number of the rack")
-	mac := f.String("mac", "", "`address` of the host's uplink")
-	if help, err := parseFlags(f, args); help || err != nil {
+func runPlanHostAdd(_ context.Context, env environment, args []string) error {
+	f := newFlags(env, "Gives a host the next number of its rack and writes it into the folder: the lowest never used, then the one that has rested longest.")
+	dir := f.config()
+	cluster := f.String("cluster", "", "`NAME` of the cluster; may be left out where there is one")
+	rack := f.String("rack", "", "`RACK` of the host, by name or number")
+	mac := f.String("mac", "", "`MAC` address of the host's uplink")
+	if help, err := f.parse(args, "NAME"); help || err != nil {
 		return err
 	}
-	name, err := oneArgument(f, "the name of the host")
-	if err != nil {
-		return err
-	}
+	name := f.words[0]
 	if *rack == "" {
 		return usagef("say with --rack where host %s is", name)
 	}
@@ -50,16 +48,13 @@ func runPlanHostAdd(env environment, args []string) error {
 	return nil
 }
 
-func runPlanHostRetire(env environment, args []string) error {
-	f := planFlags(env, "host retire", "Writes into the record of a host that it is gone. The record stays: its prefix rests and returns.")
-	dir := configFlag(f)
-	if help, err := parseFlags(f, args); help || err != nil {
+func runPlanHostRetire(_ context.Context, env environment, args []string) error {
+	f := newFlags(env, "Writes into the record of a host that it is gone. The record stays: its prefix rests and returns.")
+	dir := f.config()
+	if help, err := f.parse(args, "NAME"); help || err != nil {
 		return err
 	}
-	name, err := oneArgument(f, "the name of the host")
-	if err != nil {
-		return err
-	}
+	name := f.words[0]
 	if err := file.RetireHost(*dir, name, time.Now()); err != nil {
 		return err
 	}

@@ -11,6 +11,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"hexapod.dev/model/addressplan"
 	"hexapod.dev/model/addressplan/render"
@@ -35,25 +36,22 @@ func runPlanNew(_ context.Context, env environment, args []string) error {
 // planNew is plan new with the randomness passed in.
 func planNew(env environment, args []string, random io.Reader) error {
 	s := addressplan.Shape{}
-	f := planFlags(env, "new", planNewAbout)
-	from := f.String("from", "", "your `prefix`, or ula")
-	f.StringVar(&s.Name, "name", "main", "`name` of the plan")
-	profile := f.String("profile", "default", "default or nibble")
+	f := newFlags(env, planNewAbout)
+	from := f.String("from", "", "`PREFIX` that is yours, or ula")
+	f.StringVar(&s.Name, "name", "main", "`NAME` of the plan")
+	profile := f.String("profile", "default", "`default|nibble` lengths of the levels under a short prefix")
 	f.BoolVar(&s.EKS, "eks", false, "the prefix is the /56 of a cloud network: racks are its subnets")
 	f.BoolVar(&s.Sealed, "sealed", false, "write host parts through a keyed permutation")
 	f.BoolVar(&s.Lab, "lab", false, "allow documentation prefixes")
-	f.Uint64Var(&s.Fabric, "fabric", 0, "`number` of the fabric in the prefix, where it holds several")
-	f.IntVar(&s.Racks, "racks", 1, "`number` of racks")
-	f.IntVar(&s.Hosts, "hosts", 0, "`number` of hosts in each rack")
-	for name, to := range map[string]*int{"fabric-length": &s.Lengths.Fabric, "cluster-length": &s.Lengths.Cluster, "edge-length": &s.Lengths.EdgeCluster, "rack-length": &s.Lengths.Rack, "host-length": &s.Lengths.Host} {
-		f.IntVar(to, name, 0, "`bits` of the prefixes of this level, instead of what fits")
+	f.Uint64Var(&s.Fabric, "fabric", 0, "`N` number of the fabric in the prefix, where it holds several")
+	f.IntVar(&s.Racks, "racks", 1, "`N` racks")
+	f.IntVar(&s.Hosts, "hosts", 0, "`N` hosts in each rack")
+	for level, to := range map[string]*int{"fabric": &s.Lengths.Fabric, "cluster": &s.Lengths.Cluster, "edge": &s.Lengths.EdgeCluster, "rack": &s.Lengths.Rack, "host": &s.Lengths.Host} {
+		f.IntVar(to, level+"-length", 0, "`BITS` of each "+strings.Replace(level, "edge", "edge cluster", 1)+"'s prefix, instead of what fits")
 	}
-	spine := f.Uint("spine-asn", 0, "AS `number` of the spine")
-	out := f.String("out", "", "`folder` for the files; it must not have a plan yet")
-	if help, err := parseFlags(f, args); help || err != nil {
-		return err
-	}
-	if err := noArguments(f); err != nil {
+	spine := f.Uint("spine-asn", 0, "`N` AS number of the spine")
+	out := f.String("out", "", "`DIR` folder to write into; it must not have a plan yet")
+	if help, err := f.parse(args); help || err != nil {
 		return err
 	}
 	switch {
@@ -143,7 +141,7 @@ func writePlan(env environment, dir string, files []render.File, sealed bool, ra
 	if err != nil {
 		return err
 	}
-	fmt.Fprintf(env.stdout, "%s has the plan of %s, with %d hosts. Look at it: hexapod plan show --config %s\n", dir, p.Prefix, len(p.Hosts), dir)
+	fmt.Fprintf(env.stdout, "%s has the plan of %s, with %s. Look at it: hexapod plan show --config %s\n", dir, p.Prefix, counted(len(p.Hosts), "host"), dir)
 	return nil
 }
 

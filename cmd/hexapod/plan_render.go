@@ -23,15 +23,15 @@ const planRenderAbout = `Writes the plan for another program. Targets, and what 
 One file goes to the terminal; several go there one after the other, each under a line with its name, or into --out.`
 
 func runPlanRender(_ context.Context, env environment, args []string) error {
-	f := planFlags(env, "render", planRenderAbout)
-	dir := configFlag(f)
-	target := f.String("for", "", strings.Join(render.Targets(), ", "))
+	f := newFlags(env, planRenderAbout)
+	dir := f.config()
+	target := f.String("for", "", "`TARGET` to write for: "+strings.Join(render.Targets(), ", "))
 	var s render.Scope
-	f.StringVar(&s.Host, "host", "", "`name` of a host")
-	f.StringVar(&s.Rack, "rack", "", "`CLUSTER/RACK`, or the rack where there is one cluster")
-	spine := f.Uint("spine", 0, "`number` of a spine, from 1")
+	f.StringVar(&s.Host, "host", "", "`NAME` of a host")
+	f.StringVar(&s.Rack, "rack", "", "`CLUSTER/RACK` of a ToR, or the rack where there is one cluster")
+	spine := f.Uint("spine", 0, "`N` number of a spine, from 1")
 	o := render.Options{Ports: map[string]string{}}
-	f.Func("port", "`NAME=PORT`: the port at which a host is at its ToR, or a CLUSTER/RACK at the spine; as often as needed", func(v string) error {
+	f.Func("port", "`NAME=PORT` port at which a host is at its ToR, or a CLUSTER/RACK at the spine; as often as needed", func(v string) error {
 		name, port, ok := strings.Cut(v, "=")
 		if !ok || name == "" || port == "" {
 			return fmt.Errorf("%q: want NAME=PORT", v)
@@ -42,17 +42,14 @@ func runPlanRender(_ context.Context, env environment, args []string) error {
 	listFlag := func(to *[]string, name, usage string) {
 		f.Func(name, usage, func(v string) error { *to = append(*to, strings.Split(v, ",")...); return nil })
 	}
-	listFlag(&o.SpinePorts, "spine-port", "`ports` of a ToR that lead to spines, with commas (default swp49)")
-	listFlag(&o.Uplinks, "uplink", "`links` of a host that lead to its ToR, with commas (default eth0)")
-	listFlag(&o.Outside, "outside", "`ports` of a spine that leave the fabric, with commas")
-	f.StringVar(&o.Domain, "domain", "", "`name` under which hosts are in zones (default hexapod.internal)")
-	f.StringVar(&o.NameServer, "name-server", "", "`name` of the server of the zones (default localhost)")
-	serial := f.Uint("serial", 1, "`number` of this version of the zones")
-	out := f.String("out", "", "`folder` for the files")
-	if help, err := parseFlags(f, args); help || err != nil {
-		return err
-	}
-	if err := noArguments(f); err != nil {
+	listFlag(&o.SpinePorts, "spine-port", "`PORTS` of a ToR that lead to spines, with commas (default swp49)")
+	listFlag(&o.Uplinks, "uplink", "`LINKS` of a host that lead to its ToR, with commas (default eth0)")
+	listFlag(&o.Outside, "outside", "`PORTS` of a spine that leave the fabric, with commas")
+	f.StringVar(&o.Domain, "domain", "", "`NAME` under which hosts are in zones (default hexapod.internal)")
+	f.StringVar(&o.NameServer, "name-server", "", "`NAME` of the server of the zones (default localhost)")
+	serial := f.Uint("serial", 1, "`N` version of the zones")
+	out := f.String("out", "", "`DIR` folder to write into")
+	if help, err := f.parse(args); help || err != nil {
 		return err
 	}
 	s.Spine, o.Serial = uint32(*spine), uint32(*serial)

@@ -12,15 +12,10 @@ import (
 )
 
 func runPlanShow(_ context.Context, env environment, args []string) error {
-	f := planFlags(env, "show", "Shows the plan as a tree with what is used and free; with --svg as a picture as well.")
-	dir := configFlag(f)
-	svg := f.String("svg", "", "`file` for a picture")
-	output := formatTable
-	f.Var(&output, "o", "table or json")
-	if help, err := parseFlags(f, args); help || err != nil {
-		return err
-	}
-	if err := noArguments(f); err != nil {
+	f := newFlags(env, "Shows the plan as a tree with what is used and free; with --svg as a picture as well.")
+	dir, output := f.config(), f.output()
+	svg := f.String("svg", "", "`FILE` to draw the picture into")
+	if help, err := f.parse(args); help || err != nil {
 		return err
 	}
 	p, err := loadPlan(*dir)
@@ -37,7 +32,7 @@ func runPlanShow(_ context.Context, env environment, args []string) error {
 			return fmt.Errorf("write the picture: %w", err)
 		}
 	}
-	text, err := planText(p, output, now)
+	text, err := planText(p, *output, now)
 	if err != nil {
 		return err
 	}
@@ -56,17 +51,18 @@ func planText(p addressplan.Plan, output format, now addressplan.Seconds) (strin
 	return files[0].Text, nil
 }
 
-func runPlanCheck(ctx context.Context, env environment, args []string) error {
-	f := planFlags(env, "check", "Checks a folder as the agent does, and with --against whether it would renumber hosts of another.")
-	against := f.String("against", "", "`folder` with the plan that is running")
-	if help, err := parseFlags(f, args); help || err != nil {
+func runPlanCheck(_ context.Context, env environment, args []string) error {
+	f := newFlags(env, "Checks a folder as the agent does, and with --against whether it would renumber living hosts of another.")
+	config, output := f.config(), f.output()
+	against := f.String("against", "", "`DIR` folder with the plan that is running")
+	if help, err := f.parse(args, "[DIR]"); help || err != nil {
 		return err
 	}
-	dir, err := oneArgument(f, "the folder")
-	if err != nil {
-		return err
+	dir := *config
+	if len(f.words) == 1 {
+		dir = f.words[0]
 	}
-	if err := runCheck(ctx, env, []string{dir}); err != nil || *against == "" {
+	if err := checkFolder(env, *output, dir); err != nil || *against == "" {
 		return err
 	}
 	running, err := file.Load(*against)
@@ -80,6 +76,8 @@ func runPlanCheck(ctx context.Context, env environment, args []string) error {
 	if err := file.Renumbered(&running, next, nil); err != nil {
 		return fmt.Errorf("%s would renumber hosts of %s:\n%w", dir, *against, err)
 	}
-	fmt.Fprintf(env.stdout, "no living host of %s is renumbered\n", *against)
+	if *output == formatTable {
+		fmt.Fprintf(env.stdout, "no living host of %s is renumbered\n", *against)
+	}
 	return nil
 }

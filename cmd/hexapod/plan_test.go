@@ -2,7 +2,6 @@ package main
 
 import (
 	"bytes"
-	"context"
 	"encoding/json"
 	"math/rand/v2"
 	"net/netip"
@@ -22,14 +21,6 @@ import (
 
 // fixedBits is randomness that a test can repeat.
 func fixedBits() *rand.ChaCha8 { return rand.NewChaCha8([32]byte{1}) }
-
-// hexapod runs one call and returns its output.
-func hexapod(t *testing.T, args ...string) (stdout, stderr string, code int) {
-	t.Helper()
-	var out, errs bytes.Buffer
-	code = run(context.Background(), environment{stdout: &out, stderr: &errs}, args)
-	return out.String(), errs.String(), code
-}
 
 // newPlan makes a folder with a plan.
 func newPlan(t *testing.T, args ...string) string {
@@ -86,17 +77,19 @@ func TestPlanRefuses(t *testing.T) {
 		"no prefix":         {[]string{"new"}, 2, "--from"},
 		"not a prefix":      {[]string{"new", "--from", "x"}, 2, "is no prefix"},
 		"unknown profile":   {[]string{"new", "--from", "ula", "--profile", "x"}, 2, "default or nibble"},
-		"no verb":           {[]string{"draw"}, 2, `no verb "draw"`},
+		"no verb":           {[]string{"draw"}, 2, `hexapod plan: no command "draw"`},
+		"no verb of hosts":  {[]string{"host", "move"}, 2, `hexapod plan host: no command "move"`},
+		"life alone":        {[]string{"capacity", "--config", dir, "--life", "9d"}, 2, "--per-day"},
 		"two scopes":        {[]string{"render", "--config", dir, "--for", "frr", "--rack", "r1", "--host", "r1h1"}, 2, "want one of"},
 		"no target":         {[]string{"render", "--config", dir}, 2, "--for"},
 		"unknown target":    {[]string{"render", "--config", dir, "--for", "x"}, 1, "want one of frr"},
 		"no spine AS":       {[]string{"render", "--config", dir, "--for", "frr", "--rack", "r1"}, 1, "spec.asn.spine"},
 		"host without rack": {[]string{"host", "add", "--config", dir, "h"}, 2, "--rack"},
 		"host twice":        {[]string{"host", "add", "--config", dir, "--rack", "r1", "r1h1"}, 1, "already in"},
-		"flags after words": {[]string{"host", "add", "h", "--rack", "r1"}, 2, "behind the flags"},
+		"two hosts":         {[]string{"host", "add", "h", "--rack", "r1", "i"}, 2, "want NAME alone"},
 		"retire nobody":     {[]string{"host", "retire", "--config", dir, "h"}, 1, "is not in"},
 		"no folder":         {[]string{"show", "--config", dir + "/none"}, 1, "none"},
-		"words":             {[]string{"show", "x"}, 2, "takes no arguments"},
+		"words":             {[]string{"show", "x"}, 2, "takes no words"},
 	} {
 		out, errs, code := hexapod(t, append([]string{"plan"}, c.args...)...)
 		if code != c.code || !strings.Contains(errs, c.want) {

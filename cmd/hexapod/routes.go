@@ -8,15 +8,15 @@ import (
 )
 
 func runRoutes(ctx context.Context, env environment, args []string) error {
-	q := newQuery("routes", "Lists the routes this host should hold and whether the kernel holds them.", env.stdout)
+	q := newQuery(env, "Lists the routes this host should hold and whether the kernel holds them.")
 	if help, err := q.parse(args); help || err != nil {
 		return err
 	}
-	routes, err := local.NewClient(q.run).Routes(ctx)
+	routes, err := local.NewClient(*q.run).Routes(ctx)
 	if err != nil {
 		return err
 	}
-	return printRoutes(env.stdout, q.output, routes)
+	return printRoutes(env.stdout, *q.output, routes)
 }
 
 func printRoutes(w io.Writer, f format, routes []local.Route) error {

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"net/http"
 	"net/netip"
@@ -50,14 +49,6 @@ func serveAnswers(t *testing.T, a *answers) string {
 	return dir
 }
 
-// typed runs a command line and returns what a person sees.
-func typed(t *testing.T, args ...string) (code int, stdout, stderr string) {
-	t.Helper()
-	var out, errs bytes.Buffer
-	code = run(t.Context(), environment{stdout: &out, stderr: &errs}, args)
-	return code, out.String(), errs.String()
-}
-
 func TestStatusCommand(t *testing.T) {
 	a := &answers{status: local.Status{
 		Host: "h1", Prefix: "2001:db8:a000:401::/64", Version: "v1", PID: 7, Started: time.Date(2026, 1, 31, 12, 0, 0, 0, time.UTC),
@@ -67,7 +58,7 @@ func TestStatusCommand(t *testing.T) {
 		},
 	}}
 	dir := serveAnswers(t, a)
-	code, out, errs := typed(t, "status", "--run", dir)
+	out, errs, code := hexapod(t, "status", "--run", dir)
 	const want = `host h1  prefix 2001:db8:a000:401::/64  agent v1  pid 7  since 2026-01-31T12:00:00Z
 
 KIND    NAME          STATE   WHY
@@ -78,13 +69,13 @@ peer    h2            failed  it has no prefix
 		t.Errorf("exit %d, stderr %q, output -want +have:\n%s", code, errs, d)
 	}
 	a.status.Objects = a.status.Objects[:1]
-	if code, out, _ := typed(t, "status", "--run", dir, "-o", "json"); code != exitOK || !strings.Contains(out, `"state": "done"`) {
+	if out, _, code := hexapod(t, "status", "--run", dir, "-o", "json"); code != exitOK || !strings.Contains(out, `"state": "done"`) {
 		t.Errorf("all done: exit %d, %s", code, out)
 	}
-	if code, _, errs := typed(t, "status", "--run", t.TempDir()); code != exitFailed || !strings.Contains(errs, "no agent answers") {
+	if _, errs, code := hexapod(t, "status", "--run", t.TempDir()); code != exitFailed || !strings.Contains(errs, "no agent answers") {
 		t.Errorf("without an agent: exit %d, %s", code, errs)
 	}
-	if code, _, _ := typed(t, "status", "now"); code != exitUsage {
+	if _, _, code := hexapod(t, "status", "now"); code != exitUsage {
 		t.Errorf("with a word too much: exit %d, want %d", code, exitUsage)
 	}
 }
@@ -113,7 +104,7 @@ func TestEndpointsAndRoutesCommands(t *testing.T) {
 2001:db8:a000:402::/64                fe80::2  up0    peer h2           failed: the kernel does not hold it
 `},
 	} {
-		code, out, errs := typed(t, c.command, "--run", dir)
+		out, errs, code := hexapod(t, c.command, "--run", dir)
 		if d := cmp.Diff(c.want, out); code != exitOK || d != "" {
 			t.Errorf("%s: exit %d, %s, -want +have:\n%s", c.command, code, errs, d)
 		}
@@ -122,7 +113,7 @@ func TestEndpointsAndRoutesCommands(t *testing.T) {
 
 func TestAgentCommandRefusesWrongCalls(t *testing.T) {
 	for _, args := range [][]string{{"--force"}, {"--log-format", "xml"}, {"--log-level", "loud"}, {"word"}, {"--host", ""}} {
-		if code, _, errs := typed(t, append([]string{"agent"}, args...)...); code != exitUsage {
+		if _, errs, code := hexapod(t, append([]string{"agent"}, args...)...); code != exitUsage {
 			t.Errorf("agent %q: exit %d, want %d: %s", args, code, exitUsage, errs)
 		}
 	}

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"flag"
 	"fmt"
 	"maps"
 	"net/netip"
@@ -16,17 +15,14 @@ import (
 	"hexapod.dev/model/ipam"
 )
 
-const whereisAbout = `Tells where an address lies, who has it, and since when. The plan alone tells where, who and when; a journal tells which endpoint.
+const whereisAbout = `Tells where an address lies, who has it, and since when. The plan alone tells where, who and when; a journal tells which endpoint.`
 
-Usage: hexapod whereis [flags] ADDRESS
-
-Flags:`
+const whereisUsage = "[--at TIME] [--config DIR] [--journal DIR | --run DIR] [-o table|json] ADDRESS"
 
 // whereisCall is one call of `hexapod whereis`.
 type whereisCall struct {
 	config, journal, run string
 	at                   timeFlag
-	output               format
 }
 
 // timeFlag is a time as the user writes it: RFC 3339, or a date for its first second in UTC.
@@ -45,47 +41,28 @@ func (t *timeFlag) Set(s string) (err error) {
 }
 
 func runWhereis(ctx context.Context, env environment, args []string) error {
-	c := whereisCall{output: formatTable}
-	f := flag.NewFlagSet("whereis", flag.ContinueOnError)
-	f.SetOutput(env.stdout)
-	f.Usage = func() { fmt.Fprintln(env.stdout, whereisAbout); f.PrintDefaults() }
-	f.StringVar(&c.config, "config", "/etc/hexapod", "`folder` of YAML files with the plan")
-	f.StringVar(&c.journal, "journal", "", "`folder` of a journal or of copies of its segments; empty: ask the agent")
-	f.StringVar(&c.run, "run", defaultRunDir, "`folder` of the agent's sockets")
-	f.Var(&c.at, "at", "a `time`, like 2026-11-21T05:12:49Z; nothing: now")
-	f.Var(&c.output, "o", "table or json")
-	words, help, err := parseWords(f, args)
-	if help || err != nil {
+	c := whereisCall{}
+	f := newFlags(env, whereisAbout)
+	f.StringVar(&c.config, "config", defaultConfigDir, "`DIR` folder of YAML files with the plan")
+	f.StringVar(&c.journal, "journal", "", "`DIR` folder of a journal, or of copies of its segments, to read instead of asking the agent")
+	f.StringVar(&c.run, "run", defaultRunDir, "`DIR` folder of the agent's sockets")
+	f.Var(&c.at, "at", "`TIME` in question, like 2026-11-21T05:12:49Z (default now)")
+	output := f.output()
+	if help, err := f.parse(args, "ADDRESS"); help || err != nil {
 		return err
 	}
-	if len(words) != 1 {
-		return usagef("want one address, got %d words", len(words))
-	}
-	addr, err := netip.ParseAddr(words[0])
+	addr, err := netip.ParseAddr(f.words[0])
 	if err != nil || !addr.Is6() || addr.Zone() != "" {
-		return usagef("%q is not an IPv6 address without a zone", words[0])
+		return usagef("%q is not an IPv6 address without a zone", f.words[0])
 	}
 	answer, err := c.answer(ctx, addr)
 	if err != nil {
 		return err
 	}
-	if c.output == formatJSON {
+	if *output == formatJSON {
 		return printJSON(env.stdout, answer)
 	}
 	return printTable(env.stdout, []string{"ADDRESS", addr.String(), ""}, answer.rows())
-}
-
-// parseWords reads flags and returns the words between them, which may stand anywhere.
-func parseWords(f *flag.FlagSet, args []string) (words []string, help bool, err error) {
-	for {
-		if help, err := parseFlags(f, args); help || err != nil {
-			return nil, help, err
-		}
-		if f.NArg() == 0 {
-			return words, false, nil
-		}
-		words, args = append(words, f.Arg(0)), f.Args()[1:]
-	}
 }
 
 // place is one level of the plan as it is printed.

@@ -89,17 +89,9 @@ identity  423 (0x01a7)                      namespace shop app=cart
 born      2026-11-20T09:30:00Z              number 3 of that second
 endpoint  -                                 no journal: no agent answers in RUN
 `
-	if d := cmp.Diff(want, trimLines(strings.ReplaceAll(got, run, "RUN"))); d != "" {
+	if d := cmp.Diff(want, strings.ReplaceAll(got, run, "RUN")); d != "" {
 		t.Errorf("-want +got:\n%s", d)
 	}
-}
-
-func trimLines(s string) string {
-	lines := strings.Split(s, "\n")
-	for i := range lines {
-		lines[i] = strings.TrimRight(lines[i], " ")
-	}
-	return strings.Join(lines, "\n")
 }
 
 func TestWhereisReadsAJournal(t *testing.T) {
@@ -173,7 +165,7 @@ func TestWhereisRefuses(t *testing.T) {
 		say   string
 		words []string
 	}{
-		{exitUsage, "want one address", nil},
+		{exitUsage, "want ADDRESS", nil},
 		{exitUsage, "not an IPv6 address", []string{"192.0.2.1"}},
 		{exitUsage, "not an IPv6 address", []string{"fe80::1%eth0"}},
 		{exitUsage, "want it like", []string{"--at", "yesterday", "2001:db8::1"}},

@@ -10,7 +10,7 @@ import (
 
 var (
 	commandCall = regexp.MustCompile("(?m)(?:`|`bin/|/bin/|^)hexapod ([a-z]+)")
-	commandName = regexp.MustCompile(`(?m)^\s*\{"([a-z]+)", "`)
+	commandName = regexp.MustCompile(`(?m)^\t\t\{name: "([a-z]+)"`)
 	flagName    = regexp.MustCompile(`f\.[A-Za-z0-9]*Var\([^,]+, "([a-z-]+)"`)
 )
 

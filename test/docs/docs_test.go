@@ -117,3 +117,37 @@ func TestReadmeCommandsAreWhatCIRuns(t *testing.T) {
 		}
 	}
 }
+
+var (
+	heading = regexp.MustCompile(`(?m)^## (.+)$`)
+	order   = []string{"Name", "Description", "Syntax", "Metrics", "Examples", "Limits", "See also"}
+)
+
+// TestPagesOfFeaturesHaveOneOrder: who knows one page finds things in all of them, as in manuals.
+func TestPagesOfFeaturesHaveOneOrder(t *testing.T) {
+	var pages int
+	for path, text := range documents(t) {
+		var have []string
+		for _, m := range heading.FindAllStringSubmatch(text, -1) {
+			have = append(have, m[1])
+		}
+		if len(have) == 0 || have[0] != "Name" {
+			continue // no page of a feature
+		}
+		pages++
+		at := -1
+		for _, h := range have {
+			i := slices.Index(order, h)
+			if i <= at {
+				t.Errorf("%s: section %s: want sections %v in this order, and others as parts of them", path, h, order)
+			}
+			at = i
+		}
+		if !slices.Contains(have, "Syntax") || !slices.Contains(have, "Examples") {
+			t.Errorf("%s: has sections %v: want at least Syntax and Examples", path, have)
+		}
+	}
+	if pages < 8 {
+		t.Errorf("only %d pages of features found", pages)
+	}
+}

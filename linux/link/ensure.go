@@ -21,6 +21,8 @@ var errAgain = errors.New("the link was removed meanwhile")
 // Ensure makes the link of one endpoint as wanted, whatever is there of it. It costs three sends when nothing is there.
 // parts of other tables (the endpoint's host routes and neighbours) go out together with the host side.
 //
+// It returns when the endpoint answers under its addresses (see listening).
+//
 // A link of the same name that is not an endpoint's, and an interface inside the endpoint that is not ours, are errors
 // and stay as they are. A missing namespace is fs.ErrNotExist.
 func (t *Table) Ensure(ctx context.Context, want desired.Link, parts ...rtnl.Part) error {
@@ -36,7 +38,7 @@ func (t *Table) Ensure(ctx context.Context, want desired.Link, parts ...rtnl.Par
 		if err := ctx.Err(); err != nil {
 			return fmt.Errorf("link %s of %s: %w", want.Name, want.Key, err)
 		}
-		err = t.ensure(want, ns, parts)
+		err = t.ensure(ctx, want, ns, parts)
 		if !errors.Is(err, errAgain) && !errors.Is(err, unix.ENODEV) {
 			break
 		}
@@ -47,16 +49,17 @@ func (t *Table) Ensure(ctx context.Context, want desired.Link, parts ...rtnl.Par
 	return nil
 }
 
-func (t *Table) ensure(want desired.Link, ns *netns.NS, parts []rtnl.Part) error {
+func (t *Table) ensure(ctx context.Context, want desired.Link, ns *netns.NS, parts []rtnl.Part) error {
 	host, made, err := t.make(want, ns)
 	if err != nil {
 		return err
 	}
-	in, err := rtnl.Dial(ns)
+	in, events, err := rtnl.DialSubscribed(ns, rtnl.Routes)
 	if err != nil {
 		return err
 	}
 	defer in.Close()
+	defer events.Close()
 	seen := inside{link: rtnl.Link{Index: host.Peer, Name: want.Key.Interface, MAC: want.MAC, MTU: want.MTU}}
 	var addrs []rtnl.Addr
 	if !made {
@@ -78,7 +81,10 @@ func (t *Table) ensure(want desired.Link, ns *netns.NS, parts []rtnl.Part) error
 	if err := t.setHost(want, host, addrs, parts); err != nil {
 		return err
 	}
-	return t.do(in, insideSteps(want, seen)...)
+	if err := t.do(in, insideSteps(want, seen)...); err != nil {
+		return err
+	}
+	return listening(ctx, in, events, want.Addrs)
 }
 
 // make makes the pair, or finds the one that is there; made tells which.

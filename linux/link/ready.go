@@ -4,51 +4,34 @@ import (
 	"context"
 	"fmt"
 	"net/netip"
+	"time"
 
 	"golang.org/x/sys/unix"
 
-	"hexapod.dev/linux/netns"
 	"hexapod.dev/linux/rtnl"
-	"hexapod.dev/model/desired"
 )
 
-// Ready waits until an endpoint answers under its addresses. The kernel takes an address without duplicate address
-// detection at once, but begins to listen for it (the "local" route) in a worker of its own that has to wait for the
-// RTNL lock: usually a fraction of a millisecond after Ensure, tens of milliseconds while it removes namespaces.
-func (t *Table) Ready(ctx context.Context, l desired.Link) error {
-	err := ready(ctx, l)
-	if err != nil {
-		return fmt.Errorf("endpoint %s: wait for its addresses: %w", l.Key, err)
-	}
-	return nil
-}
+// listeningLimit bounds the wait for the kernel's worker. It waits for the RTNL lock like everybody else, so whoever gets here
+// gets there.
+const listeningLimit = 5 * time.Second
 
-func ready(ctx context.Context, l desired.Link) error {
-	ns, err := netns.Open(l.NetNS)
-	if err != nil {
-		return err
-	}
-	defer ns.Close()
-	events, err := rtnl.Subscribe(ns, rtnl.Routes)
-	if err != nil {
-		return err
-	}
-	defer events.Close()
-	conn, err := rtnl.Dial(ns)
-	if err != nil {
-		return err
-	}
-	defer conn.Close()
+// listening waits until an endpoint answers under its addresses. The kernel takes an address without duplicate address
+// detection at once, but begins to listen for it (the "local" route) in a worker of its own that has to wait for the
+// RTNL lock: usually a fraction of a millisecond later, tens of milliseconds while it removes namespaces. A runtime starts
+// its container right after an ADD, so the first packet to it would be lost.
+func listening(ctx context.Context, in *rtnl.Conn, events *rtnl.Subscription, addrs []netip.Addr) error {
+	ctx, cancel := context.WithTimeout(ctx, listeningLimit)
+	defer cancel()
 	for {
-		local, err := conn.Routes(unix.RT_TABLE_LOCAL, 0)
+		local, err := in.Routes(unix.RT_TABLE_LOCAL, 0)
 		if err != nil {
 			return err
 		}
-		if listens(local, l.Addrs) {
+		if listens(local, addrs) {
 			return nil
 		}
 		if _, err := events.Receive(ctx); err != nil {
-			return err
+			return fmt.Errorf("wait until it answers under %v: %w", addrs, err)
 		}
 	}
 }

@@ -3,24 +3,21 @@ package link
 import (
 	"context"
 	"errors"
+	"net/netip"
 	"strings"
 	"testing"
 	"time"
 
 	"hexapod.dev/linux/netns/netnstest"
+	"hexapod.dev/linux/rtnl"
 )
 
-func TestReadyMeansThatTheAddressAnswers(t *testing.T) {
+func TestEnsureReturnsWhenTheAddressAnswers(t *testing.T) {
 	h := newHost(t)
-	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
-	defer cancel()
 	for i := range 20 {
 		ep := netnstest.New(t)
 		l, r, n := endpoint(i, ep, "eth0")
 		if err := h.add(l, r, n); err != nil {
-			t.Fatal(err)
-		}
-		if err := h.Ready(ctx, l); err != nil {
 			t.Fatal(err)
 		}
 		want := "local " + l.Addrs[0].String() + " dev eth0"
@@ -30,28 +27,17 @@ func TestReadyMeansThatTheAddressAnswers(t *testing.T) {
 	}
 }
 
-func TestReadyEndsWithItsContext(t *testing.T) {
-	h, ep := newHost(t), netnstest.New(t)
-	l, _, _ := endpoint(1, ep, "eth0")
+func TestListeningEndsWithItsContext(t *testing.T) {
+	in, events, err := rtnl.DialSubscribed(netnstest.New(t), rtnl.Routes)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer in.Close()
+	defer events.Close()
 	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Millisecond)
 	defer cancel()
-	if err := h.Ready(ctx, l); !errors.Is(err, context.DeadlineExceeded) || !strings.Contains(err.Error(), "c1/eth0") {
-		t.Errorf("Ready of an endpoint without an address: %v", err)
-	}
-}
-
-// BenchmarkReady is how long after Ensure an endpoint answers.
-func BenchmarkReady(b *testing.B) {
-	h := newHost(b)
-	for i := 0; b.Loop(); i++ {
-		b.StopTimer()
-		l, r, n := endpoint(i, netnstest.New(b), "eth0")
-		if err := h.add(l, r, n); err != nil {
-			b.Fatal(err)
-		}
-		b.StartTimer()
-		if err := h.Ready(context.Background(), l); err != nil {
-			b.Fatal(err)
-		}
+	never := netip.MustParseAddr("2001:db8::1")
+	if err := listening(ctx, in, events, []netip.Addr{never}); !errors.Is(err, context.DeadlineExceeded) || !strings.Contains(err.Error(), never.String()) {
+		t.Errorf("waiting for an address that nobody sets: %v", err)
 	}
 }

@@ -47,22 +47,26 @@ type Conn struct {
 // Dial opens a Conn in ns; nil is the namespace of the process.
 func Dial(ns *netns.NS) (*Conn, error) {
 	c := &Conn{fd: -1}
-	open := func() error {
-		var err error
-		c.fd, err = socket(0)
-		return err
-	}
-	var err error
-	if ns == nil {
-		err = open()
-	} else {
-		c.ns = ns.String()
-		err = ns.Do(open)
-	}
-	if err != nil {
+	if err := inside(ns, c.open); err != nil {
 		return nil, fmt.Errorf("open a netlink socket: %w", err)
 	}
+	if ns != nil {
+		c.ns = ns.String()
+	}
 	return c, nil
+}
+
+func (c *Conn) open() (err error) {
+	c.fd, err = socket(0)
+	return err
+}
+
+// inside runs open in ns; nil is the namespace of the process.
+func inside(ns *netns.NS, open func() error) error {
+	if ns == nil {
+		return open()
+	}
+	return ns.Do(open)
 }
 
 // Close closes the socket.

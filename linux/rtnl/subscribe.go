@@ -64,32 +64,47 @@ type Subscription struct {
 
 // Subscribe begins to collect events; what happened before is not told. Subscribe first, then list, and nothing is missed.
 func Subscribe(ns *netns.NS, groups ...Group) (*Subscription, error) {
-	fd := -1
-	open := func() (err error) {
-		fd, err = socket(unix.SOCK_NONBLOCK)
-		return err
-	}
-	var err error
-	if ns == nil {
-		err = open()
-	} else {
-		err = ns.Do(open)
-	}
-	if err != nil {
-		return nil, fmt.Errorf("subscribe to changes of the network: %w", err)
-	}
-	s := &Subscription{file: os.NewFile(uintptr(fd), "netlink"), buf: make([]byte, 64<<10)}
-	for _, g := range groups {
-		if err := unix.SetsockoptInt(fd, unix.SOL_NETLINK, unix.NETLINK_ADD_MEMBERSHIP, int(g)); err != nil {
-			s.Close()
-			return nil, fmt.Errorf("subscribe to netlink group %d: %w", g, err)
-		}
-	}
-	if s.raw, err = s.file.SyscallConn(); err != nil {
-		s.Close()
+	s := &Subscription{}
+	if err := inside(ns, func() error { return s.open(groups) }); err != nil {
 		return nil, fmt.Errorf("subscribe to changes of the network: %w", err)
 	}
 	return s, nil
+}
+
+// DialSubscribed is Dial and Subscribe with one entry into the namespace instead of two, which counts where both live for one ADD.
+func DialSubscribed(ns *netns.NS, groups ...Group) (*Conn, *Subscription, error) {
+	c, s := &Conn{fd: -1, ns: ns.String()}, &Subscription{}
+	err := inside(ns, func() error {
+		if err := c.open(); err != nil {
+			return err
+		}
+		return s.open(groups)
+	})
+	if err != nil {
+		if c.fd >= 0 {
+			err = errors.Join(err, c.Close())
+		}
+		return nil, nil, fmt.Errorf("open netlink sockets: %w", err)
+	}
+	return c, s, nil
+}
+
+// open makes the socket in the namespace of the calling thread.
+func (s *Subscription) open(groups []Group) error {
+	fd, err := socket(unix.SOCK_NONBLOCK)
+	if err != nil {
+		return err
+	}
+	s.file, s.buf = os.NewFile(uintptr(fd), "netlink"), make([]byte, 64<<10)
+	for _, g := range groups {
+		if err := unix.SetsockoptInt(fd, unix.SOL_NETLINK, unix.NETLINK_ADD_MEMBERSHIP, int(g)); err != nil {
+			return errors.Join(fmt.Errorf("netlink group %d: %w", g, err), s.Close())
+		}
+	}
+	if s.raw, err = s.file.SyscallConn(); err != nil {
+		return errors.Join(err, s.Close())
+	}
+	return nil
 }
 
 // Close ends the subscription; a waiting Receive returns os.ErrClosed.

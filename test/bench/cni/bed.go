@@ -167,7 +167,7 @@ func (b *bed) close() error {
 func (b *bed) measure(ctx context.Context, r *report) error {
 	for pair := range b.o.pairs + 1 {
 		var rounds []*round
-		for _, part := range []func(context.Context, int) ([]*round, error){b.single, b.lone, b.burst} {
+		for _, part := range []func(context.Context, int) ([]*round, error){b.single, b.crowded, b.lone, b.burst} {
 			some, err := part(ctx, pair)
 			if err != nil {
 				return err
@@ -183,48 +183,86 @@ func (b *bed) measure(ctx context.Context, r *report) error {
 	return nil
 }
 
-// single serves endpoints back to back.
+// single serves endpoints one after the other on hosts with nothing else on them.
 func (b *bed) single(ctx context.Context, pair int) ([]*round, error) {
-	all := append([]*system{b.full}, b.systems...)
-	rounds := make([]*round, len(all))
-	for i, s := range all {
-		rounds[i] = newRound(s.name, "single", pair)
-	}
-	for i := range b.o.each {
-		// Each pass begins with another system, so that none is always served after the same one.
-		for _, k := range turns(len(all), i+pair) {
-			if i >= all[k].each {
-				continue
-			}
-			add, del, err := all[k].once(ctx, b.folder)
-			if err != nil {
-				return nil, err
-			}
-			rounds[k].add(add, del)
-		}
-	}
-	return rounds, nil
+	return b.serve(ctx, "single", pair, b.o.each, b.systems)
+}
+
+// crowded is single on the full host, beside an empty one.
+func (b *bed) crowded(ctx context.Context, pair int) ([]*round, error) {
+	return b.serve(ctx, "crowded", pair, b.o.each, []*system{b.systems[0], b.full})
 }
 
 // lone serves one endpoint of each system, each after a pause.
 func (b *bed) lone(ctx context.Context, pair int) ([]*round, error) {
 	var rounds []*round
 	for _, k := range turns(len(b.systems), pair) {
-		s := b.systems[k]
-		select {
-		case <-time.After(b.o.pause):
-		case <-ctx.Done():
-			return nil, ctx.Err()
-		}
-		add, del, err := s.once(ctx, b.folder)
+		one, err := b.serve(ctx, "lone", pair, 1, b.systems[k:k+1])
 		if err != nil {
 			return nil, err
 		}
-		one := newRound(s.name, "lone", pair)
-		one.add(add, del)
-		rounds = append(rounds, one)
+		rounds = append(rounds, one...)
 	}
 	return rounds, nil
+}
+
+// serve adds endpoints of each system in turn, one at a time, then deletes them likewise. Their namespaces are there before and are
+// removed after: the kernel takes one down in the background, under the lock that an ADD needs, and whoever came next would pay for it.
+func (b *bed) serve(ctx context.Context, kind string, pair, each int, systems []*system) (rounds []*round, err error) {
+	endpoints := make([][]endpoint, len(systems))
+	defer func() {
+		for _, some := range endpoints {
+			for _, e := range some {
+				err = errors.Join(err, e.remove())
+			}
+		}
+	}()
+	for k, s := range systems {
+		rounds = append(rounds, newRound(s.name, kind, pair))
+		for range min(each, s.each) {
+			e, err := s.endpoint(b.folder)
+			if err != nil {
+				return nil, err
+			}
+			endpoints[k] = append(endpoints[k], e)
+		}
+	}
+	pause := settle
+	if kind == "lone" {
+		pause = b.o.pause
+	}
+	for _, command := range []string{"ADD", "DEL"} {
+		if err := wait(ctx, pause); err != nil {
+			return nil, err
+		}
+		pause = settle
+		for i := range each {
+			// Each pass begins with another system, so that none is always served after the same one.
+			for _, k := range turns(len(systems), i+pair) {
+				if i >= len(endpoints[k]) {
+					continue
+				}
+				took, err := systems[k].run(ctx, command, endpoints[k][i])
+				if err != nil {
+					return nil, err
+				}
+				rounds[k].took(command, took)
+			}
+		}
+	}
+	return rounds, nil
+}
+
+// settle lets the kernel finish what it does in the background after links and namespaces went.
+const settle = 200 * time.Millisecond
+
+func wait(ctx context.Context, pause time.Duration) error {
+	select {
+	case <-time.After(pause):
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
 }
 
 // burst serves many endpoints at a time.
@@ -235,12 +273,16 @@ func (b *bed) burst(ctx context.Context, pair int) ([]*round, error) {
 		if !s.burst {
 			continue
 		}
+		if err := wait(ctx, settle); err != nil {
+			return nil, err
+		}
 		add, del, err := s.together(ctx, b.folder, b.o.burst)
 		if err != nil {
 			return nil, err
 		}
 		one := newRound(s.name, "burst", pair)
-		one.add(add, del)
+		one.took("ADD", add)
+		one.took("DEL", del)
 		rounds = append(rounds, one)
 	}
 	return rounds, nil

@@ -76,20 +76,6 @@ func (s *system) run(ctx context.Context, command string, e endpoint) (time.Dura
 	return took, err
 }
 
-// once adds and deletes one endpoint.
-func (s *system) once(ctx context.Context, folder string) (add, del time.Duration, err error) {
-	e, err := s.endpoint(folder)
-	if err != nil {
-		return 0, 0, err
-	}
-	defer e.remove()
-	if add, err = s.run(ctx, "ADD", e); err != nil {
-		return 0, 0, err
-	}
-	del, err = s.run(ctx, "DEL", e)
-	return add, del, err
-}
-
 // together adds n endpoints at a time, then deletes them at a time.
 func (s *system) together(ctx context.Context, folder string, n int) (add, del time.Duration, err error) {
 	all := make([]endpoint, n)

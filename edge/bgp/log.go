@@ -1,0 +1,46 @@
+package bgp
+
+import (
+	"context"
+	"log/slog"
+	"slices"
+)
+
+// serverLog passes on what the server warns of, and tells the table what it says about single peers: that a message was
+// malformed (RFC 7606) is said nowhere else.
+type serverLog struct {
+	next  slog.Handler
+	table *table
+	attrs []slog.Attr
+}
+
+func (l *serverLog) Enabled(ctx context.Context, level slog.Level) bool {
+	return level >= slog.LevelWarn && l.next.Enabled(ctx, level)
+}
+
+func (l *serverLog) Handle(ctx context.Context, r slog.Record) error {
+	key, what := "", ""
+	look := func(a slog.Attr) bool {
+		switch a.Key {
+		case "Key":
+			key = a.Value.String()
+		case "Error", "Err":
+			what = a.Value.String()
+		}
+		return true
+	}
+	for _, a := range l.attrs {
+		look(a)
+	}
+	r.Attrs(look)
+	if key != "" && what != "" {
+		l.table.malformed(key, what)
+	}
+	return l.next.Handle(ctx, r)
+}
+
+func (l *serverLog) WithAttrs(attrs []slog.Attr) slog.Handler {
+	return &serverLog{next: l.next.WithAttrs(attrs), table: l.table, attrs: append(slices.Clone(l.attrs), attrs...)}
+}
+
+func (l *serverLog) WithGroup(string) slog.Handler { return l }

@@ -1,0 +1,101 @@
+package bgp
+
+import (
+	"net/netip"
+
+	"github.com/osrg/gobgp/v4/pkg/apiutil"
+	"github.com/osrg/gobgp/v4/pkg/packet/bgp"
+
+	"hexapod.dev/model/announce"
+	"hexapod.dev/model/desired"
+)
+
+// toPath writes an announced route in the server's words. The next hop "unspecified" becomes the address of each session.
+func toPath(p netip.Prefix, communities []uint32, large [][3]uint32) (*apiutil.Path, error) {
+	nlri, err := bgp.NewIPAddrPrefix(p)
+	if err != nil {
+		return nil, err
+	}
+	f := familyOf(p)
+	reach, err := bgp.NewPathAttributeMpReachNLRI(f, []bgp.PathNLRI{{NLRI: nlri}}, netip.IPv6Unspecified())
+	if err != nil {
+		return nil, err
+	}
+	attrs := []bgp.PathAttributeInterface{bgp.NewPathAttributeOrigin(bgp.BGP_ORIGIN_ATTR_TYPE_IGP), reach}
+	if len(communities) > 0 {
+		attrs = append(attrs, bgp.NewPathAttributeCommunities(communities))
+	}
+	if len(large) > 0 {
+		var list []*bgp.LargeCommunity
+		for _, c := range large {
+			list = append(list, bgp.NewLargeCommunity(c[0], c[1], c[2]))
+		}
+		attrs = append(attrs, bgp.NewPathAttributeLargeCommunities(list))
+	}
+	return &apiutil.Path{Family: f, Nlri: nlri, Attrs: attrs}, nil
+}
+
+func familyOf(p netip.Prefix) bgp.Family {
+	if p.Addr().Is4() {
+		return bgp.RF_IPv4_UC
+	}
+	return bgp.RF_IPv6_UC
+}
+
+// prefixOf returns what a path is about.
+func prefixOf(p *apiutil.Path) (netip.Prefix, bool) {
+	n, ok := p.Nlri.(*bgp.IPAddrPrefix)
+	if !ok {
+		return netip.Prefix{}, false
+	}
+	return n.Prefix.Masked(), n.Prefix.IsValid()
+}
+
+// attrs are what the prefixes of one update have in common.
+type attrs struct {
+	hop    desired.NextHop
+	path   []uint32
+	origin uint8
+}
+
+// attrsOf reads the attributes of a path from the peer at from.
+func attrsOf(list []bgp.PathAttributeInterface, from netip.Addr) *attrs {
+	a := &attrs{}
+	for _, attr := range list {
+		switch v := attr.(type) {
+		case *bgp.PathAttributeOrigin:
+			a.origin = v.Value
+		case *bgp.PathAttributeAsPath:
+			for _, segment := range v.Value {
+				a.path = append(a.path, segment.GetAS()...)
+			}
+		case *bgp.PathAttributeNextHop:
+			a.hop = nextHop(v.Value, netip.Addr{}, from)
+		case *bgp.PathAttributeMpReachNLRI:
+			a.hop = nextHop(v.Nexthop, v.LinkLocalNexthop, from)
+		}
+	}
+	return a
+}
+
+// nextHop chooses the address to send to. Over an unnumbered session it is the link-local one, which every router gives some
+// way: alone, second after a global one (RFC 2545 section 3), or in the place of the global one. A next hop that is not given
+// in any of them is the peer itself.
+func nextHop(first, second, from netip.Addr) desired.NextHop {
+	link := from.Zone()
+	switch {
+	case link == "":
+		return desired.NextHop{Via: first.WithZone("")}
+	case second.IsLinkLocalUnicast():
+		return desired.NextHop{Via: second.WithZone(""), Link: link}
+	case first.IsLinkLocalUnicast():
+		return desired.NextHop{Via: first.WithZone(""), Link: link}
+	case first.IsUnspecified():
+		return desired.NextHop{Via: from.WithZone(""), Link: link}
+	}
+	return desired.NextHop{Via: first.WithZone(""), Link: link}
+}
+
+func (a *attrs) offer(p netip.Prefix) announce.Offer {
+	return announce.Offer{Prefix: p, NextHop: a.hop, ASPath: a.path, Origin: a.origin}
+}

@@ -39,7 +39,7 @@ func (b *Book) begin(now ipam.Seconds, accepted bool) (*ipam.Allocator, error) {
 	if clocked {
 		return ipam.NewAllocator(b.o.Layout, stamp, b.o.MaxClockJump)
 	}
-	return ipam.NewCounter(b.o.Layout, b.counterStart(len(start.Changed) > 0))
+	return ipam.NewCounter(b.o.Layout, b.counterStart(now, len(start.Changed) > 0))
 }
 
 // mark is the highest stamp the journal proves: that of an address, or the time of a record.
@@ -60,8 +60,10 @@ func (b *Book) found() ipam.Stamp {
 
 // counterStart is where a counter goes on. It says no time, so after a restore it leaps somewhere else: what the lost journal knew
 // is met by chance only.
-func (b *Book) counterStart(restored bool) ipam.CounterStart {
-	start := ipam.CounterStart{Begin: b.past.next, Rest: b.o.Rest, MinRest: b.o.MinRest, Resting: b.past.sortedResting()}
+func (b *Book) counterStart(now ipam.Seconds, restored bool) ipam.CounterStart {
+	start := ipam.CounterStart{
+		Begin: b.past.next, Now: now, MaxJump: b.o.MaxClockJump, Rest: b.o.Rest, MinRest: b.o.MinRest, Resting: b.past.sortedResting(),
+	}
 	if !b.past.counted || restored {
 		start.Begin += b.o.Seed
 	}
@@ -109,8 +111,10 @@ func (b *Book) AcceptClock() error {
 		b.mu.Unlock()
 		return err
 	}
-	if b.alloc == nil || b.o.Layout.Kind() < ipam.Mid { // a counter that runs has nothing to learn from the clock
+	if b.alloc == nil || b.o.Layout.Kind() < ipam.Mid {
 		b.alloc = alloc
+	} else { // a counter that runs goes on: it knows what is being written
+		b.alloc.Accept(now)
 	}
 	record := ipam.Record{Kind: ipam.RecordClock, Time: now}
 	b.booted = false
@@ -148,6 +152,7 @@ func (b *Book) State() State {
 	}
 	err := errors.Join(settled, b.believe(now))
 	if b.alloc != nil {
+		err = errors.Join(err, b.alloc.Check(now))
 		s.Mark, s.Resting = max(s.Mark, b.alloc.Mark()), len(b.alloc.Resting())
 	}
 	s.Born = s.Mark.Born()

@@ -151,7 +151,7 @@ func (b *Book) start(r Request, owner ipam.Packed) (attempt, error) {
 		return attempt{allocation: e.allocation(), finish: done}, nil
 	}
 	if !b.o.Layout.Prefix().IsValid() {
-		return attempt{}, fmt.Errorf("allocate an address for endpoint %s: the book was opened without a host prefix", r.Owner.Key)
+		return attempt{}, &NoPrefixError{r.Owner}
 	}
 	now := b.o.Clock.Now()
 	if err := b.believe(now); err != nil {
@@ -178,6 +178,11 @@ func (b *Book) give(r Request, now ipam.Seconds) (ipam.Given, error) {
 	if e := b.index.addr(r.Fixed); e != nil {
 		return ipam.Given{}, &TakenError{r.Fixed, unpack(e.owner).Key}
 	}
+	// No clock is in the address, but it is in the record: a wrong one would outlive its correction.
+	if err := b.alloc.Check(now); err != nil {
+		return ipam.Given{}, err
+	}
+	b.alloc.Observe(now)
 	b.claims[r.Fixed] = r.Owner.Key
 	return ipam.Given{Addr: r.Fixed}, nil
 }
@@ -202,7 +207,7 @@ func (b *Book) enqueue(r Request, owner ipam.Packed, key string, given ipam.Give
 		b.mu.Lock()
 		delete(b.coming, key)
 		delete(b.claims, given.Addr)
-		if err != nil { // the address may be on disk all the same: it rests like a used one
+		if err != nil && b.alloc != nil { // the address may be on disk all the same: it rests like a used one
 			b.alloc.Retire(given.Addr, now)
 		}
 		b.mu.Unlock()
@@ -272,7 +277,7 @@ func (b *Book) enqueueRetire(addr netip.Addr, key string) func() error {
 // no life ends before it began. The caller holds b.mu.
 func (b *Book) writingTime() ipam.Seconds {
 	now := b.o.Clock.Now()
-	if b.believe(now) != nil || !b.alloc.Believes(now) {
+	if b.believe(now) != nil || b.alloc.Check(now) != nil {
 		return b.past.seen
 	}
 	return max(now, b.past.seen)

@@ -42,7 +42,7 @@ func (b *Book) keep(ctx context.Context) {
 func (b *Book) noteTime() error {
 	b.mu.Lock()
 	now := b.o.Clock.Now()
-	if b.past.boot == (ipam.Boot{}) || b.believe(now) != nil || !b.alloc.Believes(now) || now.Day() <= b.past.seen.Day() {
+	if b.past.boot == (ipam.Boot{}) || b.believe(now) != nil || b.alloc.Check(now) != nil || now.Day() <= b.past.seen.Day() {
 		b.mu.Unlock()
 		return nil
 	}

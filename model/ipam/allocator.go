@@ -18,7 +18,7 @@ type Given struct {
 // down before anybody may use it; what was not written is lost, never given out again.
 type Allocator struct {
 	layout  Layout
-	last    Stamp // wide and sealed: the stamp given out last
+	last    Stamp // wide and sealed: the stamp given out last; mid and narrow: the latest second that was believed
 	maxJump Seconds
 	counter *counter // mid and narrow
 }
@@ -39,7 +39,12 @@ func NewAllocator(layout Layout, begin Stamp, maxJump Seconds) (*Allocator, erro
 func (a *Allocator) Layout() Layout { return a.layout }
 
 // Mark returns the stamp given out last; 0 for mid and narrow layouts.
-func (a *Allocator) Mark() Stamp { return a.last }
+func (a *Allocator) Mark() Stamp {
+	if a.counter != nil {
+		return 0
+	}
+	return a.last
+}
 
 // Allocate gives out an address for an endpoint of an identity, at second now of the host's clock. Errors: *WaitError when the
 // logical clock would run ahead, *ClockError when the clock is not believed, *ExhaustedError when a counter has nothing left,
@@ -48,14 +53,12 @@ func (a *Allocator) Allocate(now Seconds, identity uint16) (Given, error) {
 	if !Workload(identity) {
 		return Given{}, &IdentityError{Identity: identity}
 	}
-	if a.counter != nil {
-		return a.count(now, identity)
+	if err := a.Check(now); err != nil {
+		return Given{}, err
 	}
-	if !a.Believes(now) {
-		return Given{}, &ClockError{
-			Why: ClockFarAhead, Now: now, Reference: a.last.Born(),
-			Detail: fmt.Sprintf("the last address says %s, at most %d days ahead are believed", a.last.Born(), a.maxJump/Day),
-		}
+	if a.counter != nil {
+		a.last = max(a.last, StampAt(now))
+		return a.count(now, identity)
 	}
 	next := max(StampAt(now), a.last+1)
 	for {
@@ -74,14 +77,35 @@ func (a *Allocator) Allocate(now Seconds, identity uint16) (Given, error) {
 // Observe tells an idle allocator what the clock says, so that time that passes without an allocation is no leap of the clock. A
 // clock that would be refused is ignored.
 func (a *Allocator) Observe(now Seconds) {
-	if a.counter == nil && a.Believes(now) {
+	if a.Check(now) == nil {
 		a.last = max(a.last, StampAt(now))
 	}
 }
 
-// Believes reports whether the clock is no leap ahead of the last address.
-func (a *Allocator) Believes(now Seconds) bool {
-	return a.counter != nil || now <= a.last.Born()+a.maxJump && now+RunAhead <= maxBorn
+// Accept makes a mid or narrow allocator go on with the clock as it is now, because somebody vouches for it. Wide and sealed ones are
+// made anew instead: their clock is in their addresses.
+func (a *Allocator) Accept(now Seconds) {
+	if a.counter != nil {
+		a.last = StampAt(now)
+	}
+}
+
+// Check tells why the clock is not believed, as a *ClockError: it leapt ahead of the last address, or went back behind it. A counter
+// needs a right clock as well, for the time that an address rests.
+func (a *Allocator) Check(now Seconds) error {
+	last := a.last.Born()
+	switch {
+	case now < 0, now+2*RunAhead+1 < last:
+		return &ClockError{Why: ClockBehind, Now: now, Reference: last, Detail: fmt.Sprintf("the last address says %s", last)}
+	case a.counter != nil && a.last == 0: // nothing to compare with
+		return nil
+	case now > last+a.maxJump, now+RunAhead > maxBorn:
+		return &ClockError{
+			Why: ClockFarAhead, Now: now, Reference: last,
+			Detail: fmt.Sprintf("the last address says %s, at most %d days ahead are believed", last, a.maxJump/Day),
+		}
+	}
+	return nil
 }
 
 // behind tells what to do when the stamp is further ahead of the clock than it may be.

@@ -15,6 +15,8 @@ const queueLimit = 1 << 20
 // CounterStart is what a counter begins with.
 type CounterStart struct {
 	Begin   uint64    // the first address to try: the highest of the journal plus one, or any for a host without history
+	Now     Seconds   // the host's clock, as it was believed at the start (see Start.Begin); 0: not known
+	MaxJump Seconds   // the leap of the clock that is still believed while it runs; 0: MaxClockJump
 	Rest    Seconds   // 0: DefaultRest
 	MinRest Seconds   // 0: MinRest; never below a second
 	Living  []uint64  // counters in use
@@ -62,7 +64,11 @@ func NewCounter(layout Layout, start CounterStart) (*Allocator, error) {
 			c.queue = append(c.queue, r)
 		}
 	}
-	return &Allocator{layout: layout, counter: c}, nil
+	a := &Allocator{layout: layout, last: StampAt(start.Now), maxJump: start.MaxJump, counter: c}
+	if a.maxJump == 0 {
+		a.maxJump = MaxClockJump
+	}
+	return a, nil
 }
 
 type layoutError struct{ layout Layout }

@@ -1,7 +1,9 @@
 package route
 
 import (
+	"cmp"
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"maps"
@@ -17,18 +19,22 @@ var errNoNextHop = errors.New("none of its next hops can be used")
 // makeHops makes the nexthop objects that the targets of p need and are not there, and fills in the targets' members.
 func (f *FIB) makeHops(p *plan) {
 	ids := map[desired.NextHop]uint32{} // 0: cannot be had
-	links := map[string]int{}
 	for _, t := range p.groups {
 		for _, h := range t.hops {
-			id, known := ids[h]
-			if !known {
-				var err error
-				if id, err = f.makeHop(h, links); err != nil {
-					p.errs = append(p.errs, fmt.Errorf("next hop %s: %w", h, err))
-				}
-				ids[h] = id
-			}
-			if id != 0 {
+			ids[h] = 0
+		}
+	}
+	links := map[string]int{}
+	for _, h := range slices.SortedFunc(maps.Keys(ids), compareHops) {
+		id, err := f.makeHop(h, links)
+		if err != nil {
+			p.errs = append(p.errs, fmt.Errorf("next hop %s: %w", h, err))
+		}
+		ids[h] = id
+	}
+	for _, t := range p.groups {
+		for _, h := range t.hops {
+			if id := ids[h]; id != 0 {
 				t.members = append(t.members, id)
 			}
 		}
@@ -39,6 +45,10 @@ func (f *FIB) makeHops(p *plan) {
 			t.err = errNoNextHop
 		}
 	}
+}
+
+func compareHops(a, b desired.NextHop) int {
+	return cmp.Or(cmp.Compare(a.Link, b.Link), a.Via.Compare(b.Via))
 }
 
 // makeHop finds or makes the nexthop object of h; 0 when there is an error. links remembers indices.
@@ -79,11 +89,11 @@ func (f *FIB) apply(ctx context.Context, p *plan) (refused bool) {
 	f.moveGroups(p)
 	f.makeGroups(p)
 	route := func(s step) rtnl.Route { return f.kernel(s.dst, s.to.group) }
-	set := func(s step) { f.seen.setRoute(s.dst, s.to.group) }
-	p.change = f.bulk(ctx, p, p.change, set, func(steps []step) rtnl.Bulk {
+	p.change = f.bulk(ctx, p, p.change, func(s step) { f.seen.setRoute(s.dst, s.to.group) }, func(steps []step) rtnl.Bulk {
 		return rtnl.AddRoutes(len(steps), func(i int) rtnl.Route { return route(steps[i]) }, rtnl.Replace)
 	})
-	p.add = f.bulk(ctx, p, p.add, set, func(steps []step) rtnl.Bulk {
+	f.seen.grow(len(p.add))
+	p.add = f.bulk(ctx, p, p.add, func(s step) { f.seen.newRoute(s.dst, s.to.group) }, func(steps []step) rtnl.Bulk {
 		return rtnl.AddRoutes(len(steps), func(i int) rtnl.Route { return route(steps[i]) }, rtnl.IfAbsent)
 	})
 	p.remove = f.bulk(ctx, p, p.remove, func(s step) { f.seen.dropRoute(s.dst) }, func(steps []step) rtnl.Bulk {
@@ -140,11 +150,16 @@ func (f *FIB) moveGroups(p *plan) {
 
 // makeGroups finds or makes the groups that steps lead to. Steps whose group cannot be made are left out.
 func (f *FIB) makeGroups(p *plan) {
+	for _, list := range [][]step{p.change, p.add} {
+		for _, s := range list {
+			s.to.needed = s.to.err == nil
+		}
+	}
+	slices.SortFunc(p.groups, func(a, b *target) int { return slices.Compare(a.members, b.members) })
 	var fresh []*target
 	var requests []*rtnl.Request
-	for _, s := range slices.Concat(p.change, p.add) {
-		t := s.to
-		if t.group != 0 || t.err != nil {
+	for _, t := range p.groups {
+		if !t.needed {
 			continue
 		}
 		id, ok := f.seen.byMembers[t.key]
@@ -178,6 +193,7 @@ func (f *FIB) setGroup(id uint32, members []uint32, mode int) *rtnl.Request {
 
 // bulk sends steps of one kind, calls done for those the kernel took and returns them.
 func (f *FIB) bulk(ctx context.Context, p *plan, steps []step, done func(step), requests func([]step) rtnl.Bulk) []step {
+	steps = inOrder(steps)
 	n, refused, err := f.conn.DoBulk(ctx, requests(steps))
 	if err != nil && ctx.Err() == nil {
 		p.refused = append(p.refused, err)
@@ -192,6 +208,31 @@ func (f *FIB) bulk(ctx context.Context, p *plan, steps []step, done func(step), 
 		taken = append(taken, s)
 	}
 	return taken
+}
+
+// inOrder sorts steps by destination: neighbours in the kernel's tree one after the other are a third quicker than at
+// random, and sorting numbers instead of prefixes is three times as quick.
+func inOrder(steps []step) []step {
+	type key struct {
+		high, low uint64
+		at        int
+	}
+	keys := make([]key, len(steps))
+	for i, s := range steps {
+		a := s.dst.Addr().As16()
+		keys[i] = key{binary.BigEndian.Uint64(a[:8]), binary.BigEndian.Uint64(a[8:]), i}
+	}
+	slices.SortFunc(keys, func(a, b key) int {
+		if a.high != b.high {
+			return cmp.Compare(a.high, b.high)
+		}
+		return cmp.Compare(a.low, b.low)
+	})
+	sorted := make([]step, len(steps))
+	for i, k := range keys {
+		sorted[i] = steps[k.at]
+	}
+	return sorted
 }
 
 // sweep removes nexthop objects of ours that nothing leads to any more. The kernel would remove routes with them, so it is

@@ -2,9 +2,10 @@ package route
 
 import (
 	"context"
-	"errors"
 	"fmt"
+	"maps"
 	"net/netip"
+	"slices"
 	"sync"
 
 	"golang.org/x/sys/unix"
@@ -66,7 +67,7 @@ func (f *FIB) Close() error { return f.conn.Close() }
 func (f *FIB) Ensure(ctx context.Context, want map[netip.Prefix][]desired.NextHop) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	return f.twice(func() (refused bool, err error) {
+	return f.twice(ctx, func() (refused bool, err error) {
 		p := f.plan(want, false)
 		return f.apply(ctx, p), p.err(ctx)
 	})
@@ -76,7 +77,7 @@ func (f *FIB) Ensure(ctx context.Context, want map[netip.Prefix][]desired.NextHo
 func (f *FIB) Remove(ctx context.Context, dsts ...netip.Prefix) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	return f.twice(func() (refused bool, err error) {
+	return f.twice(ctx, func() (refused bool, err error) {
 		p := &plan{}
 		for _, dst := range dsts {
 			if _, ok := f.seen.routes[dst]; ok {
@@ -89,8 +90,11 @@ func (f *FIB) Remove(ctx context.Context, dsts ...netip.Prefix) error {
 
 // twice runs act, and once more after another look when the kernel refused something: it then did not hold what was
 // remembered.
-func (f *FIB) twice(act func() (refused bool, err error)) error {
+func (f *FIB) twice(ctx context.Context, act func() (refused bool, err error)) error {
 	for last := false; ; last = true {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
 		if f.seen == nil {
 			if err := f.look(); err != nil {
 				return err
@@ -115,7 +119,10 @@ func (f *FIB) twice(act func() (refused bool, err error)) error {
 func (f *FIB) Reconcile(ctx context.Context, want map[netip.Prefix][]desired.NextHop) (diff.Delta[string], error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if err := errors.Join(ctx.Err(), f.look()); err != nil {
+	if err := ctx.Err(); err != nil {
+		return diff.Delta[string]{}, err
+	}
+	if err := f.look(); err != nil {
 		return diff.Delta[string]{}, err
 	}
 	p := f.plan(want, true)
@@ -125,34 +132,36 @@ func (f *FIB) Reconcile(ctx context.Context, want map[netip.Prefix][]desired.Nex
 	return p.delta(), p.err(ctx)
 }
 
-// Down takes a next hop out of service with one message: every group goes on with the others, and routes that have none
-// left are removed. It is for a router that is known to be gone before each of its routes is withdrawn; a later Ensure or
-// Reconcile that wants it brings it back. A next hop that is not in use is no error.
+// Down takes a next hop out of service with one message for each group it is in, however many routes: they go on with the
+// others, and routes that have none left are removed. It is for a router that is known to be gone before each of its
+// routes is withdrawn; a later Ensure or Reconcile that wants it brings it back. One that is not in use is no error.
 func (f *FIB) Down(ctx context.Context, h desired.NextHop) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if err := ctx.Err(); err != nil {
-		return err
-	}
 	l, ok, err := f.conn.Link(h.Link)
 	if err != nil || !ok { // with a link go its next hops
 		return err
 	}
-	if f.seen == nil {
-		if err := f.look(); err != nil {
-			return err
+	return f.twice(ctx, func() (refused bool, err error) {
+		id, ok := f.seen.byHop[hop{h.Via, l.Index}]
+		if !ok {
+			return false, nil
 		}
-	}
-	id, ok := f.seen.byHop[hop{h.Via, l.Index}]
-	if !ok {
-		return nil
-	}
-	if err := f.conn.Do(rtnl.DeleteNextHop(id)); err != nil {
-		f.seen = nil
-		return fmt.Errorf("next hop %s: %w", h, err)
-	}
-	f.seen.forget(id)
-	return nil
+		// Deleting the next hop alone would take it out of the groups too, but then sockets that are connected keep the
+		// route they have looked up: only a change of the group makes them look again (net/ipv4/nexthop.c, nh_rt_cache_flush).
+		left := f.seen.without(id)
+		var requests []*rtnl.Request
+		for _, g := range slices.Sorted(maps.Keys(left)) {
+			if len(left[g]) > 0 {
+				requests = append(requests, f.setGroup(g, left[g], rtnl.Replace))
+			}
+		}
+		if err := f.conn.Do(append(requests, rtnl.DeleteNextHop(id))...); err != nil {
+			return true, fmt.Errorf("next hop %s: %w", h, err)
+		}
+		f.seen.forget(id, left)
+		return false, nil
+	})
 }
 
 // Held is the learned routes that the kernel has now, with the next hops that are in service.

@@ -33,8 +33,9 @@ type target struct {
 	hops    []desired.NextHop
 	members []uint32 // the nexthop objects of those that can be had, ascending
 	key     string
-	group   uint32 // 0: not known yet
-	routes  int    // that want it
+	needed  bool // there are steps that lead to it
+	group   uint32
+	routes  int // that want it
 	first   netip.Prefix
 	err     error
 }
@@ -44,6 +45,7 @@ func (f *FIB) plan(want map[netip.Prefix][]desired.NextHop, whole bool) *plan {
 	p := &plan{}
 	steps := p.gather(want, f.seen)
 	f.makeHops(p)
+	p.add = make([]step, 0, max(0, len(steps)-len(f.seen.routes)))
 	for _, s := range steps {
 		id, have := f.seen.routes[s.dst]
 		switch {

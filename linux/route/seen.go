@@ -2,7 +2,9 @@ package route
 
 import (
 	"encoding/binary"
+	"maps"
 	"net/netip"
+	"slices"
 
 	"golang.org/x/sys/unix"
 
@@ -157,11 +159,25 @@ func (s *seen) setGroup(id uint32, members []uint32, key string) {
 	s.idle = true
 }
 
-// setRoute notes where a route leads to.
-func (s *seen) setRoute(dst netip.Prefix, id uint32) {
-	s.unuse(s.routes[dst])
+// newRoute notes where a new route leads to.
+func (s *seen) newRoute(dst netip.Prefix, id uint32) {
 	s.routes[dst] = id
 	s.groups[id].users++
+}
+
+// setRoute notes where a route now leads to.
+func (s *seen) setRoute(dst netip.Prefix, id uint32) {
+	s.unuse(s.routes[dst])
+	s.newRoute(dst, id)
+}
+
+// grow makes room for n new routes at once when there are not many yet.
+func (s *seen) grow(n int) {
+	if n > len(s.routes) {
+		routes := make(map[netip.Prefix]uint32, len(s.routes)+n)
+		maps.Copy(routes, s.routes)
+		s.routes = routes
+	}
 }
 
 // dropRoute notes that a route is gone.
@@ -193,24 +209,29 @@ func (s *seen) dropHop(id uint32) {
 	delete(s.below, firstHop)
 }
 
-// forget notes that a next hop is gone, and with it, as the kernel does it, groups and routes that had no other.
-func (s *seen) forget(id uint32) {
+// without is the groups that have a next hop, with their other members.
+func (s *seen) without(id uint32) map[uint32][]uint32 {
+	left := map[uint32][]uint32{}
+	for gid, g := range s.groups {
+		if i := slices.Index(g.members, id); i >= 0 {
+			left[gid] = slices.Concat(g.members[:i], g.members[i+1:])
+		}
+	}
+	return left
+}
+
+// forget notes that a next hop is gone, and with it, as the kernel does it, groups and routes that had no other. left is
+// what without said.
+func (s *seen) forget(id uint32, left map[uint32][]uint32) {
 	s.dropHop(id)
 	gone := false
-	for gid, g := range s.groups {
-		var left []uint32
-		for _, m := range g.members {
-			if m != id {
-				left = append(left, m)
-			}
-		}
-		switch {
-		case len(left) == 0:
+	for gid, members := range left {
+		if len(members) == 0 {
 			s.dropGroup(gid)
 			gone = true
-		case len(left) < len(g.members):
-			s.setGroup(gid, left, keyOf(left))
+			continue
 		}
+		s.setGroup(gid, members, keyOf(members))
 	}
 	if !gone {
 		return

@@ -167,9 +167,10 @@ func checkIPv4(r *report, v *IPv4Plan) {
 func (h *Host) check(r *report) {
 	s := &h.Spec
 	oneOf(r, "spec.clock", s.Clock, "", ClockTrusted)
-	if s.Number == nil && !s.Prefix.IsValid() {
-		r.errorf("spec.number", "write number: and rack:, or prefix: with the prefix it was given", "is missing, and there is no spec.prefix")
+	if s.Number == nil && !s.Prefix.IsValid() && !h.Delegated() {
+		r.errorf("spec.number", "write number: and rack:, or prefix: with the prefix it was given, or prefixSource: dhcpv6-pd at an uplink", "is missing, and there is no spec.prefix")
 	}
+	h.checkPrefixSource(r)
 	if s.Number != nil && s.Rack == "" {
 		r.errorf("spec.rack", "write the rack's number or name", "is missing, and spec.number counts in a rack")
 	}
@@ -192,6 +193,26 @@ func (h *Host) check(r *report) {
 // linkName: the kernel's IFNAMSIZ is 16 with the closing zero; slash and blank are refused by dev_valid_name.
 func linkName(s string) bool {
 	return len(s) <= 15 && s != "" && s != "." && s != ".." && !strings.ContainsAny(s, "/: \t") && printable(s)
+}
+
+// checkPrefixSource: a prefix comes from one place.
+func (h *Host) checkPrefixSource(r *report) {
+	first := -1
+	for i, u := range h.Spec.Uplinks {
+		at := fmt.Sprintf("spec.uplinks[%d].prefixSource", i)
+		oneOf(r, at, u.PrefixSource, "", PrefixDHCPv6, PrefixAuto)
+		switch {
+		case u.PrefixLength != 0 && (u.PrefixLength < 48 || u.PrefixLength > 64):
+			r.errorf(fmt.Sprintf("spec.uplinks[%d].prefixLength", i), "write a length from 48 to 64, or leave it out", "/%d cannot be asked for", u.PrefixLength)
+		case u.PrefixSource == "":
+		case h.Spec.Number != nil || h.Spec.Prefix.IsValid():
+			r.errorf(at, "leave it out, or leave out spec.number and spec.prefix", "the host has a prefix already")
+		case first >= 0:
+			r.errorf(at, "leave it out", "spec.uplinks[%d] is the source of the prefix already", first)
+		default:
+			first = i
+		}
+	}
 }
 
 func (p *Pool) check(r *report) {

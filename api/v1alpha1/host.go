@@ -1,6 +1,9 @@
 package v1alpha1
 
-import "time"
+import (
+	"slices"
+	"time"
+)
 
 // Host is one host of the fabric, known by name to all others.
 type Host struct {
@@ -42,6 +45,27 @@ type Uplink struct {
 	Segment string `json:"segment,omitempty" yaml:"segment,omitempty"`
 	// External says that the link leads out of the fabric.
 	External bool `json:"external,omitempty" yaml:"external,omitempty"`
+	// PrefixSource is where the host gets its prefix when it has neither number nor prefix: from a server on this link. One uplink
+	// of a host may have it.
+	PrefixSource PrefixSource `json:"prefixSource,omitempty" yaml:"prefixSource,omitempty"`
+	// PrefixLength is the length of prefix to ask for, from 48 to 64; 0: what the server gives.
+	PrefixLength int `json:"prefixLength,omitempty" yaml:"prefixLength,omitempty"`
+}
+
+// PrefixSource is how a host gets a prefix on a link.
+type PrefixSource string
+
+const (
+	// PrefixDHCPv6 asks by DHCPv6 prefix delegation from the start (RFC 8415).
+	PrefixDHCPv6 PrefixSource = "dhcpv6-pd"
+	// PrefixAuto asks by DHCPv6 prefix delegation as soon as a router on the link says that prefixes are delegated there: by the P
+	// flag of its advertisements (RFC 9762).
+	PrefixAuto PrefixSource = "auto"
+)
+
+// Delegated reports whether the host gets its prefix from a server while it runs.
+func (h *Host) Delegated() bool {
+	return slices.ContainsFunc(h.Spec.Uplinks, func(u Uplink) bool { return u.PrefixSource != "" })
 }
 
 // Clock is a statement about a host's clock.

@@ -20,9 +20,11 @@ func planHost(p *v1alpha1.AddressPlan, h *v1alpha1.Host) addressplan.Host {
 		Cluster: string(h.Spec.Cluster),
 		Rack:    string(h.Spec.Rack),
 		Prefix:  h.Spec.Prefix.Prefix,
-		Adopted: h.Spec.Number == nil,
-		MAC:     string(h.Spec.MAC),
-		Retired: !h.Living(),
+		Adopted: h.Spec.Number == nil && !h.Delegated(),
+
+		Delegated: h.Delegated(),
+		MAC:       string(h.Spec.MAC),
+		Retired:   !h.Living(),
 	}
 	if c, ok := p.Cluster(h.Spec.Cluster); ok {
 		out.Cluster = c.Name
@@ -79,11 +81,13 @@ func hostNames(s v1alpha1.Set) string {
 }
 
 func desiredHost(p addressplan.Plan, planned addressplan.Host, h *v1alpha1.Host) (desired.Host, error) {
-	q, err := p.PrefixOf(planned)
-	if err != nil {
-		return desired.Host{}, err
+	d := desired.Host{Name: planned.Name, Retired: planned.Retired}
+	if !planned.Delegated { // else it has none that others know
+		var err error
+		if d.Prefix, err = p.PrefixOf(planned); err != nil {
+			return desired.Host{}, err
+		}
 	}
-	d := desired.Host{Name: planned.Name, Prefix: q, Retired: planned.Retired}
 	if h.Spec.MAC != "" {
 		mac, err := net.ParseMAC(string(h.Spec.MAC))
 		if err != nil || len(mac) != len(d.MAC) {

@@ -20,6 +20,9 @@ func (p Plan) checkHosts() []Problem {
 			wrong("", "there are two hosts of this name: a retired host keeps its record, so the new one needs another name")
 		}
 		names[h.Name] = true
+		if h.Delegated {
+			continue
+		}
 		if _, _, err := p.Place(h); err != nil && !h.Adopted {
 			wrong("rack", "%v", err)
 			continue

@@ -57,7 +57,9 @@ type Host struct {
 	Number  uint64
 	Prefix  netip.Prefix // given by somebody else when Adopted; otherwise zero, or what the plan gives
 	Adopted bool         // the prefix comes from a cloud or an older network, the number means nothing
-	MAC     string       // of the uplink, lower case with colons; empty when not known
+	// Delegated says that a server gives the host its prefix while it runs (DHCPv6): the plan does not know it.
+	Delegated bool
+	MAC       string // of the uplink, lower case with colons; empty when not known
 
 	Retired   bool
 	RetiredAt Seconds
@@ -169,6 +171,9 @@ func (p Plan) HostPrefix(c Cluster, rack, n uint64) (netip.Prefix, error) {
 
 // PrefixOf returns the prefix of h: the adopted one, or the one of its place and number.
 func (p Plan) PrefixOf(h Host) (netip.Prefix, error) {
+	if h.Delegated {
+		return netip.Prefix{}, fmt.Errorf("host %s: its prefix is delegated to it by a server and is no part of the plan", h.Name)
+	}
 	if h.Adopted {
 		if err := prefix.Valid(h.Prefix); err != nil {
 			return netip.Prefix{}, fmt.Errorf("host %s: adopted prefix: %w", h.Name, err)

@@ -54,7 +54,7 @@ type numberState struct {
 func (p Plan) numbers(c Cluster, r Rack) map[uint64]numberState {
 	used := map[uint64]numberState{}
 	for _, h := range p.Hosts {
-		if h.Adopted {
+		if h.Adopted || h.Delegated {
 			continue
 		}
 		hc, hr, err := p.Place(h)

@@ -67,6 +67,10 @@ func (v view) treeRack(t *text, c addressplan.Cluster, r addressplan.Rack, now a
 		if err != nil || hc.Name != c.Name || hr.Name != r.Name {
 			continue
 		}
+		if h.Delegated {
+			t.line("    host %s  delegated", h.Name)
+			continue
+		}
 		p, err := v.plan.PrefixOf(h)
 		if err != nil {
 			return err

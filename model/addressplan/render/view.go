@@ -124,7 +124,7 @@ func (v view) rackView(c addressplan.Cluster, r addressplan.Rack) (rackView, err
 	}
 	for _, h := range v.plan.Hosts {
 		hc, hr, err := v.plan.Place(h)
-		if err != nil || h.Retired || hc.Name != c.Name || hr.Name != r.Name {
+		if err != nil || h.Retired || h.Delegated || hc.Name != c.Name || hr.Name != r.Name {
 			continue
 		}
 		hv, err := v.hostView(h, rv)
@@ -169,6 +169,10 @@ func (v view) host(name string) (hostView, rackView, error) {
 	if err != nil {
 		return hostView{}, rackView{}, err
 	}
+	if h.Delegated {
+		_, err := v.plan.PrefixOf(h)
+		return hostView{}, rackView{}, err
+	}
 	c, r, err := v.plan.Place(h)
 	if err != nil {
 		return hostView{}, rackView{}, err
@@ -202,7 +206,7 @@ func (v view) owned() ([]netip.Prefix, error) {
 		}
 	}
 	for _, h := range v.plan.Hosts {
-		if h.Adopted && !h.Retired {
+		if h.Adopted && !h.Retired && !h.Delegated {
 			owned = append(owned, h.Prefix)
 		}
 	}

@@ -10,6 +10,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -41,8 +42,22 @@ func (a *Agent) openBook() (*allocation.Book, error) {
 		Host: a.options.Host, Layout: c.layout, FS: dir, Clock: allocation.SystemClock{},
 		IDs: ids, Facts: a.clockFacts, Found: found, Seed: rand.Uint64(),
 		Event:   func(e allocation.Event) { a.log.Warn("book of addresses", "why", string(e.Why), "detail", e.Detail) },
-		MinRest: ipam.Seconds(spec.MinRest.Seconds()), Retention: ipam.Seconds(spec.Retention.Seconds()),
+		MinRest: ipam.Seconds(spec.MinRest.Seconds()), Keep: a.keepJournal,
 	})
+}
+
+// keepJournal tells what the running configuration says of closed segments. Hosts share one sink, and their segments have the same
+// names: each is named by its host as well.
+func (a *Agent) keepJournal() allocation.Keep {
+	rules := a.config.Load().set.Objects.Plan.Spec.Journal
+	keep := allocation.Keep{Retention: ipam.Seconds(rules.Retention.Seconds())}
+	switch {
+	case rules.Sink.Folder != "":
+		keep.Sink = journal.FolderSink(filepath.Join(rules.Sink.Folder, a.options.Host))
+	case len(rules.Sink.Command) > 0:
+		keep.Sink = journal.CommandSink(append(slices.Clone(rules.Sink.Command), a.options.Host))
+	}
+	return keep
 }
 
 // clockFacts tells what speaks for the host's clock now.

@@ -55,6 +55,9 @@ func Open(o Options) (*Book, error) {
 	if o.Facts == nil {
 		o.Facts = func() Facts { return Facts{} }
 	}
+	if o.Keep == nil {
+		o.Keep = func() Keep { return Keep{} }
+	}
 	if o.Event == nil {
 		o.Event = func(Event) {}
 	}

@@ -24,8 +24,9 @@ func (b *Book) keep(ctx context.Context) {
 	if err := b.noteTime(); err != nil {
 		b.o.Event(Event{Why: NotWritable, Detail: err.Error()})
 	}
-	if b.o.Sink != nil {
-		n, err := journal.Ship(ctx, b.o.FS, b.o.Sink)
+	keep := b.o.Keep()
+	if keep.Sink != nil {
+		n, err := journal.Ship(ctx, b.o.FS, keep.Sink)
 		if err != nil && ctx.Err() == nil {
 			b.o.Event(Event{Why: NotShipped, Detail: err.Error()})
 		}
@@ -33,8 +34,8 @@ func (b *Book) keep(ctx context.Context) {
 			b.o.Event(Event{Why: SegmentsTaken, Detail: fmt.Sprintf("%d segments", n)})
 		}
 	}
-	if b.o.Retention > 0 {
-		b.retain()
+	if keep.Retention > 0 {
+		b.retain(keep)
 	}
 }
 
@@ -61,11 +62,11 @@ func (b *Book) noteTime() error {
 	return ticket.Wait()
 }
 
-func (b *Book) retain() {
+func (b *Book) retain(keep Keep) {
 	b.mu.Lock()
-	day := (b.past.seen - b.o.Retention).Day() // not by a clock that may be wrong: what it removes is gone
+	day := (b.past.seen - keep.Retention).Day() // not by a clock that may be wrong: what it removes is gone
 	b.mu.Unlock()
-	gone, err := journal.Retain(b.o.FS, day, b.o.Sink != nil)
+	gone, err := journal.Retain(b.o.FS, day, keep.Sink != nil)
 	for _, s := range gone {
 		b.o.Event(Event{Why: SegmentLeft, Detail: s.Name()})
 	}

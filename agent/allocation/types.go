@@ -115,13 +115,18 @@ type Options struct {
 	Found  []netip.Addr // addresses of endpoints found in the kernel
 	Built  ipam.Seconds // when this program was built; 0: not known
 	Seed   uint64       // where the counter of a mid or narrow prefix begins on a host without history
-	Sink   journal.Sink // where closed segments go; nil: nowhere
+	Keep   func() Keep  // asked each time the journal is looked after; nil: all of it stays, here alone
 	Event  func(Event)  // called with what an operator should hear; nil: nobody does. Must not call the book.
 
 	MaxClockJump ipam.Seconds // 0: ipam.MaxClockJump
 	Rest         ipam.Seconds // 0: ipam.DefaultRest
 	MinRest      ipam.Seconds // 0: ipam.MinRest
-	Retention    ipam.Seconds // of the journal; 0: for ever
+}
+
+// Keep says what becomes of closed segments of the journal.
+type Keep struct {
+	Sink      journal.Sink // where copies go; nil: nowhere
+	Retention ipam.Seconds // how long they stay here; 0: for ever
 }
 
 // Event is something an operator should hear of.

@@ -24,12 +24,8 @@ func MakeDir(path string) (Dir, error) {
 	if err := os.MkdirAll(path, 0o700); err != nil {
 		return "", fmt.Errorf("journal folder: %w", err)
 	}
-	parent, err := os.Open(filepath.Dir(path))
-	if err != nil {
-		return "", fmt.Errorf("journal folder: %w", err)
-	}
 	// The folder's own name must survive the power as well as what lies in it.
-	if err := errors.Join(parent.Sync(), parent.Close()); err != nil {
+	if err := syncFolder(filepath.Dir(path)); err != nil {
 		return "", fmt.Errorf("journal folder %s: %w", path, err)
 	}
 	return Dir(path), nil
@@ -82,8 +78,11 @@ func (d Dir) Remove(name string) error {
 }
 
 // SyncDir implements FS.
-func (d Dir) SyncDir() error {
-	f, err := os.Open(string(d))
+func (d Dir) SyncDir() error { return syncFolder(string(d)) }
+
+// syncFolder makes the names in a folder durable.
+func syncFolder(path string) error {
+	f, err := os.Open(path)
 	if err != nil {
 		return err
 	}

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
@@ -347,6 +348,26 @@ func copyOf(t *testing.T, files map[string][]byte) journal.Dir {
 		}
 	}
 	return journal.Dir(dir)
+}
+
+// TestFolderSinkBelowAMount: what is not mounted is not there, and nothing is written in its place.
+func TestFolderSinkBelowAMount(t *testing.T) {
+	mount := filepath.Join(t.TempDir(), "mnt")
+	sink := journal.FolderSink(filepath.Join(mount, "elm"))
+	if err := sink.Put(t.Context(), "segment", strings.NewReader("bytes")); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("got %v, want that the folder is not there", err)
+	}
+	if err := os.Mkdir(mount, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	for _, text := range []string{"half", "whole"} { // the second replaces what the first left
+		if err := sink.Put(t.Context(), "segment", strings.NewReader(text)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if got, err := os.ReadFile(filepath.Join(mount, "elm", "segment")); err != nil || string(got) != "whole" {
+		t.Errorf("the folder holds %q, %v", got, err)
+	}
 }
 
 func TestCommandSink(t *testing.T) {

@@ -6,10 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
-	"os"
-	"os/exec"
-	"path/filepath"
 )
 
 // Retain removes the segments that ended before day, and returns them. With shipped, those not shipped yet stay. The last segment
@@ -129,43 +125,6 @@ func noteShipped(fsys FS, number uint64) error {
 		return err
 	}
 	return errors.Join(fsys.Rename(temp, shippedName), fsys.SyncDir())
-}
-
-// FolderSink copies segments into a folder, for example of a network file system.
-type FolderSink string
-
-// Put implements Sink.
-func (d FolderSink) Put(_ context.Context, name string, segment io.Reader) error {
-	f, err := os.CreateTemp(string(d), name+".*")
-	if err != nil {
-		return err
-	}
-	_, err = io.Copy(f, segment)
-	if err = errors.Join(err, f.Sync(), f.Close()); err == nil {
-		err = os.Rename(f.Name(), filepath.Join(string(d), name))
-	}
-	if err != nil {
-		if rerr := os.Remove(f.Name()); !errors.Is(rerr, fs.ErrNotExist) {
-			err = errors.Join(err, rerr)
-		}
-	}
-	return err
-}
-
-// CommandSink runs a program for each segment, with the segment on its standard input and its name as last argument.
-type CommandSink []string
-
-// Put implements Sink.
-func (c CommandSink) Put(ctx context.Context, name string, segment io.Reader) error {
-	if len(c) == 0 {
-		return errors.New("the sink's command is empty")
-	}
-	cmd := exec.CommandContext(ctx, c[0], append(c[1:len(c):len(c)], name)...)
-	cmd.Stdin = segment
-	if out, err := cmd.CombinedOutput(); err != nil {
-		return fmt.Errorf("%s: %w: %s", c[0], err, out)
-	}
-	return nil
 }
 
 // Report is what Verify found in one segment.

@@ -33,8 +33,8 @@ type AddressPlanSpec struct {
 	Rest Duration `json:"rest,omitzero" yaml:"rest,omitempty"`
 	// MinRest is how long an address rests at least, where prefixes are too narrow for addresses that never return.
 	MinRest Duration `json:"minRest,omitzero" yaml:"minRest,omitempty"`
-	// Retention is how long the journal is kept. Left out: for ever.
-	Retention Duration `json:"retention,omitzero" yaml:"retention,omitempty"`
+	// Journal says how long hosts keep the record of their allocations, and where copies go.
+	Journal JournalRules `json:"journal,omitzero" yaml:"journal,omitempty"`
 
 	// IPv4 is the second range of dual-stack hosts. Left out: no IPv4.
 	IPv4 *IPv4Plan `json:"ipv4,omitempty" yaml:"ipv4,omitempty"`
@@ -105,6 +105,23 @@ const (
 	HostPartReadable HostPart = "readable"
 	HostPartSealed   HostPart = "sealed"
 )
+
+// JournalRules say what becomes of the segments of a host's journal, one for each day and start, when the next one has begun.
+type JournalRules struct {
+	// Retention is how long segments are kept on the host. Left out: for ever.
+	Retention Duration `json:"retention,omitzero" yaml:"retention,omitempty"`
+	// Sink takes copies to a place that outlives the host. With one, retention waits for the copy.
+	Sink JournalSink `json:"sink,omitzero" yaml:"sink,omitempty"`
+}
+
+// JournalSink is where copies go: folder or command, not both. Left out: nowhere.
+type JournalSink struct {
+	// Folder is a folder that is there on every host, of a network file system for one. Each host writes into a folder of its own name in it.
+	Folder string `json:"folder,omitempty" yaml:"folder,omitempty"`
+	// Command is a program and its first words. It is run as the agent's user for each segment, with the host's name and the
+	// segment's as its last words and the segment on its standard input. Exit code 0 means that the copy is safe.
+	Command []string `json:"command,omitempty" yaml:"command,omitempty"`
+}
 
 // IPv4Plan is the IPv4 range of a dual-stack fabric.
 type IPv4Plan struct {

@@ -23,6 +23,7 @@ func (p *AddressPlan) check(r *report) {
 	if s.IPv4 != nil {
 		checkIPv4(r, s.IPv4)
 	}
+	checkSink(r, s.Journal.Sink)
 	checkKeyVersion(r, "spec.identity.keyVersion", s.Identity.KeyVersion)
 	for i, l := range s.Identity.ExcludeLabels {
 		if !validLabelKey(l) {

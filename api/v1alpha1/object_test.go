@@ -29,7 +29,7 @@ spec:
   sealKeyFile: keys/seal.key
   rest: 36h
   minRest: 90s
-  retention: 400d
+  journal: {retention: 400d, sink: {command: [/usr/local/bin/ship, --to, archive]}}
   ipv4: {prefix: 10.0.0.0/12, hostLength: 26}
   identity: {keyVersion: 1, excludeLabels: [team.example/owner]}
   identityTrust: exact

@@ -66,7 +66,7 @@ func TestWellKnown(t *testing.T) {
 		use  Use
 	}{
 		"2001:db8:a000::/37": {"a documentation prefix", LabOnly}, "3fff:0:1::/48": {"a documentation prefix", LabOnly},
-		"2a00:1:2::/48": {"global unicast space", Fit}, "fd12:3456:789a::/48": {"unique local space", Fit}, "fec0::/48": {"the deprecated site-local range", Unfit},
+		"2e00:1:2::/48": {"global unicast space", Fit}, "fd12:3456:789a::/48": {"unique local space", Fit}, "fec0::/48": {"the deprecated site-local range", Unfit},
 		"64:ff9b::/96": {"the well-known NAT64 prefix", Unfit}, "2002:101:101::/48": {"the 6to4 range", Unfit},
 	} {
 		r, ok := InWellKnown(pfx(p))

@@ -18,7 +18,7 @@ type held struct {
 	link  string
 }
 
-// HeldRoutes lists our routes by destination.
+// HeldRoutes lists our routes by destination, learned ones left out.
 func (k *kernel) HeldRoutes() (map[netip.Prefix]held, error) {
 	list, err := k.conn.Routes(unix.RT_TABLE_MAIN, route.Protocol)
 	if err != nil {
@@ -34,7 +34,9 @@ func (k *kernel) HeldRoutes() (map[netip.Prefix]held, error) {
 	}
 	routes := make(map[netip.Prefix]held, len(list))
 	for _, r := range list {
-		routes[r.Dst] = held{r, names[r.Index]}
+		if !route.Learned(r, route.Protocol) {
+			routes[r.Dst] = held{r, names[r.Index]}
+		}
 	}
 	return routes, nil
 }

@@ -122,6 +122,7 @@ func (a *Agent) isUplink(name string) bool {
 func (a *Agent) heardRoute(r rtnl.Route, gone bool) {
 	ours := r.Protocol == route.Protocol
 	switch {
+	case route.Learned(r, route.Protocol): // not of the snapshot
 	case r.Protocol == unix.RTPROT_RA && !gone: // a link that begins to hear advertisements must go on
 		a.kick(partHost)
 	case r.Dst.IsSingleIP():

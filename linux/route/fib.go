@@ -58,6 +58,9 @@ func OpenFIB(ns *netns.NS, protocol uint8) (*FIB, error) {
 // Close closes the FIB. Routes and nexthop objects stay.
 func (f *FIB) Close() error { return f.conn.Close() }
 
+// Hush leaves what f does out of the events of a subscription; what others do to its routes is told.
+func (f *FIB) Hush(s *rtnl.Subscription) error { return s.Ignore(f.conn) }
+
 // Ensure makes the routes in want as wanted, by destination, and leaves all others. A slice of next hops may be shared by
 // many destinations, which is also the quickest.
 //

@@ -12,6 +12,7 @@ func FuzzEvents(f *testing.F) {
 	f.Add(DeleteGroup(EndpointGroup).append(nil, 1))
 	f.Add(AddVeth(VethEnd{Name: "a", NetNS: -1}, VethEnd{Name: "b", NetNS: 3}).append(nil, 2))
 	f.Add(SetAddrGenMode(7, "a", GenNone).append(nil, 3))
+	f.Add(AddNextHop(NextHop{ID: 9, Group: []uint32{7, 8}}, IfAbsent).body)
 	f.Add([]byte{16, 0, 0, 0, unix.RTM_NEWROUTE, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0})
 	f.Fuzz(func(t *testing.T, b []byte) {
 		events, err := parseEvents(b)
@@ -20,6 +21,9 @@ func FuzzEvents(f *testing.F) {
 		}
 		m := Message{Type: unix.NLMSG_ERROR, Flags: unix.NLM_F_ACK_TLVS, Body: b}
 		_ = (&Request{what: "test"}).acknowledged(m)
+		if n, err := ParseNextHop(m); err == nil && len(n.Group) > len(b)/sizeofNhGrp {
+			t.Errorf("%d members in %d bytes", len(n.Group), len(b))
+		}
 	})
 }
 
@@ -51,6 +55,7 @@ func TestBrokenMessages(t *testing.T) {
 		func(m Message) error { _, err := ParseAddr(m); return err },
 		func(m Message) error { _, err := ParseRoute(m); return err },
 		func(m Message) error { _, err := ParseNeigh(m); return err },
+		func(m Message) error { _, err := ParseNextHop(m); return err },
 	} {
 		if parse(Message{Body: bytes.Repeat([]byte{1}, 3)}) == nil {
 			t.Error("a body of 3 bytes is taken")

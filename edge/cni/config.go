@@ -30,8 +30,10 @@ const (
 	keyValidOld = "cni.dev/attachments"
 )
 
-// parseConfig reads and checks a network configuration. It returns the version also beside an error, for the answer.
-func parseConfig(text []byte) (config, error) {
+// parseConfig reads and checks the network configuration of a command. It returns the version also beside an error, for the answer.
+// A DEL reads no more than the name: what is wrong with the rest has kept the ADD from success, and must not keep the runtime from
+// getting rid of the container.
+func parseConfig(text []byte, command string) (config, error) {
 	var c config
 	members, err := decodeObject(text)
 	if err != nil {
@@ -47,7 +49,10 @@ func parseConfig(text []byte) (config, error) {
 		return c, Errorf(wire.CodeIncompatibleVersion, "network configuration: cniVersion is %q, served are %s, %s and %s",
 			c.version, wire.Version040, wire.Version100, wire.Version110)
 	}
-	for _, read := range []func(map[string]json.RawMessage) error{c.readName, c.readOurs, c.readArgs, c.readRuntime, c.readPrev, c.readValid} {
+	if err := c.readName(members); err != nil || command == wire.Del {
+		return c, err
+	}
+	for _, read := range []func(map[string]json.RawMessage) error{c.readOurs, c.readArgs, c.readRuntime, c.readPrev, c.readValid} {
 		if err := read(members); err != nil {
 			return c, err
 		}

@@ -14,7 +14,7 @@ import (
 
 // read parses configuration and arguments as one ADD would and tells the outcome in one line.
 func read(config, args string) string {
-	c, err := parseConfig([]byte(config))
+	c, err := parseConfig([]byte(config), wire.Add)
 	if err == nil {
 		var q Request
 		q, err = requestOf(wireRequest{Command: "ADD", ContainerID: "c", IfName: "eth0", NetNS: "/n", Args: args}, c, true)
@@ -99,7 +99,7 @@ func FuzzConfig(f *testing.F) {
 		f.Add([]byte(seed.config), seed.args)
 	}
 	f.Fuzz(func(t *testing.T, text []byte, args string) {
-		c, err := parseConfig(text)
+		c, err := parseConfig(text, wire.Add)
 		if err != nil {
 			if code := codeOf(err, CodeFailed); code == CodeFailed {
 				t.Fatalf("%q: an error without a code: %v", text, err)

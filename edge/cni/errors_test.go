@@ -99,14 +99,19 @@ func TestCNI2_DelNeedsLittle(t *testing.T) {
 	for _, config := range []string{
 		`{"cniVersion":"0.4.0","name":"hexapod","runDir":"` + f.run + `"}`,
 		`{"cniVersion":"1.1.0","name":"hexapod","runDir":"` + f.run + `","prevResult":{}}`,
+		// With each of these an ADD fails. The runtime then calls DEL with the same, and goes on doing so until it succeeds.
+		`{"cniVersion":"1.1.0","name":"hexapod","runDir":"` + f.run + `","runtimeConfig":{"ips":["192.0.2.1"]}}`,
+		`{"cniVersion":"1.1.0","name":"hexapod","runDir":"` + f.run + `","args":{"cni":{"ips":["x"],"labels":1}}}`,
+		`{"cniVersion":"1.1.0","name":"hexapod","runDir":"` + f.run + `","ipam":{"type":"host-local"},"ipMasq":true}`,
+		`{"cniVersion":"1.1.0","name":"hexapod","runDir":"` + f.run + `","prevResult":{"cniVersion":"1.0.0"}}`,
 	} {
 		got := execute(t, "DEL", "c", "eth0", "", "no arguments at all", []byte(config))
 		if got != (execution{}) {
 			t.Errorf("DEL with %s: %+v, want success without words", config, got)
 		}
 	}
-	if len(backend.dels) != 2 {
-		t.Errorf("the backend saw %d deletes, want 2", len(backend.dels))
+	if len(backend.dels) != 6 {
+		t.Errorf("the backend saw %d deletes, want 6", len(backend.dels))
 	}
 }
 

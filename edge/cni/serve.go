@@ -39,7 +39,7 @@ func (s *Server) answer(ctx context.Context, line []byte, watch func()) (answer 
 	if err := json.Unmarshal(line, &r); err != nil {
 		return fail(Errorf(wire.CodeDecode, "the request: %w", err))
 	}
-	c, err := parseConfig(r.Config)
+	c, err := parseConfig(r.Config, r.Command)
 	version = c.version
 	if err != nil {
 		return fail(err)

@@ -51,7 +51,9 @@ func wellNamed(name string) bool {
 }
 
 // CheckIfName tells what is wrong with a CNI_IFNAME, by the kernel's rules (dev_valid_name): 1 to 15 bytes, not "." or "..", no slash,
-// colon or white space. Control characters and bytes that are not UTF-8 are refused too: the name has to survive JSON.
+// colon or white space. Control characters and bytes that are not UTF-8 are refused too: the name has to survive JSON. So are a percent
+// sign, which makes the kernel choose another name (dev_get_valid_name), and the names of the settings for all links, under which a link
+// has no IPv6 (sysctl_dev_name_is_allowed).
 func CheckIfName(name string) error {
 	switch {
 	case name == "":
@@ -60,12 +62,14 @@ func CheckIfName(name string) error {
 		return errors.New("CNI_IFNAME is longer than 15 bytes")
 	case name == "." || name == "..":
 		return errors.New("CNI_IFNAME is a folder name")
+	case name == "all" || name == "default":
+		return errors.New("CNI_IFNAME is one of the two names that a link with IPv6 cannot have")
 	case !utf8.ValidString(name):
 		return errors.New("CNI_IFNAME is not UTF-8")
 	}
 	for _, r := range name {
-		if r == '/' || r == ':' || unicode.IsSpace(r) || unicode.IsControl(r) {
-			return errors.New("CNI_IFNAME has a slash, colon, space or control character")
+		if r == '/' || r == ':' || r == '%' || unicode.IsSpace(r) || unicode.IsControl(r) {
+			return errors.New("CNI_IFNAME has a slash, colon, percent sign, space or control character")
 		}
 	}
 	return nil

@@ -52,6 +52,7 @@ func TestNames(t *testing.T) {
 		{CheckIfName, "eth0", true}, {CheckIfName, "fifteen-letters", true}, {CheckIfName, "é0", true},
 		{CheckIfName, "", false}, {CheckIfName, "sixteen-letters-", false}, {CheckIfName, "..", false}, {CheckIfName, "a b", false},
 		{CheckIfName, "a/b", false}, {CheckIfName, "a:b", false}, {CheckIfName, "a\x7f", false}, {CheckIfName, "a\xff", false},
+		{CheckIfName, "eth%d", false}, {CheckIfName, "all", false}, {CheckIfName, "default", false},
 	} {
 		if err := c.check(c.name); (err == nil) != c.good {
 			t.Errorf("%q: %v, want good %v", c.name, err, c.good)

@@ -46,19 +46,22 @@ type Agent struct {
 	sections sections
 	board    board
 	dirty    keySet
-	left     atomic.Pointer[[]desired.Undone] // uplinks that other programs look after
+	cared    atomic.Pointer[cared]
 	keys     keyLocks
 	passing  sync.RWMutex // held for writing by a pass over a whole table, for reading by an ADD or DEL
 	runners  map[string]*runner
 	metrics  *metrics
 	kernel   *kernel
 	book     *allocation.Book
+
+	delegation *delegation // nil where the configuration gives this host its prefix
 }
 
 // New returns an agent that has not begun: no file is open and nothing runs.
 func New(o Options) *Agent {
 	a := &Agent{options: o, log: o.Log, runners: map[string]*runner{}}
 	a.metrics = newMetrics(o.Version, a.Report)
+	a.metrics.registry.MustRegister(careCollector{a})
 	return a
 }
 
@@ -81,6 +84,9 @@ func (a *Agent) Run(ctx context.Context) (err error) {
 	if err := a.recover(ctx); err != nil {
 		return err
 	}
+	if err := a.checkLiving(); err != nil {
+		return err
+	}
 	api, err := local.Listen(filepath.Join(a.options.RunDir, local.Socket))
 	if err != nil {
 		return err
@@ -100,6 +106,8 @@ func (a *Agent) Run(ctx context.Context) (err error) {
 	g.Go(func() error { return a.watch(ctx, sub) })
 	g.Go(func() error { return a.watchFolder(ctx) })
 	g.Go(func() error { return a.book.Run(ctx) })
+	g.Go(func() error { return a.kernel.routers.Run(ctx, a.toldOfRouter) })
+	g.Go(func() error { return a.runDelegation(ctx) })
 	g.Go(func() error { return local.Serve(ctx, api, local.Handler(a, a.metrics.handler())) })
 	server := &cni.Server{RunDir: a.options.RunDir, StateDir: a.options.StateDir, Backend: a, Log: a.log, Ready: a.ready}
 	g.Go(func() error { return server.Run(ctx) })
@@ -131,17 +139,20 @@ func (a *Agent) open(ctx context.Context, closing *closers) error {
 	if a.boot, err = hostid.Boot(os.DirFS("/")); err != nil {
 		return err
 	}
+	if err := a.openDelegation(closing); err != nil {
+		return err
+	}
 	if a.book, err = a.openBook(); err != nil {
 		return err
 	}
 	closing.add(a.book)
 	a.addRunners()
-	return a.checkLiving()
+	return nil
 }
 
 // ready is called by the CNI server when it takes requests.
 func (a *Agent) ready() {
-	a.log.Info("agent serves", "host", a.options.Host, "prefix", a.config.Load().desired.Self.Prefix, "endpoints", a.sections.Snapshot().Endpoints.Len())
+	a.log.Info("agent serves", "host", a.options.Host, "prefix", a.sections.Snapshot().HostPrefix(), "endpoints", a.sections.Snapshot().Endpoints.Len())
 	if err := notifyReady(); err != nil {
 		a.log.Warn("service manager not told", "error", err)
 	}

@@ -28,6 +28,11 @@ func (a *Agent) Add(ctx context.Context, r cni.Request) (_ cni.Attachment, err e
 		return cni.Attachment{}, err
 	}
 	config := a.config.Load()
+	if _, has := a.book.Get(r.Key); !has { // what lives on a retired host goes on
+		if why := config.notServing(); why != "" {
+			return cni.Attachment{}, cni.Errorf(cni.CodeTryAgain, "host %s: %s", a.options.Host, why)
+		}
+	}
 	fixed, err := config.fixed(r)
 	if err != nil {
 		return cni.Attachment{}, err
@@ -55,7 +60,7 @@ func (a *Agent) Add(ctx context.Context, r cni.Request) (_ cni.Attachment, err e
 	return a.attachment(e), nil
 }
 
-// Del implements cni.Backend. The retirement is durable before the link goes; the link itself is reaped later, with others.
+// Del implements cni.Backend. The retirement is durable when it returns; the link is reaped later, with others.
 func (a *Agent) Del(ctx context.Context, r cni.Request) (err error) {
 	defer func(start time.Time) { a.metrics.requested("del", start, err) }(time.Now())
 	return a.remove(ctx, r.Key)
@@ -133,16 +138,16 @@ func (a *Agent) connect(ctx context.Context, e desired.Endpoint) error {
 	return err
 }
 
-// disconnect retires e, takes it out of the snapshot and out of service. All of it is tried whatever fails.
+// disconnect takes e out of the snapshot and out of service, then retires it: a fixed address is free for the next endpoint only when
+// nothing of this one is left that could be taken for it. All of it is tried whatever fails.
 func (a *Agent) disconnect(ctx context.Context, e desired.Endpoint) error {
-	retired := a.book.Retire(ctx, e.Key)
 	a.passing.RLock()
-	defer a.passing.RUnlock()
 	a.sections.DeleteEndpoint(e.Key)
 	a.board.forget(e.Key)
 	gone := a.kernel.Disconnect(ctx, e)
+	a.passing.RUnlock()
 	a.runners[partReap].Kick()
-	return errors.Join(retired, gone)
+	return errors.Join(gone, a.book.Retire(ctx, e.Key))
 }
 
 // checkNetNS refuses a namespace that is not there or is the host's own, before an address is used up for it.

@@ -243,3 +243,13 @@ func until(t testing.TB, what string, is func() bool) {
 		}
 	}
 }
+
+// endpoints asks the running agent who lives.
+func (h *host) endpoints() []local.Endpoint {
+	h.t.Helper()
+	list, err := h.client().Endpoints(h.t.Context())
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	return list
+}

@@ -43,6 +43,13 @@ func (s *sections) SetConfig(c desired.Config) {
 	s.snapshot.Config = c
 }
 
+// SetDelegated writes the section of delegated prefixes.
+func (s *sections) SetDelegated(d desired.Delegated) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.snapshot.Delegated = d
+}
+
 // SetFacts writes the section of link facts and reports whether anything changed.
 func (s *sections) SetFacts(f desired.Facts) bool {
 	s.mu.Lock()
@@ -73,11 +80,13 @@ func (s *sections) DeleteEndpoint(k desired.EndpointKey) {
 	s.snapshot.Endpoints = s.snapshot.Endpoints.Delete(k)
 }
 
-// forget takes k's addresses out of the index. The caller holds mu.
+// forget takes k's addresses out of the index, but for those that another endpoint has by now. The caller holds mu.
 func (s *sections) forget(k desired.EndpointKey) {
 	if old, ok := s.snapshot.Endpoints.Get(k); ok {
 		for _, a := range old.Addrs {
-			s.byAddr = s.byAddr.Delete(a)
+			if holder, ok := s.byAddr.Get(a); ok && holder == k {
+				s.byAddr = s.byAddr.Delete(a)
+			}
 		}
 	}
 }

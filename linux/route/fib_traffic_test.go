@@ -129,15 +129,15 @@ func exchange(c *net.UDPConn, packet []byte) bool {
 	}
 }
 
-// sent is how many packets a link of near has sent.
-func (p *pair) sent(t *testing.T, link string) int {
+// sent is how many packets a link has sent.
+func sent(t *testing.T, ns *netns.NS, link string) int {
 	t.Helper()
 	var shown []struct {
 		Stats struct {
 			TX struct{ Packets int } `json:"tx"`
 		} `json:"stats64"`
 	}
-	out := netnstest.Run(t, p.near, "ip -s -j link show "+link)
+	out := netnstest.Run(t, ns, "ip -s -j link show "+link)
 	if err := json.Unmarshal([]byte(out), &shown); err != nil || len(shown) != 1 {
 		t.Fatalf("ip -s -j link show %s: %v\n%s", link, err, out)
 	}
@@ -147,10 +147,10 @@ func (p *pair) sent(t *testing.T, link string) int {
 // bothUsed checks that the flows are spread over the two links.
 func (p *pair) bothUsed(t *testing.T, when string) {
 	t.Helper()
-	before := [2]int{p.sent(t, "up0"), p.sent(t, "up1")}
+	before := [2]int{sent(t, p.near, "up0"), sent(t, p.near, "up1")}
 	p.answered(t, when)
 	for i, link := range []string{"up0", "up1"} {
-		if n := p.sent(t, link) - before[i]; n < flows/8 {
+		if n := sent(t, p.near, link) - before[i]; n < flows/8 {
 			t.Errorf("%s: %d of %d packets went over %s", when, n, flows, link)
 		}
 	}
@@ -223,9 +223,9 @@ func TestFIBDown(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	before := p.sent(t, "up1")
+	before := sent(t, p.near, "up1")
 	p.answered(t, "one router down")
-	if n := p.sent(t, "up1") - before; n >= flows/8 {
+	if n := sent(t, p.near, "up1") - before; n >= flows/8 {
 		t.Errorf("%d packets went to a router that is down", n)
 	}
 	shown := showLearned(t, p.near)

@@ -20,7 +20,7 @@ type Link struct {
 	MAC         desired.MAC
 	MTU         int
 	Up          bool // administratively
-	Running     bool // up, with carrier
+	Running     bool // up, with carrier, and the kernel sends on it: for a moment after a carrier comes it drops everything
 	Loopback    bool
 	Peer        int // index of the other end of a veth, in its own namespace
 	PeerNSID    int // number by which this namespace knows the peer's namespace; NoNSID when it is the same one
@@ -84,6 +84,8 @@ func ParseLink(m Message) (Link, error) {
 			l.Alias = text(v)
 		case unix.IFLA_GROUP:
 			l.Group = u32(v)
+		case unix.IFLA_QDISC: // the one that drops (sch_generic.c), until the kernel has put the real one in its place
+			l.Running = l.Running && text(v) != "noop"
 		case unix.IFLA_MTU:
 			l.MTU = int(u32(v))
 		case unix.IFLA_ADDRESS:

@@ -87,7 +87,8 @@ func (j *Journal) begin(day int64) error {
 		return writeError(s.Name(), errors.Join(err, j.fs.Remove(temp)))
 	}
 	if err := errors.Join(j.fs.Rename(temp, s.Name()), j.fs.SyncDir()); err != nil {
-		return writeError(s.Name(), errors.Join(err, file.Close()))
+		// It may have its name all the same, and then no more counts of the segment before than its header says.
+		return writeError(s.Name(), errors.Join(err, file.Close(), j.drop()))
 	}
 	old := j.file
 	j.file, j.current, j.length = file, s, length

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"hexapod.dev/api/v1alpha1"
 	"hexapod.dev/edge/file"
@@ -31,6 +32,13 @@ func checkFolder(env environment, output format, dir string) error {
 	problems := s.Warnings
 	if err != nil && !errors.As(err, &problems) {
 		return err
+	}
+	if err == nil {
+		resting := s.Resting(time.Now())
+		problems = append(problems, resting...).Sort()
+		if len(resting.Errors()) > 0 {
+			err = resting
+		}
 	}
 	if err := printProblems(env, output, problems); err != nil {
 		return err

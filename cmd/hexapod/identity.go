@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"strconv"
 	"strings"
 	"time"
 
@@ -17,6 +18,7 @@ func identityVerbs() []command {
 	const usage = "[--config DIR] [-o table|json]"
 	return []command{
 		{name: "add", summary: "give a number to the endpoints of a namespace with these labels", usage: usage + " [--namespace NAME] [KEY=VALUE ...]", run: runIdentityAdd},
+		{name: "retire", summary: "take a number out of use, for good", usage: usage + " NUMBER", run: runIdentityRetire},
 		{name: "list", summary: "list every number, retired ones too", usage: usage, run: runIdentityList},
 		{name: "check", summary: "say whether the folder is right, and the same as on another host", usage: usage, run: runIdentityCheck},
 	}
@@ -70,6 +72,29 @@ func runIdentityAdd(_ context.Context, env environment, args []string) error {
 	}
 	_, err = fmt.Fprintf(env.stdout, "identity %s is now that of %s\nCopy %s to the other hosts; agents see it by themselves.\n",
 		identity.Number(row.Number), set, file.IdentitiesFile)
+	return err
+}
+
+func runIdentityRetire(_ context.Context, env environment, args []string) error {
+	f := newFlags(env, "Takes a number out of use: new endpoints do not get it. Its entry stays, so that no other set of labels ever has it.")
+	dir, output := f.config(), f.output()
+	if help, err := f.parse(args, "NUMBER"); help || err != nil {
+		return err
+	}
+	n, err := strconv.ParseUint(f.words[0], 0, 16)
+	if err != nil {
+		return usagef("%q: want a number as hexapod identity list shows it, 423 or 0x01a7", f.words[0])
+	}
+	o, err := file.RetireIdentity(*dir, identity.Number(n), time.Now())
+	if err != nil {
+		return err
+	}
+	row := rowOf(o)
+	if *output == formatJSON {
+		return printJSON(env.stdout, row)
+	}
+	_, err = fmt.Fprintf(env.stdout, "identity %s, that of %s, is out of use\nCopy the folder to the other hosts; agents see it by themselves.\n",
+		identity.Number(n), identity.Set{Namespace: row.Namespace, Labels: row.Labels})
 	return err
 }
 

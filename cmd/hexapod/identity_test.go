@@ -51,7 +51,14 @@ func TestIdentity(t *testing.T) {
 	if !strings.HasPrefix(out, "2 in use, 0 retired, next 258 (0x0102), fingerprint ") {
 		t.Errorf("got %q", out)
 	}
-	for _, words := range [][]string{{"remove"}, {"list", "x"}, {"add", "app"}, {"add", "app=a", "app=b"}, {"list", "-o", "xml"}} {
+	out, _ = call(t, exitOK, "identity", "retire", "--config", dir, "0x0101")
+	if want := "identity 257 (0x0101), that of app=db, is out of use\nCopy the folder to the other hosts; agents see it by themselves.\n"; out != want {
+		t.Errorf("got %q, want %q", out, want)
+	}
+	if out, _ = call(t, exitOK, "identity", "check", "--config", dir); !strings.HasPrefix(out, "1 in use, 1 retired, next 258 (0x0102), ") {
+		t.Errorf("got %q", out)
+	}
+	for _, words := range [][]string{{"retire"}, {"retire", "web"}, {"remove"}, {"list", "x"}, {"add", "app"}, {"add", "app=a", "app=b"}, {"list", "-o", "xml"}} {
 		call(t, exitUsage, append([]string{"identity"}, words...)...)
 	}
 	if _, errs := call(t, exitFailed, "identity", "add", "--config", filepath.Join(dir, "gone")); !strings.Contains(errs, "no such file or directory") {

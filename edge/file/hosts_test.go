@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"hexapod.dev/api/v1alpha1"
+	"hexapod.dev/model/identity"
 )
 
 const hostsPlan = `# a plan with racks of 16 hosts
@@ -157,4 +158,49 @@ func TestAddHostByManyAtOnce(t *testing.T) {
 		})
 	}
 	wait.Wait()
+}
+
+// TestRetireIdentity: the number goes out of use, its entry and the rest of the file stay.
+func TestRetireIdentity(t *testing.T) {
+	dir := hostsFolder(t)
+	set := identity.Set{Namespace: "shop", Labels: map[string]string{"app": "web"}}
+	first, _, err := AddIdentity(dir, set)
+	must(t, err)
+	path := filepath.Join(dir, IdentitiesFile)
+	before, err := os.ReadFile(path)
+	must(t, err)
+	n, now := identity.Number(first.Spec.Number), time.Date(2026, 6, 1, 12, 0, 0, 0, time.UTC)
+	if o, err := RetireIdentity(dir, n, now); err != nil || o.Spec.Retired == nil || !o.Spec.Retired.Equal(now) {
+		t.Fatalf("got %+v, %v", o, err)
+	}
+	after, err := os.ReadFile(path)
+	must(t, err)
+	if want := strings.Replace(string(before), "spec:\n", "spec:\n  retired: 2026-06-01T12:00:00Z\n", 1); string(after) != want {
+		t.Errorf("the file is now\n%s\nwant\n%s", after, want)
+	}
+	for n, want := range map[identity.Number]string{n: "already", 999: "is not in"} {
+		if _, err := RetireIdentity(dir, n, now); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("retire %s: %v, want %q", n, err, want)
+		}
+	}
+	if second, added, err := AddIdentity(dir, set); err != nil || !added || second.Spec.Number == first.Spec.Number {
+		t.Errorf("the set has %+v, %v, %v now, want a new number", second, added, err)
+	}
+}
+
+// TestRestingNumber: Load has no clock, Resting has: it refuses the number until its rest is over, with the place.
+func TestRestingNumber(t *testing.T) {
+	dir := hostsFolder(t)
+	now := time.Date(2026, 6, 1, 12, 0, 0, 0, time.UTC)
+	write(t, dir, map[string]string{"hosts.yaml": host("old", "3, retired: 2026-06-01T12:00:00Z") + host("new", "3")})
+	s, err := Load(dir)
+	must(t, err)
+	found := s.Resting(now.Add(7*24*time.Hour - time.Second))
+	if len(found.Errors()) != 1 || !strings.HasPrefix(found.Error(), filepath.Join(dir, "hosts.yaml")+":") ||
+		!strings.Contains(found.Error(), "Host new: spec.number: number 3 was that of old until 2026-06-01T12:00:00Z and rests until 2026-06-08T12:00:00Z") {
+		t.Errorf("got %v", found)
+	}
+	if found := s.Resting(now.Add(7 * 24 * time.Hour)); len(found) > 0 {
+		t.Errorf("after the rest: %v", found)
+	}
 }

@@ -2,13 +2,8 @@ package file
 
 import (
 	"bytes"
-	"errors"
 	"fmt"
-	"io/fs"
-	"os"
-	"path/filepath"
 	"slices"
-	"syscall"
 
 	"hexapod.dev/api/v1alpha1"
 	"hexapod.dev/edge/objects"
@@ -22,39 +17,38 @@ const IdentitiesFile = "identities.yaml"
 // it, and added is false. The folder must be right before. Two writers, also on two processes, never take one number: the
 // folder is locked, read, written and unlocked.
 func AddIdentity(dir string, set identity.Set) (o *v1alpha1.Identity, added bool, err error) {
-	unlock, err := lock(dir)
-	if err != nil {
-		return nil, false, err
-	}
-	defer func() { err = errors.Join(err, unlock()) }()
-	f, err := readFolder(dir)
-	if err != nil {
-		return nil, false, err
-	}
-	s, err := f.set()
-	if err != nil {
-		return nil, false, err
-	}
-	table := s.Model.Identities
-	if n, ok := table.Number(set); ok {
-		return object(s, n), false, nil
-	}
+	err = change(dir, func(f folder, s Set) error {
+		if n, ok := s.Model.Identities.Number(set); ok {
+			o = object(s, n)
+			return nil
+		}
+		if o, err = newIdentity(s.Model.Identities, set); err != nil {
+			return err
+		}
+		text, err := f.withDocument(IdentitiesFile, identitiesHeader, o)
+		if err != nil {
+			return err
+		}
+		added = true
+		return f.write(text)
+	})
+	return o, added, err
+}
+
+// newIdentity makes the Identity that AddIdentity writes.
+func newIdentity(table *identity.Table, set identity.Set) (*v1alpha1.Identity, error) {
 	n, err := table.Next()
 	if err != nil {
-		return nil, false, fmt.Errorf("identity of %s: %w", set, err)
+		return nil, fmt.Errorf("identity of %s: %w", set, err)
 	}
 	set = table.Rules().Reduce(set) // labels that do not count would only mislead whoever reads the file
-	o = v1alpha1.NewIdentity(v1alpha1.IdentitySpec{
+	o := v1alpha1.NewIdentity(v1alpha1.IdentitySpec{
 		Number: uint16(n), Namespace: set.Namespace, Labels: set.Labels, KeyVersion: table.Rules().Version(),
 	})
 	if problems := v1alpha1.Validate(o).Errors(); len(problems) > 0 {
-		return nil, false, problems
+		return nil, problems
 	}
-	text, err := f.withDocument(IdentitiesFile, identitiesHeader, o)
-	if err != nil {
-		return nil, false, err
-	}
-	return o, true, f.write(text)
+	return o, nil
 }
 
 func object(s Set, n identity.Number) *v1alpha1.Identity {
@@ -66,26 +60,8 @@ func object(s Set, n identity.Number) *v1alpha1.Identity {
 	return nil
 }
 
-// lock holds the folder itself: a lock file would have to be left behind (flock(2) goes by inode).
-func lock(dir string) (unlock func() error, err error) {
-	f, err := os.Open(dir)
-	if err != nil {
-		return nil, fmt.Errorf("lock configuration folder: %w", err)
-	}
-	for {
-		err = syscall.Flock(int(f.Fd()), syscall.LOCK_EX)
-		if !errors.Is(err, syscall.EINTR) {
-			break
-		}
-	}
-	if err != nil {
-		return nil, errors.Join(fmt.Errorf("lock configuration folder %s: %w", dir, err), f.Close())
-	}
-	return f.Close, nil // the lock goes with the last descriptor
-}
-
 const identitiesHeader = `# Identity numbers, the same file on all hosts. Written by: hexapod identity add
-# Keep every entry: a number is never given to a second set. One that is out of use gets spec.retired.
+# Keep every entry: a number is never given to a second set. One that is out of use: hexapod identity retire
 `
 
 // withDocument returns the folder's file of a name with one document more at its end; what people wrote into it stays.
@@ -108,33 +84,4 @@ func (f folder) withDocument(name, header string, o v1alpha1.Object) (fileText, 
 	}
 	t.data = append(t.data, document...)
 	return t, nil
-}
-
-// replace writes a file so that after a power cut it is the old or the new one: the bytes are on disk before the name points
-// to them, and the name is on disk before the caller goes on.
-func replace(path string, data []byte, mode fs.FileMode) error {
-	dir := filepath.Dir(path)
-	f, err := os.CreateTemp(dir, ".hexapod-*") // Load leaves out names with a dot
-	if err != nil {
-		return fmt.Errorf("write %s: %w", path, err)
-	}
-	_, err = f.Write(data)
-	if err == nil {
-		err = errors.Join(f.Chmod(mode), f.Sync())
-	}
-	if err = errors.Join(err, f.Close()); err == nil {
-		err = os.Rename(f.Name(), path)
-	}
-	if err != nil {
-		return errors.Join(fmt.Errorf("write %s: %w", path, err), os.Remove(f.Name()))
-	}
-	return syncDir(dir)
-}
-
-func syncDir(dir string) error {
-	d, err := os.Open(dir)
-	if err != nil {
-		return fmt.Errorf("sync folder: %w", err)
-	}
-	return errors.Join(d.Sync(), d.Close())
 }

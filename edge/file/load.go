@@ -14,6 +14,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"time"
 
 	"hexapod.dev/api/v1alpha1"
 	"hexapod.dev/edge/objects"
@@ -55,6 +56,12 @@ func Renumbered(running *Set, next Set, living map[string]netip.Prefix) error {
 		return found
 	}
 	return nil
+}
+
+// Resting judges by the clock what Load cannot: a living host whose number still rests is an error, a host that was retired later
+// than now a warning.
+func (s Set) Resting(now time.Time) v1alpha1.Problems {
+	return objects.Resting(s.Model, s.Objects, ipam.FromUnix(now.Unix()))
 }
 
 // Load reads every *.yaml and *.yml file of a folder. Folders below it and names that begin with a dot are left out. A folder

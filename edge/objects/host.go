@@ -128,3 +128,8 @@ func Renumbered(before *Model, after Model, s v1alpha1.Set, living map[string]ne
 	}
 	return out.Sort()
 }
+
+// Resting reports what the clock has to say of a set, at second now: see [addressplan.Plan.Resting].
+func Resting(m Model, s v1alpha1.Set, now ipam.Seconds) v1alpha1.Problems {
+	return place(s, m.Plan.Resting(addressplan.Seconds(now))).Sort()
+}

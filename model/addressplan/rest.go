@@ -2,7 +2,9 @@ package addressplan
 
 import (
 	"fmt"
+	"net/netip"
 
+	"hexapod.dev/model/ipam"
 	"hexapod.dev/model/prefix"
 )
 
@@ -105,4 +107,37 @@ func (p Plan) NextHost(c Cluster, r Rack, now Seconds) (uint64, error) {
 		return full.Number, nil
 	}
 	return 0, full
+}
+
+// Resting judges by the clock what Check cannot: hosts that live under a number whose rest is not over at second now, errors, and
+// hosts that were retired later than now, warnings, because this clock or that record is wrong.
+func (p Plan) Resting(now Seconds) []Problem {
+	last := map[netip.Prefix]Host{} // retired ones, the last of each prefix
+	var ps []Problem
+	for _, h := range p.Hosts {
+		q, err := p.PrefixOf(h)
+		if !h.Retired || h.Adopted || err != nil {
+			continue
+		}
+		if h.RetiredAt > now {
+			ps = append(ps, Problem{Object: "host " + h.Name, Field: "retired", Warning: true,
+				Text: fmt.Sprintf("%s lies ahead of this host's clock, %s: correct the one that is wrong", ipam.Seconds(h.RetiredAt), ipam.Seconds(now))})
+			continue
+		}
+		if was, ok := last[q]; !ok || h.RetiredAt > was.RetiredAt {
+			last[q] = h
+		}
+	}
+	for _, h := range p.Hosts {
+		q, err := p.PrefixOf(h)
+		if h.Retired || h.Adopted || err != nil {
+			continue
+		}
+		if was, ok := last[q]; ok && was.RetiredAt+p.Rest > now {
+			ps = append(ps, Problem{Object: "host " + h.Name, Field: "number",
+				Text: fmt.Sprintf("number %d was that of %s until %s and rests until %s, %s in all: take another number; hexapod plan host add does",
+					h.Number, was.Name, ipam.Seconds(was.RetiredAt), ipam.Seconds(was.RetiredAt+p.Rest), p.Rest)})
+		}
+	}
+	return ps
 }

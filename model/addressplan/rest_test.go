@@ -152,3 +152,33 @@ func TestSecondsString(t *testing.T) {
 		}
 	}
 }
+
+func TestResting(t *testing.T) {
+	elsewhere := Host{Name: "adopted", Prefix: pfx("2001:db8:1::/80"), Adopted: true}
+	before := elsewhere
+	before.Retired, before.RetiredAt = true, 12*Day-1
+	for _, c := range []struct {
+		name  string
+		hosts []Host
+		want  string
+	}{
+		{"another number", []Host{gone(1, 12*Day-1), living(2)}, ""},
+		{"the last second of the rest", []Host{gone(1, 5*Day+1), living(1)},
+			"host living: spec.number: number 1 was that of gone until 2025-01-06T00:00:01Z and rests until 2025-01-13T00:00:01Z, 7d in all: take another number; hexapod plan host add does"},
+		{"the rest is over to the second", []Host{gone(1, 5*Day), living(1)}, ""},
+		{"the second life counts", []Host{living(1), gone(1, 11*Day), gone(1, 1*Day)},
+			"host living: spec.number: number 1 was that of gone until 2025-01-12T00:00:00Z and rests until 2025-01-19T00:00:00Z, 7d in all: take another number; hexapod plan host add does"},
+		{"a clock before the record judges nobody", []Host{gone(1, 12*Day+1), living(1)},
+			"host gone: spec.retired: warning: 2025-01-13T00:00:01Z lies ahead of this host's clock, 2025-01-13T00:00:00Z: correct the one that is wrong"},
+		{"a prefix that a cloud gives again", []Host{before, elsewhere}, ""},
+	} {
+		p, _, _ := smallPlan(c.hosts...)
+		got := ""
+		for _, q := range p.Resting(12 * Day) {
+			got += q.String()
+		}
+		if got != c.want {
+			t.Errorf("%s:\ngot  %s\nwant %s", c.name, got, c.want)
+		}
+	}
+}

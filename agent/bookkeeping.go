@@ -62,11 +62,16 @@ func (a *Agent) keepJournal() allocation.Keep {
 
 // clockFacts tells what speaks for the host's clock now.
 func (a *Agent) clockFacts() allocation.Facts {
+	return allocation.Facts{Synchronised: a.synchronised(), Trusted: a.config.Load().trusted}
+}
+
+// synchronised reports whether the kernel says that its clock is right.
+func (a *Agent) synchronised() bool {
 	clock, err := hostid.ReadClock()
 	if err != nil {
 		a.log.Warn("the kernel does not say whether its clock is synchronised", "error", err)
 	}
-	return allocation.Facts{Synchronised: clock.Synchronised, Trusted: a.config.Load().trusted}
+	return clock.Synchronised
 }
 
 // readIDs tells this machine and this boot from others. root is the file system of the host.

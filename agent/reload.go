@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"slices"
 	"sync"
 	"time"
 
@@ -71,7 +72,8 @@ func (a *Agent) reloaded(set file.Set, err error) {
 	}
 }
 
-// apply makes set the running configuration if nothing that lives would be renumbered by it.
+// apply makes set the running configuration if nothing that lives would be renumbered by it, and nobody took a number that rests.
+// A clock that nothing speaks for only warns of the latter: after a boot with a wrong clock the same folder must do.
 func (a *Agent) apply(set file.Set) error {
 	next, err := newConfiguration(set, a.options.Host)
 	if err != nil {
@@ -86,7 +88,11 @@ func (a *Agent) apply(set file.Set) error {
 			return fmt.Errorf("host %s: the form of addresses changes (prefix, hostPart or its key); that takes a new host: retire this one", a.options.Host)
 		}
 	}
-	for _, w := range set.Warnings {
+	resting := set.Resting(time.Now())
+	if errs := resting.Errors(); len(errs) > 0 && (next.trusted || a.synchronised()) {
+		return errs
+	}
+	for _, w := range append(slices.Clone(set.Warnings), resting...) {
 		a.log.Warn("configuration", "warning", w)
 	}
 	a.config.Store(next)

@@ -14,28 +14,35 @@ import (
 	"github.com/fsnotify/fsnotify"
 )
 
-// Watch loads a folder and tells the result, and again whenever it changes, until ctx ends. It tells a set that is right, or
-// an error: then the caller goes on with the last set. Whether a set suits what runs is for the caller to ask: see Renumbered.
-// The same result is not told twice. The folder may come, go and be replaced, and its files may be links, as those of a
-// Kubernetes ConfigMap are. An error is returned only when the kernel lets nothing be watched.
+// Watch loads a folder and tells the result, and again whenever it changes, until ctx ends; then it returns nil. It tells a set
+// that is right, or an error: then the caller goes on with the last set. Whether a set suits what runs is for the caller to ask:
+// see Renumbered. The same result is not told twice. The folder may come, go and be replaced, and its files may be links, as
+// those of a Kubernetes ConfigMap are. Where the kernel lets nothing be watched, the folder is read every few seconds.
 func Watch(ctx context.Context, dir string, tell func(Set, error)) error {
-	t := teller{dir: dir, tell: tell}
-	for {
-		w, err := arm(dir)
-		if err != nil {
-			return err
-		}
+	return repeat(ctx, &teller{dir: dir, tell: tell}, arm, unwatched)
+}
+
+// unwatched is how often a folder is read that cannot be watched: other programs of the host may use up what inotify(7) has for
+// each user (fs.inotify.max_user_instances, 128 by default), and that is no reason to stop.
+const unwatched = 10 * time.Second
+
+func repeat(ctx context.Context, t *teller, arm func(dir string) (*watcher, error), pause time.Duration) error {
+	for ctx.Err() == nil {
+		w, err := arm(t.dir)
 		// Only what happens after arm wakes the watch, so the folder is read after it.
 		t.look()
-		err = w.wait(ctx)
-		w.Close()
-		if ctx.Err() != nil {
-			return nil
+		if err == nil {
+			err = errors.Join(w.wait(ctx), w.Close())
 		}
-		if err != nil {
-			return err
+		if err == nil {
+			continue
+		}
+		select {
+		case <-ctx.Done():
+		case <-time.After(pause):
 		}
 	}
+	return nil
 }
 
 // teller remembers what it told.

@@ -2,6 +2,7 @@ package file
 
 import (
 	"context"
+	"errors"
 	"os"
 	"path/filepath"
 	"strings"
@@ -186,4 +187,39 @@ func TestWatchReplacedFolder(t *testing.T) {
 	hosts(t, w.next(""), 2)
 	write(t, top, map[string]string{"c/hosts.yaml": hostYAML + host("h2", "2") + host("h3", "3")})
 	hosts(t, w.next(""), 3)
+}
+
+// Other programs used up the host's share of inotify(7): changes are found all the same, and nobody is told of that twice.
+func TestWatchWithoutInotify(t *testing.T) {
+	dir := t.TempDir()
+	write(t, dir, map[string]string{"plan.yaml": planYAML, "hosts.yaml": hostYAML})
+	ctx, cancel := context.WithCancel(t.Context())
+	w := &watching{t, dir, make(chan told, 16)}
+	looks := make(chan struct{}, 1)
+	refuse := func(string) (*watcher, error) {
+		select {
+		case looks <- struct{}{}:
+		default:
+		}
+		return nil, errors.New("too many open files")
+	}
+	done := make(chan error, 1)
+	go func() {
+		done <- repeat(ctx, &teller{dir: dir, tell: func(s Set, err error) { w.results <- told{s, err} }}, refuse, time.Millisecond)
+	}()
+	w.next("")
+	for range 3 {
+		<-looks
+	}
+	if len(w.results) > 0 {
+		t.Error("a folder that did not change was told again")
+	}
+	if err := os.WriteFile(filepath.Join(dir, "wrong.yaml"), []byte("kind: Nothing\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	w.next("wrong.yaml")
+	cancel()
+	if err := <-done; err != nil {
+		t.Error(err)
+	}
 }

@@ -191,21 +191,42 @@ func (f *FIB) setGroup(id uint32, members []uint32, mode int) *rtnl.Request {
 	return rtnl.AddNextHop(rtnl.NextHop{ID: id, Protocol: f.protocol, Group: members}, mode)
 }
 
-// bulk sends steps of one kind, calls done for those the kernel took and returns them.
+// chunk is how many routes are sent while those before them are noted down.
+const chunk = 8 * rtnl.BulkBatch
+
+// bulk sends steps of one kind, calls done for those the kernel took and returns them. The kernel works on a chunk while
+// the one before it is noted.
 func (f *FIB) bulk(ctx context.Context, p *plan, steps []step, done func(step), requests func([]step) rtnl.Bulk) []step {
-	steps = inOrder(steps)
-	n, refused, err := f.conn.DoBulk(ctx, requests(steps))
-	if err != nil && ctx.Err() == nil {
-		p.refused = append(p.refused, err)
+	type answer struct {
+		sent    []step
+		refused map[int]*rtnl.Error
+		err     error
 	}
-	taken := steps[:0]
-	for i, s := range steps[:n] {
-		if r := refused[i]; r != nil {
-			p.refused = append(p.refused, r)
-			continue
+	steps = inOrder(steps)
+	answers := make(chan answer, 1)
+	go func() {
+		defer close(answers)
+		for part := range slices.Chunk(steps, chunk) {
+			n, refused, err := f.conn.DoBulk(ctx, requests(part))
+			answers <- answer{part[:n], refused, err}
+			if err != nil {
+				return
+			}
 		}
-		done(s)
-		taken = append(taken, s)
+	}()
+	taken := make([]step, 0, len(steps))
+	for a := range answers {
+		if a.err != nil && ctx.Err() == nil {
+			p.refused = append(p.refused, a.err)
+		}
+		for i, s := range a.sent {
+			if r := a.refused[i]; r != nil {
+				p.refused = append(p.refused, r)
+				continue
+			}
+			done(s)
+			taken = append(taken, s)
+		}
 	}
 	return taken
 }

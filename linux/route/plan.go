@@ -109,6 +109,10 @@ type setsOf struct {
 	numbers map[desired.NextHop]uint32
 	byKey   map[string]*target
 	all     []*target
+	last    struct {
+		key    sliceKey
+		target *target
+	}
 }
 
 // sliceKey is a slice itself, not what it holds: most routes of one router share theirs.
@@ -122,7 +126,11 @@ func (s *setsOf) of(hops []desired.NextHop) (*target, error) {
 		return nil, errors.New("no next hop")
 	}
 	same := sliceKey{&hops[0], len(hops)}
+	if same == s.last.key {
+		return s.last.target, nil
+	}
 	if t := s.bySlice[same]; t != nil {
+		s.last.key, s.last.target = same, t
 		return t, nil
 	}
 	numbers := make([]uint32, 0, 8)

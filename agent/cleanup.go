@@ -61,7 +61,7 @@ func (k *kernel) removeAll(ctx context.Context) (string, error) {
 		empty func(context.Context, desired.State) (diff.Delta[string], error)
 	}{{"routes", k.Routes}, {"neighbours", k.Neighbours}, {"links", k.Links}, {"addresses", k.Addresses}} {
 		delta, err := t.empty(ctx, nothing)
-		fmt.Fprintf(&b, "removed %d %s\n", len(delta.Remove), t.what)
+		fmt.Fprintf(&b, "%s removed: %d\n", t.what, len(delta.Remove))
 		errs = append(errs, err)
 	}
 	return b.String(), errors.Join(errs...)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"time"
 
@@ -22,7 +23,7 @@ const (
 // takeRunFolder makes the run folder this process's own.
 func takeRunFolder(ctx context.Context, dir string) (*flock.Lock, error) {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
-		return nil, err
+		return nil, needsRoot(err)
 	}
 	patience, cancel := context.WithTimeout(ctx, lockPatience)
 	defer cancel()
@@ -30,10 +31,18 @@ func takeRunFolder(ctx context.Context, dir string) (*flock.Lock, error) {
 		lock, err := flock.Take(dir, lockName)
 		held, ok := errors.AsType[*flock.HeldError](err)
 		if !ok {
-			return lock, err
+			return lock, needsRoot(err)
 		}
 		if !rest(patience, lockAskAgain) {
 			return nil, fmt.Errorf("another agent runs with this run folder: %w; stop it, or give this one its own --run and --state", held)
 		}
 	}
+}
+
+// needsRoot says what to do where the kernel says only that something is not allowed.
+func needsRoot(err error) error {
+	if errors.Is(err, fs.ErrPermission) {
+		return fmt.Errorf("%w: the agent needs root, to change routes and links", err)
+	}
+	return err
 }

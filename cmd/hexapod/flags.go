@@ -79,6 +79,9 @@ func (f *verbFlags) parseFlags(args []string) (help bool, err error) {
 		f.printHelp()
 		return true, nil
 	case err != nil:
+		if name, unknown := strings.CutPrefix(err.Error(), "flag provided but not defined: -"); unknown {
+			return false, usagef("no flag %s", dashes(name))
+		}
 		return false, usageError{err}
 	}
 	return false, nil
@@ -110,16 +113,27 @@ func (f *verbFlags) count(want []string) error {
 func (f *verbFlags) printHelp() {
 	w := f.env.stdout
 	fmt.Fprintf(w, "%s\n\nUsage: hexapod %s %s\n\nFlags:\n", f.about, f.env.path, f.env.usage)
+	var rows [][2]string
+	width := 0
 	f.VisitAll(func(each *flag.Flag) {
 		value, text := flag.UnquoteUsage(each)
-		name := "--" + each.Name
-		if len(each.Name) == 1 {
-			name = "-" + each.Name
-		}
+		name := strings.TrimSpace(dashes(each.Name) + " " + value)
 		text = strings.TrimPrefix(text, value+" ")
 		if !slices.Contains([]string{"", "0", "0s", "false"}, each.DefValue) {
 			text += " (default " + each.DefValue + ")"
 		}
-		fmt.Fprintf(w, "  %-22s %s\n", strings.TrimSpace(name+" "+value), text)
+		rows = append(rows, [2]string{name, text})
+		width = max(width, len(name))
 	})
+	for _, r := range rows {
+		fmt.Fprintf(w, "  %-*s  %s\n", width, r[0], r[1])
+	}
+}
+
+// dashes writes the name of a flag as the documents do.
+func dashes(name string) string {
+	if len(name) == 1 {
+		return "-" + name
+	}
+	return "--" + name
 }

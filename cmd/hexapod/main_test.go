@@ -67,7 +67,7 @@ func TestEveryVerb(t *testing.T) {
 			}
 		}
 		out, errs := call(t, exitUsage, append(words, "--no-such-flag")...)
-		if out != "" || !strings.HasPrefix(errs, "hexapod "+path+": ") || !strings.HasSuffix(errs, "\nSee: hexapod "+path+" --help\n") {
+		if out != "" || !strings.HasPrefix(errs, "hexapod "+path+": no flag --no-such-flag\n") || !strings.HasSuffix(errs, "\nSee: hexapod "+path+" --help\n") {
 			t.Errorf("%s --no-such-flag: on standard output %q, on standard error %q", path, out, errs)
 		}
 		if strings.Contains(c.usage, "-o table|json") {

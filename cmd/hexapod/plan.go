@@ -30,9 +30,9 @@ func planVerbs() []command {
 	}
 }
 
-// loadPlan reads a folder that must be right.
+// loadPlan reads a folder that must be right, but for its secrets: a plan is drawn and written without them.
 func loadPlan(dir string) (addressplan.Plan, error) {
-	s, err := file.Load(dir)
+	s, err := file.LoadCopy(dir)
 	if err != nil {
 		return addressplan.Plan{}, fmt.Errorf("read %s: %w", dir, err)
 	}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"hexapod.dev/model/addressplan/render"
@@ -54,7 +55,7 @@ func runPlanRender(_ context.Context, env environment, args []string) error {
 	}
 	s.Spine, o.Serial = uint32(*spine), uint32(*serial)
 	switch {
-	case *target == "":
+	case !slices.Contains(render.Targets(), *target):
 		return usagef("say with --for what to write: %s", strings.Join(render.Targets(), ", "))
 	case s.Host != "" && s.Rack != "" || s.Host != "" && s.Spine != 0 || s.Rack != "" && s.Spine != 0:
 		return usagef("want one of --host, --rack and --spine")

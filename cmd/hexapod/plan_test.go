@@ -82,7 +82,7 @@ func TestPlanRefuses(t *testing.T) {
 		"life alone":        {[]string{"capacity", "--config", dir, "--life", "9d"}, 2, "--per-day"},
 		"two scopes":        {[]string{"render", "--config", dir, "--for", "frr", "--rack", "r1", "--host", "r1h1"}, 2, "want one of"},
 		"no target":         {[]string{"render", "--config", dir}, 2, "--for"},
-		"unknown target":    {[]string{"render", "--config", dir, "--for", "x"}, 1, "want one of frr"},
+		"unknown target":    {[]string{"render", "--config", dir, "--for", "x"}, 2, "what to write: frr"},
 		"no spine AS":       {[]string{"render", "--config", dir, "--for", "frr", "--rack", "r1"}, 1, "spec.asn.spine"},
 		"host without rack": {[]string{"host", "add", "--config", dir, "h"}, 2, "--rack"},
 		"host twice":        {[]string{"host", "add", "--config", dir, "--rack", "r1", "r1h1"}, 1, "already in"},

@@ -5,13 +5,16 @@ import (
 	"fmt"
 	"maps"
 	"net/netip"
+	"path/filepath"
 	"slices"
 	"strings"
 	"time"
 
 	"hexapod.dev/agent/allocation"
+	"hexapod.dev/api/v1alpha1"
 	"hexapod.dev/edge/file"
 	"hexapod.dev/model/addressplan"
+	"hexapod.dev/model/identity"
 	"hexapod.dev/model/ipam"
 )
 
@@ -80,7 +83,8 @@ type whereisAnswer struct {
 	Rack     *place        `json:"rack,omitempty"`
 	Host     *place        `json:"host,omitempty"`
 	Role     string        `json:"role,omitempty"`
-	Claim    string        `json:"claim,omitempty"` // namespace/name that a fixed address belongs to
+	Claim    string        `json:"claim,omitempty"`  // namespace/name that a fixed address belongs to
+	Closed   string        `json:"closed,omitempty"` // why a sealed host part cannot be read
 	Layout   string        `json:"layout,omitempty"`
 	Identity *uint16       `json:"identity,omitempty"`
 	Labels   string        `json:"labels,omitempty"` // what the identity stands for
@@ -96,7 +100,7 @@ type whereisAnswer struct {
 }
 
 func (c whereisCall) answer(ctx context.Context, addr netip.Addr) (whereisAnswer, error) {
-	set, err := file.Load(c.config)
+	set, err := file.LoadCopy(c.config)
 	if err != nil {
 		return whereisAnswer{}, fmt.Errorf("read the plan: %w", err)
 	}
@@ -138,6 +142,10 @@ func (a *whereisAnswer) locate(set file.Set) ipam.Layout {
 	if l.Host.Prefix.Bits() > 64 { // too short a host part to seal
 		seal = nil
 	}
+	if seal == nil && l.Host.Prefix.Bits() <= 64 && set.Objects.Plan.Spec.HostPart == v1alpha1.HostPartSealed {
+		a.Closed = "sealed, and the key is not here: " + filepath.Join(set.Dir, filepath.FromSlash(set.Objects.Plan.Spec.SealKeyFile))
+		return ipam.Layout{}
+	}
 	layout, err := ipam.NewLayout(l.Host.Prefix, seal)
 	if err != nil {
 		return ipam.Layout{}
@@ -150,6 +158,10 @@ func (a *whereisAnswer) locate(set file.Set) ipam.Layout {
 func (a *whereisAnswer) decode(set file.Set, layout ipam.Layout, role addressplan.Role) {
 	f, err := layout.Decode(a.Addr)
 	if err != nil || role == addressplan.RoleReserved {
+		return
+	}
+	if role == addressplan.RoleEndpoint && layout.IdentityBearing() && f.Identity != ipam.IdentityUnknown && !identity.Number(f.Identity).Workload() {
+		a.Role = string(addressplan.RoleReserved) // never given out
 		return
 	}
 	a.Layout = layout.Kind().String()

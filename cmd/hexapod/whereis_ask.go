@@ -68,6 +68,9 @@ func (a whereisAnswer) rows() [][]string {
 	if a.Claim != "" {
 		add("claimed for", a.Claim, "")
 	}
+	if a.Closed != "" {
+		add("host part", "-", a.Closed)
+	}
 	if a.Identity != nil {
 		add("identity", fmt.Sprintf("%d (%#04x)", *a.Identity, *a.Identity), a.Labels)
 	}
@@ -94,8 +97,10 @@ func (p place) word(level string) string {
 	switch {
 	case level == "fabric" && p.Name != "":
 		return p.Name
+	case p.Name == "" && level == "rack" && p.Number == 0:
+		return "0, kept for roles"
 	case p.Name == "":
-		return fmt.Sprintf("%d, no name", p.Number)
+		return fmt.Sprintf("%d, not in the plan", p.Number)
 	case !p.Prefix.IsValid(), level == "fabric":
 		return p.Name
 	}

@@ -158,6 +158,41 @@ func TestWhereisOpensASealedAddressWithTheKeyAlone(t *testing.T) {
 	}
 }
 
+func TestWhereisOfASealedAddressWithoutTheKey(t *testing.T) {
+	conf := folderWith(t, strings.Replace(elmPlan, "lab: true", "lab: true, hostPart: sealed, sealKeyFile: seal.key", 1))
+	out, _ := call(t, exitOK, "whereis", "--config", conf, "--run", t.TempDir(), "2001:db8:a000:c12:1a7:38b:8d98:3")
+	if got := lineOf(out, "host"); !strings.HasPrefix(got, "elm (18)") {
+		t.Errorf("where it lies is known without the key: %q", got)
+	}
+	if got := lineOf(out, "host part"); !strings.Contains(got, "sealed, and the key is not here: "+filepath.Join(conf, "seal.key")) {
+		t.Errorf("host part: %q", got)
+	}
+	if strings.Contains(out, "\nborn") || strings.Contains(out, "\nidentity") {
+		t.Errorf("a sealed host part was read without its key:\n%s", out)
+	}
+	call(t, exitOK, "plan", "show", "--config", conf)
+	if _, errs := call(t, exitFailed, "check", conf); !strings.Contains(errs, "is refused: 1 error,") {
+		t.Errorf("check of a folder without its key: %s", errs)
+	}
+}
+
+func TestWhereisSaysWhatNobodyHas(t *testing.T) {
+	conf := folderWith(t, elmPlan)
+	for addr, want := range map[string][2]string{
+		"2001:db8:a000:c12:1::":         {"role", "reserved"},
+		"2001:db8:a000:c12:ff:38b::3":   {"role", "reserved"},
+		"2001:db8:a000:c12:1::1":        {"role", "router"},
+		"2001:db8:a000:c12:100:38b:0:3": {"role", "endpoint"},
+		"2001:db8:a000:3::7":            {"rack", "0, kept for roles"},
+		"2001:db8:a000:c13:100:38b::3":  {"host", "19, not in the plan"},
+	} {
+		out, _ := call(t, exitOK, "whereis", "--config", conf, "--run", conf, addr)
+		if got := lineOf(out, want[0]); !strings.HasPrefix(got, want[1]) {
+			t.Errorf("%s: %s %q, want %q", addr, want[0], got, want[1])
+		}
+	}
+}
+
 func TestWhereisRefuses(t *testing.T) {
 	conf := folderWith(t, elmPlan)
 	for _, test := range []struct {

@@ -74,7 +74,20 @@ func Load(dir string) (Set, error) {
 	return f.set()
 }
 
-func (f folder) set() (Set, error) {
+// LoadCopy is Load for looking at a copy of a folder that may have none of its secrets, the seal key and passwords, or none that
+// the caller may read: they are warnings then.
+func LoadCopy(dir string) (Set, error) {
+	f, err := readFolder(dir)
+	if err != nil {
+		return Set{}, err
+	}
+	return f.setWith(v1alpha1.Warning)
+}
+
+func (f folder) set() (Set, error) { return f.setWith(v1alpha1.Error) }
+
+// setWith makes one checked set of a folder. secrets is how bad it is when one of them cannot be had.
+func (f folder) setWith(secrets v1alpha1.Severity) (Set, error) {
 	var all []v1alpha1.Object
 	var problems v1alpha1.Problems
 	for _, text := range f.files {
@@ -82,7 +95,11 @@ func (f folder) set() (Set, error) {
 		all = append(all, list...)
 		problems = append(problems, found...)
 	}
+	unread := len(problems.Errors()) > 0
 	for _, p := range v1alpha1.Check(all) {
+		if p.File == "" && unread {
+			continue // what is missing may stand in what could not be read
+		}
 		if p.File == "" {
 			p.File = f.dir
 		}
@@ -96,10 +113,15 @@ func (f folder) set() (Set, error) {
 	problems = append(problems, found...)
 	seal, key, err := readSeal(f.dir, s.Objects.Plan)
 	if err != nil {
-		problems = append(problems, v1alpha1.ProblemAt(s.Objects.Plan, "spec.sealKeyFile", err.Error(), "write 32 hexadecimal digits into it, the same on all hosts"))
+		p := v1alpha1.ProblemAt(s.Objects.Plan, "spec.sealKeyFile", err.Error(), "write 32 hexadecimal digits into it, the same on all hosts")
+		p.Severity = secrets
+		problems = append(problems, p)
 	}
-	passwords, unread := readPasswords(f.dir, s.Objects.BGPPeers)
-	problems = append(problems, unread...)
+	passwords, hidden := readPasswords(f.dir, s.Objects.BGPPeers)
+	for _, p := range hidden {
+		p.Severity = secrets
+		problems = append(problems, p)
+	}
 	if problems = problems.Sort(); len(problems.Errors()) > 0 {
 		return Set{}, problems
 	}

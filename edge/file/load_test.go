@@ -92,6 +92,13 @@ func TestLoadNoPlan(t *testing.T) {
 	if _, err := Load(dir); err == nil || err.Error() != dir+": AddressPlan: there is none; make one with hexapod plan new" {
 		t.Errorf("empty folder: %v", err)
 	}
+	broken := filepath.Join(dir, "plan.yaml")
+	if err := os.WriteFile(broken, []byte("kind: AddressPlan\n\tx: 1\n"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Load(dir); err == nil || strings.Contains(err.Error(), "there is none") || !strings.Contains(err.Error(), "not YAML") {
+		t.Errorf("a plan that cannot be read is not missing: %v", err)
+	}
 	gone := filepath.Join(dir, "gone")
 	if _, err := Load(gone); !errors.Is(err, os.ErrNotExist) || !strings.Contains(err.Error(), gone) {
 		t.Errorf("missing folder: %v", err)

@@ -110,7 +110,7 @@ func show(ctx context.Context, o Options) (sums, error) {
 		return sum, err
 	}
 	fmt.Fprintf(o.Out, "\nping r1h1-e1 to r2h2-e1 every %v while the agent of r2h2 was killed with -9 and started again:\n  %v\n", pingInterval, t)
-	hints(o)
+	o.hints()
 	return sum, nil
 }
 
@@ -125,17 +125,21 @@ func whereis(o Options, l *lab.Lab) error {
 	return nil
 }
 
-func hints(o Options) {
+// hints are calls that work as they stand: on the lab that was kept, or on one that the first of them makes.
+func (o Options) hints() {
+	up, name := "  bin/hexapod lab up\n", ""
+	if o.Keep {
+		up, name = "", " --name "+o.Name
+	}
 	fmt.Fprintf(o.Out, `
 What to try next:
-  bin/hexapod lab up                                     a lab that stays
-  bin/hexapod lab exec r1h1-e1 -- ip -6 route            what an endpoint sees
-  bin/hexapod lab exec r1h1 -- hexapod endpoints         what an agent holds
-  bin/hexapod lab exec r1h1 -- ip -6 route show proto 206
-  bin/hexapod lab check                                  every pair, by ping and by HTTP
-  bin/hexapod lab down                                   leaves nothing
-  make demo BREAK=1                                      a missing route is found
-`)
+%[2]s  bin/hexapod lab exec%[1]s r1h1-e1 -- ip -6 route       what an endpoint sees
+  bin/hexapod lab exec%[1]s r1h1 -- hexapod endpoints    what an agent holds
+  bin/hexapod lab exec%[1]s r1h1 -- ip -6 route show proto 206
+  bin/hexapod lab check%[1]s                             every pair, by ping and by HTTP
+  bin/hexapod lab down%[1]s                              leaves nothing
+  make demo BREAK=1                                 a missing route is found
+`, name, up)
 }
 
 const (

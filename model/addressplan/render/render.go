@@ -141,7 +141,7 @@ func Render(p addressplan.Plan, t Target, s Scope, o Options) ([]File, error) {
 	}
 	w := writers()[i]
 	if !slices.Contains(w.scopes, s.String()) {
-		return nil, fmt.Errorf("render for %s: it is written for %s, not for %s", t, strings.Join(w.scopes, " or "), s)
+		return nil, fmt.Errorf("render for %s: it is written for %s, not for %s: name the one you mean", t, strings.Join(w.scopes, " or "), s)
 	}
 	if bad := addressplan.Errors(p.Check()); len(bad) > 0 {
 		return nil, fmt.Errorf("render for %s: the plan has errors: %s", t, bad[0])

@@ -4,6 +4,7 @@ import (
 	"context"
 	"log/slog"
 	"slices"
+	"sync/atomic"
 )
 
 // serverLog passes on what the server warns of, and tells the table what it says about single peers: that a message was
@@ -12,10 +13,11 @@ type serverLog struct {
 	next  slog.Handler
 	table *table
 	attrs []slog.Attr
+	mute  *atomic.Bool // the server is being stopped
 }
 
 func (l *serverLog) Enabled(ctx context.Context, level slog.Level) bool {
-	return level >= slog.LevelWarn && l.next.Enabled(ctx, level)
+	return !l.mute.Load() && level >= slog.LevelWarn && l.next.Enabled(ctx, level)
 }
 
 func (l *serverLog) Handle(ctx context.Context, r slog.Record) error {
@@ -40,7 +42,7 @@ func (l *serverLog) Handle(ctx context.Context, r slog.Record) error {
 }
 
 func (l *serverLog) WithAttrs(attrs []slog.Attr) slog.Handler {
-	return &serverLog{next: l.next.WithAttrs(attrs), table: l.table, attrs: append(slices.Clone(l.attrs), attrs...)}
+	return &serverLog{next: l.next.WithAttrs(attrs), table: l.table, attrs: append(slices.Clone(l.attrs), attrs...), mute: l.mute}
 }
 
 func (l *serverLog) WithGroup(string) slog.Handler { return l }

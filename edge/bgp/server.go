@@ -8,6 +8,7 @@ import (
 	"net/netip"
 	"reflect"
 	"slices"
+	"sync/atomic"
 	"time"
 
 	"github.com/osrg/gobgp/v4/api"
@@ -23,6 +24,7 @@ type server struct {
 	bgp       *gobgp.BgpServer
 	table     *table
 	unwatch   context.CancelFunc
+	mute      *atomic.Bool // the server's log
 	asn       uint32
 	routerID  netip.Addr
 	spoken    map[string]session        // by address
@@ -46,9 +48,11 @@ type tags struct {
 func startServer(o Options, me announce.Speaker, t *table) (*server, error) {
 	level := &slog.LevelVar{}
 	level.Set(slog.LevelWarn)
-	log := slog.New(&serverLog{next: o.Log.Handler(), table: t})
+	mute := &atomic.Bool{}
+	log := slog.New(&serverLog{next: o.Log.Handler(), table: t, mute: mute})
 	s := &server{
-		bgp: gobgp.NewBgpServer(gobgp.LoggerOption(log, level)), table: t, asn: me.ASN, routerID: me.RouterID,
+		mute: mute,
+		bgp:  gobgp.NewBgpServer(gobgp.LoggerOption(log, level)), table: t, asn: me.ASN, routerID: me.RouterID,
 		spoken: map[string]session{}, announced: map[string]announce.Route{},
 	}
 	ctx, unwatch := context.WithCancel(context.Background())
@@ -76,11 +80,20 @@ func startServer(o Options, me announce.Speaker, t *table) (*server, error) {
 	return s, nil
 }
 
-// denyAll lets nothing that peers say into the server's own routes: whoever announces this server's routes announces what was
-// handed to it, and nothing of others (RFC 8212, and a host is no transit).
+// denyAll lets nothing that peers say into the server's own routes: it announces what was handed to it, and nothing of others
+// (RFC 8212; and a host is no transit).
 func (s *server) denyAll(ctx context.Context) error {
+	own := &api.Policy{Name: "own", Statements: []*api.Statement{{
+		Name:       "own",
+		Conditions: &api.Conditions{RouteType: api.Conditions_ROUTE_TYPE_LOCAL},
+		Actions:    &api.Actions{RouteAction: api.RouteAction_ROUTE_ACTION_ACCEPT},
+	}}}
+	if err := s.bgp.AddPolicy(ctx, &api.AddPolicyRequest{Policy: own}); err != nil {
+		return err
+	}
 	return s.bgp.SetPolicyAssignment(ctx, &api.SetPolicyAssignmentRequest{Assignment: &api.PolicyAssignment{
-		Name: "global", Direction: api.PolicyDirection_POLICY_DIRECTION_IMPORT, DefaultAction: api.RouteAction_ROUTE_ACTION_REJECT,
+		Name: "global", Direction: api.PolicyDirection_POLICY_DIRECTION_IMPORT, Policies: []*api.Policy{own},
+		DefaultAction: api.RouteAction_ROUTE_ACTION_REJECT,
 	}})
 }
 
@@ -92,7 +105,8 @@ func (s *server) is(me announce.Speaker) bool { return s.asn == me.ASN && s.rout
 func (s *server) stop(farewell bool) error {
 	s.unwatch()
 	err := s.bgp.StopBgp(context.Background(), &api.StopBgpRequest{AllowGracefulRestart: !farewell})
-	s.bgp.Stop() // what StopBgp leaves: the listener of BFD
+	s.mute.Store(true)
+	s.bgp.Stop() // what StopBgp leaves: the listener of BFD. That BGP itself is stopped already is its only complaint
 	return err
 }
 

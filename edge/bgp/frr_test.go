@@ -1,0 +1,149 @@
+package bgp_test
+
+import (
+	"net/netip"
+	"strings"
+	"testing"
+
+	"hexapod.dev/edge/bgp"
+	"hexapod.dev/linux/netns/netnstest"
+	"hexapod.dev/model/announce"
+)
+
+// A numbered session with AS 65538 (RFC 6793): routes both ways, IPv4 with IPv6 next hops (RFC 8950), our own and others' kept out.
+func TestFRRNumbered(t *testing.T) {
+	host, router := link(t)
+	f := startFRR(t, router, frrConfig("2001:db8:f::1", "  network ::/0\n  network 2001:db8:a000:c99::/64\n  network 2001:db8:ffff::/64"))
+	s := start(t, host)
+	c := config(numbered("tor"))
+	c.Peers[0].Terms.Accept = append(c.Peers[0].Terms.Accept, pfx("203.0.113.0/24"))
+	c.Peers[0].Communities = []uint32{65001<<16 | 100}
+	c.Peers[0].Large = [][3]uint32{{4200000001, 1, 2}}
+	c.Own = []netip.Prefix{pfx("2001:db8:a000:c99::/64")}
+	c.Announce = append(c.Announce, announce.Route{Prefix: pfx("203.0.113.10/32"), Purpose: announce.PurposeFixed})
+	if r := s.tell(order{Config: c}); r.Err != "" {
+		t.Fatal(r.Err)
+	}
+	s.established("tor")
+	eventually(t, "our prefix in FRR's kernel", func() bool {
+		return strings.Contains(f.kernel(), "2001:db8:a000:c12::/64 via fe80::a") || strings.Contains(f.kernel(), "2001:db8:a000:c12::/64")
+	})
+	eventually(t, "our IPv4 address in FRR", func() bool { return strings.Contains(f.show("show bgp ipv4 unicast"), "203.0.113.10/32") })
+	if out := f.show("show bgp ipv6 unicast 2001:db8:a000:c12::/64 json"); !strings.Contains(out, "65001:100") || !strings.Contains(out, "4200000001:1:2") {
+		t.Errorf("communities are missing: %s", out)
+	}
+	eventually(t, "all offers heard", func() bool { return s.peer("tor").Received == 8 })
+	want := map[string]announce.Why{
+		"::/0": announce.WhyDefault, "2001:db8:a000:c99::/64": announce.WhyOwn, "2001:db8:ffff::/64": announce.WhyNotAccepted,
+		"2001:db8:a000:d01::/64": "", "2001:db8:a000:d02::/64": "", "203.0.113.0/24": "",
+		"2001:db8:a000:c12::/64": announce.WhyLoop, "203.0.113.10/32": announce.WhyLoop, // FRR tells them back to whom it has them from
+	}
+	r := s.tell(order{All: true})
+	for _, o := range r.Offers {
+		if why, ok := want[o.Prefix.String()]; !ok || o.Why != why || o.Used != (why == "") {
+			t.Errorf("%s: %q, used %t; want %q", o.Prefix, o.Why, o.Used, why)
+		}
+	}
+	if p := r.Peers[0]; p.Accepted != 3 || p.Rejected != 5 || p.Sent != 2 {
+		t.Errorf("%+v, want 3 accepted, 5 rejected, 2 sent", p)
+	}
+	if len(r.Routes) != 3 || len(r.Learned) != 3 || r.Routes[pfx("2001:db8:a000:d01::/64")][0].Via != netip.MustParseAddr("2001:db8:f::2") {
+		t.Errorf("routes %v, learned %v", r.Routes, r.Learned)
+	}
+	eventually(t, "settled", func() bool { return s.tell(order{}).Settled })
+
+	// What may come changes without a new session.
+	since := s.peer("tor").Since
+	c.Peers[0].Terms.AllowDefault = true
+	s.tell(order{Config: c})
+	eventually(t, "the default taken", func() bool { r := s.tell(order{All: true}); return len(r.Learned[pfx("::/0")]) == 1 })
+	if p := s.peer("tor"); p.Since != since || p.Accepted != 4 {
+		t.Errorf("%+v: the session was broken or the default is not counted", p)
+	}
+
+	// Leaving: nothing is announced, then Cease. The router forgets at once.
+	c.Announce = nil
+	s.tell(order{Config: c})
+	eventually(t, "withdrawn", func() bool {
+		return !strings.Contains(f.show("show bgp ipv6 unicast"), "c12::/64 2001:db8:f::1") && f.kernel() == ""
+	})
+	s.tell(order{Config: &bgp.Config{}})
+	eventually(t, "FRR told", func() bool {
+		return strings.Contains(f.show("show bgp neighbor 2001:db8:f::1"), "NOTIFICATION received")
+	})
+	if r := s.tell(order{All: true}); len(r.Peers) != 0 || len(r.Routes) != 0 {
+		t.Errorf("after leaving: %+v", r)
+	}
+	eventually(t, "all learned routes told gone", func() bool { return len(s.tell(order{All: true}).Learned) == 0 })
+}
+
+// RFC 4724: a killed speaker's routes stay; when it comes back with half of them, the other half goes.
+func TestFRRGracefulRestart(t *testing.T) {
+	for _, way := range []string{"killed", "ended"} {
+		t.Run(way, func(t *testing.T) {
+			host, router := link(t)
+			f := startFRR(t, router, frrConfig("2001:db8:f::1", ""))
+			s := start(t, host)
+			c := config(numbered("tor"))
+			c.Announce = hosts(10)
+			s.tell(order{Config: c})
+			s.established("tor")
+			count := func() int { return strings.Count(f.kernel(), "2001:db8:a000:c") }
+			eventually(t, "10 routes in the kernel", func() bool { return count() == 10 })
+			if way == "killed" {
+				s.kill()
+			} else {
+				s.end()
+			}
+			eventually(t, "FRR helping", func() bool {
+				return strings.Contains(f.show("show bgp ipv6 unicast"), "S ") || strings.Contains(f.show("show bgp ipv6 unicast"), "S*")
+			})
+			if n := count(); n != 10 {
+				t.Fatalf("%d routes kept, want 10", n)
+			}
+			again := start(t, host)
+			c.Announce = hosts(5)
+			again.tell(order{Config: c})
+			least := 10
+			eventually(t, "the stale half gone", func() bool { n := count(); least = min(least, n); return n == 5 })
+			if least != 5 {
+				t.Errorf("at one moment only %d routes were there", least)
+			}
+		})
+	}
+}
+
+// Sessions over link-local addresses: the router finds us by our advertisements, which another daemon sends here.
+func TestFRRUnnumbered(t *testing.T) {
+	host, router := link(t)
+	netnstest.Run(t, host, "ip addr del 2001:db8:f::1/64 dev eth0")
+	netnstest.Run(t, router, "ip addr del 2001:db8:f::2/64 dev swp1")
+	advertise(t, host, "eth0")
+	f := startFRR(t, router, frrConfig("swp1", ""))
+	s := start(t, host)
+	r := s.tell(order{Config: config(unnumbered("tor", "eth0"))})
+	if !strings.Contains(r.Err, "peer tor: no router advertisement is heard on eth0") || r.Peers[0].State != bgp.Searching {
+		t.Errorf("before the peer is heard: %s, %+v", r.Err, r.Peers)
+	}
+	s.tell(order{Heard: map[string]netip.Addr{"eth0": netip.MustParseAddr("fe80::1")}})
+	s.established("tor")
+	eventually(t, "our prefix in FRR's kernel", func() bool { return strings.Contains(f.kernel(), "2001:db8:a000:c12::/64") })
+	if out := f.kernel(); !strings.Contains(out, "via fe80::a dev swp1") {
+		t.Errorf("FRR's route: %s", out)
+	}
+	eventually(t, "routes heard", func() bool { return s.peer("tor").Accepted == 2 })
+	all := s.tell(order{All: true})
+	if hop := all.Routes[pfx("2001:db8:a000:d01::/64")]; len(hop) != 1 || hop[0].String() != "fe80::1 dev eth0" {
+		t.Errorf("next hop %v, want fe80::1 dev eth0", hop)
+	}
+
+	// The router's address changes: the session heals to the new one.
+	netnstest.Run(t, router, "ip addr del fe80::1/64 dev swp1")
+	netnstest.Run(t, router, "ip addr add fe80::2/64 dev swp1 nodad")
+	s.tell(order{Heard: map[string]netip.Addr{"eth0": netip.MustParseAddr("fe80::2")}})
+	eventually(t, "healed", func() bool {
+		r := s.tell(order{All: true})
+		hop := r.Routes[pfx("2001:db8:a000:d01::/64")]
+		return len(hop) == 1 && hop[0].Via == netip.MustParseAddr("fe80::2")
+	})
+}

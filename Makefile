@@ -3,8 +3,10 @@
 GO        ?= go
 BIN       ?= bin
 VERSION   ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo v0.0.0-dev)
+# The commit's time, not that of the build: the same commit gives the same bytes. A tarball may give SOURCE_DATE_EPOCH.
+BUILT     ?= $(or $(SOURCE_DATE_EPOCH),$(shell git log -1 --format=%ct 2>/dev/null))
 FUZZTIME  ?= 10s
-GO_BUILD  := CGO_ENABLED=0 $(GO) build -trimpath -ldflags "-s -w -X main.version=$(VERSION)"
+GO_BUILD  := CGO_ENABLED=0 $(GO) build -trimpath -ldflags "-s -w -X main.version=$(VERSION) -X main.built=$(BUILT)"
 
 # The version is given above: builds work the same in a checkout that git will not look into (another owner, a tarball).
 export GOFLAGS := $(GOFLAGS) -buildvcs=false

@@ -27,6 +27,7 @@ type Options struct {
 	StateDir  string // folder of the journal and of tombstones; made if missing
 	RunDir    string // folder of the sockets; made if missing
 	Version   string
+	Built     time.Time // of the commit this program was made from; an earlier clock is wrong; zero: not known
 	Log       *slog.Logger
 	Reload    <-chan os.Signal // asks to read the configuration again; nil: only changes of the folder do
 	NS        *netns.NS        // namespace of the host; nil: that of the process

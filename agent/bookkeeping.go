@@ -40,7 +40,7 @@ func (a *Agent) openBook() (*allocation.Book, error) {
 	spec := c.set.Objects.Plan.Spec
 	return allocation.Open(allocation.Options{
 		Host: a.options.Host, Layout: c.layout, FS: dir, Clock: allocation.SystemClock{},
-		IDs: ids, Facts: a.clockFacts, Found: found, Built: built(), Seed: rand.Uint64(),
+		IDs: ids, Facts: a.clockFacts, Found: found, Built: ipam.FromUnix(a.options.Built.Unix()), Seed: rand.Uint64(),
 		Event:   func(e allocation.Event) { a.log.Warn("book of addresses", "why", string(e.Why), "detail", e.Detail) },
 		MinRest: ipam.Seconds(spec.MinRest.Seconds()), Keep: a.keepJournal,
 	})

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"os"
 	"os/signal"
+	"runtime/debug"
 	"syscall"
 
 	"hexapod.dev/agent"
@@ -45,7 +46,7 @@ func runAgent(ctx context.Context, env environment, args []string) error {
 }
 
 func parseAgent(env environment, args []string) (call agentCall, help bool, err error) {
-	call.options.Version = version
+	call.options.Version, call.options.Built = version, builtAt(built, debug.ReadBuildInfo)
 	hostname, _ := os.Hostname() // without one --host has to be given
 	f := newFlags(env, agentAbout)
 	f.StringVar(&call.options.ConfigDir, "config", defaultConfigDir, "`DIR` folder of YAML files: plan, hosts, pools, identities")

@@ -52,7 +52,7 @@ func TestIdentity(t *testing.T) {
 		t.Errorf("got %q", out)
 	}
 	out, _ = call(t, exitOK, "identity", "retire", "--config", dir, "0x0101")
-	if want := "identity 257 (0x0101), that of app=db, is out of use\nCopy the folder to the other hosts; agents see it by themselves.\n"; out != want {
+	if want := "identity 257 (0x0101), that of (no namespace) app=db, is out of use\nCopy the folder to the other hosts; agents see it by themselves.\n"; out != want {
 		t.Errorf("got %q, want %q", out, want)
 	}
 	if out, _ = call(t, exitOK, "identity", "check", "--config", dir); !strings.HasPrefix(out, "1 in use, 1 retired, next 258 (0x0102), ") {

@@ -17,7 +17,6 @@ import (
 	"hexapod.dev/edge/cni"
 	"hexapod.dev/linux/hostid"
 	"hexapod.dev/linux/netns"
-	"hexapod.dev/model/desired"
 )
 
 // Options are what one agent is started with.

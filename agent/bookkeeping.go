@@ -19,6 +19,7 @@ import (
 	"hexapod.dev/agent/local"
 	"hexapod.dev/edge/cni"
 	"hexapod.dev/linux/hostid"
+	"hexapod.dev/model/desired"
 	"hexapod.dev/model/ipam"
 )
 
@@ -38,8 +39,12 @@ func (a *Agent) openBook() (*allocation.Book, error) {
 	}
 	c := a.config.Load()
 	spec := c.set.Objects.Plan.Spec
+	layout := c.layout
+	if p := a.sections.Snapshot().Delegated.Prefix; p.IsValid() {
+		layout, _ = a.fit(p)
+	}
 	return allocation.Open(allocation.Options{
-		Host: a.options.Host, Layout: c.layout, FS: dir, Clock: allocation.SystemClock{},
+		Host: a.options.Host, Layout: layout, FS: dir, Clock: allocation.SystemClock{},
 		IDs: ids, Facts: a.clockFacts, Found: found, Built: ipam.FromUnix(a.options.Built.Unix()), Seed: rand.Uint64(),
 		Event:   func(e allocation.Event) { a.log.Warn("book of addresses", "why", string(e.Why), "detail", e.Detail) },
 		MinRest: ipam.Seconds(spec.MinRest.Seconds()), Keep: a.keepJournal,
@@ -121,7 +126,10 @@ func (a *Agent) refused(err error) error {
 	var write *journal.WriteError
 	var taken *allocation.TakenError
 	var other *allocation.OtherError
+	var none *allocation.NoPrefixError
 	switch {
+	case errors.As(err, &none):
+		why, code = string(desired.NoHostPrefix), cni.CodeTryAgain
 	case errors.As(err, &clock):
 		why, code = string(clock.Why), cni.CodeTryAgain
 		err = fmt.Errorf("%w; if the clock is right, run: hexapod ipam accept-clock", err)
@@ -144,16 +152,20 @@ func (a *Agent) refused(err error) error {
 
 // bookWell tells why no address could be given out now; nil when one could.
 func (a *Agent) bookWell() error {
-	if refused := a.book.State().Refused; refused != "" {
-		return cni.Errorf(cni.CodeNotAvailable, "%s", refused)
+	state := a.book.State()
+	switch {
+	case state.Refused != "":
+		return cni.Errorf(cni.CodeNotAvailable, "%s", state.Refused)
+	case !state.Prefix.IsValid():
+		return cni.Errorf(cni.CodeNotAvailable, "host %s: %s", a.options.Host, desired.NoHostPrefix)
 	}
 	return nil
 }
 
 func (a *Agent) reportClock() local.Object {
 	o := local.Object{Kind: "clock", Name: a.options.Host, State: local.Done}
-	if err := a.bookWell(); err != nil {
-		o.State, o.Why = local.Failed, oneLine(err)+"; if the clock is right, run: hexapod ipam accept-clock"
+	if refused := a.book.State().Refused; refused != "" {
+		o.State, o.Why = local.Failed, strings.ReplaceAll(refused, "\n", "; ")+"; if the clock is right, run: hexapod ipam accept-clock"
 	}
 	return o
 }

@@ -17,8 +17,9 @@ import (
 type configuration struct {
 	set     file.Set
 	desired desired.Config
-	layout  ipam.Layout // of this host's addresses
-	trusted bool        // the host's clock is right, says the configuration
+	layout  ipam.Layout      // of this host's addresses
+	trusted bool             // the host's clock is right, says the configuration
+	source  *v1alpha1.Uplink // where a server gives this host its prefix; nil: the prefix is in the configuration
 }
 
 // newConfiguration looks at set from the host of that name.
@@ -28,21 +29,27 @@ func newConfiguration(set file.Set, host string) (*configuration, error) {
 	if c.desired, err = set.Config(host); err != nil {
 		return nil, err
 	}
+	if self, ok := set.Objects.Host(host); ok {
+		c.trusted = self.Spec.Clock == v1alpha1.ClockTrusted
+		for _, u := range self.Spec.Uplinks {
+			if u.PrefixSource != "" {
+				c.source = &u
+				return c, nil
+			}
+		}
+	}
 	if !c.desired.Self.Prefix.IsValid() {
 		return nil, fmt.Errorf("host %s has no prefix: give its Host object a number, or the prefix it has", host)
 	}
-	if c.layout, err = ipam.NewLayout(c.desired.Self.Prefix, c.sealFor()); err != nil {
+	if c.layout, err = ipam.NewLayout(c.desired.Self.Prefix, c.sealFor(c.desired.Self.Prefix)); err != nil {
 		return nil, fmt.Errorf("host %s: %w", host, err)
-	}
-	if self, ok := set.Objects.Host(host); ok {
-		c.trusted = self.Spec.Clock == v1alpha1.ClockTrusted
 	}
 	return c, nil
 }
 
-// sealFor returns the seal for this host's prefix: one longer than /64 has no room for it (model/ipam).
-func (c *configuration) sealFor() *ipam.Seal {
-	if c.desired.Self.Prefix.Bits() > 64 {
+// sealFor returns the seal for a prefix of this host: one longer than /64 has no room for it (model/ipam).
+func (c *configuration) sealFor(p netip.Prefix) *ipam.Seal {
+	if p.Bits() > 64 {
 		return nil
 	}
 	return c.set.Seal
@@ -88,7 +95,7 @@ func (c *configuration) fixed(r cni.Request) (netip.Addr, error) {
 // notServing tells why no ADD can be served; empty when it can.
 func (c *configuration) notServing() desired.Why {
 	switch {
-	case !c.desired.Self.Prefix.IsValid():
+	case !c.desired.Self.Prefix.IsValid() && c.source == nil:
 		return desired.NoHostPrefix
 	case c.desired.Self.Retired:
 		return desired.HostRetired

@@ -13,6 +13,7 @@ import (
 	"hexapod.dev/linux/neigh"
 	"hexapod.dev/linux/netns"
 	"hexapod.dev/linux/route"
+	"hexapod.dev/linux/router"
 	"hexapod.dev/linux/rtnl"
 	"hexapod.dev/linux/sysctl"
 	"hexapod.dev/model/desired"
@@ -27,6 +28,7 @@ type kernel struct {
 	routes     *route.Table
 	neighbours *neigh.Table
 	care       *sysctl.Care
+	routers    *router.Watch
 	opened     closers
 }
 
@@ -51,6 +53,9 @@ func openKernel(ns *netns.NS) (_ *kernel, err error) {
 		return nil, err
 	}
 	if k.care, err = open(k, func() (*sysctl.Care, error) { return sysctl.OpenCare(ns) }); err != nil {
+		return nil, err
+	}
+	if k.routers, err = open(k, func() (*router.Watch, error) { return router.Open(ns) }); err != nil {
 		return nil, err
 	}
 	k.neighbours, err = open(k, func() (*neigh.Table, error) { return neigh.Open(ns, route.Protocol) })

@@ -2,7 +2,6 @@ package agent
 
 import (
 	"context"
-	"errors"
 	"time"
 
 	"hexapod.dev/model/desired"
@@ -36,20 +35,6 @@ func (a *Agent) kick(parts ...string) {
 	for _, p := range parts {
 		a.runners[p].Kick()
 	}
-}
-
-// careForHost sets the host's own addresses and settings.
-func (a *Agent) careForHost(ctx context.Context) error {
-	st := desired.For(a.sections.Snapshot())
-	delta, err := a.kernel.Addresses(ctx, st)
-	a.changed(partHost, delta)
-	report, careErr := a.kernel.care.Reconcile(ctx, st.Uplinks)
-	for _, k := range report.Delta.Change {
-		a.metrics.changes.WithLabelValues(partHost, "change").Inc()
-		a.log.Info("changed a setting of the kernel", "setting", string(k))
-	}
-	a.left.Store(&report.Left)
-	return errors.Join(err, careErr)
 }
 
 // whole returns the pass that makes one part of the kernel hold the whole state. Nothing is added or removed by an ADD or DEL

@@ -12,6 +12,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"hexapod.dev/agent/local"
+	"hexapod.dev/api/v1alpha1"
 	"hexapod.dev/edge/file"
 	"hexapod.dev/model/ipam"
 )
@@ -88,6 +89,9 @@ func (a *Agent) apply(set file.Set) error {
 			return fmt.Errorf("host %s: the form of addresses changes (prefix, hostPart or its key); that takes a new host: retire this one", a.options.Host)
 		}
 	}
+	if running != nil && !sameSource(next.source, running.source) {
+		return fmt.Errorf("host %s: the source of its prefix changes (prefixSource, prefixLength): restart the agent for that", a.options.Host)
+	}
 	resting := set.Resting(time.Now())
 	if errs := resting.Errors(); len(errs) > 0 && (next.trusted || a.synchronised()) {
 		return errs
@@ -103,6 +107,9 @@ func (a *Agent) apply(set file.Set) error {
 // checkLiving refuses at the start a configuration by which the endpoints that live in the journal would lose their prefix.
 func (a *Agent) checkLiving() error {
 	prefix := a.config.Load().desired.Self.Prefix
+	if !prefix.IsValid() { // delegated: endpoints may live in prefixes that were
+		return nil
+	}
 	for _, given := range a.book.Living() {
 		if !given.Fixed && !prefix.Contains(given.Addr) {
 			living := map[string]netip.Prefix{a.options.Host: netip.PrefixFrom(given.Addr, prefix.Bits()).Masked()}
@@ -125,6 +132,14 @@ func (a *Agent) reportFolder() local.Object {
 		o.Detail = "loaded " + a.folder.loaded.UTC().Format(time.RFC3339)
 	}
 	return o
+}
+
+// sameSource reports whether the prefix comes from the same place.
+func sameSource(a, b *v1alpha1.Uplink) bool {
+	if a == nil || b == nil {
+		return a == b
+	}
+	return a.Name == b.Name && a.PrefixSource == b.PrefixSource && a.PrefixLength == b.PrefixLength
 }
 
 // sameLayout reports whether two layouts write every address alike. Keys of seals show only in what they write.

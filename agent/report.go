@@ -19,13 +19,15 @@ func (a *Agent) Report() local.Status {
 	if config == nil {
 		return s
 	}
-	if p := config.desired.Self.Prefix; p.IsValid() {
+	snapshot := a.sections.Snapshot()
+	if p := snapshot.HostPrefix(); p.IsValid() {
 		s.Prefix = p.String()
 	}
-	snapshot := a.sections.Snapshot()
 	st := desired.For(snapshot)
-	s.Objects = append(s.Objects, a.reportFolder(), a.reportHost(config), a.reportClock())
+	s.Objects = append(s.Objects, a.reportFolder(), a.reportHost(config, snapshot), a.reportClock())
 	s.Objects = append(s.Objects, a.reportParts(st)...)
+	s.Objects = append(s.Objects, a.reportCare(snapshot, st)...)
+	s.Objects = append(s.Objects, a.reportDelegation(snapshot)...)
 	s.Objects = append(s.Objects, a.reportPeers(snapshot, st)...)
 	for _, e := range a.Endpoints() {
 		s.Objects = append(s.Objects, local.Object{Kind: "endpoint", Name: e.Container + "/" + e.Interface, State: e.State, Why: e.Why,
@@ -34,12 +36,14 @@ func (a *Agent) Report() local.Status {
 	return s
 }
 
-func (a *Agent) reportHost(c *configuration) local.Object {
+func (a *Agent) reportHost(c *configuration, s desired.Snapshot) local.Object {
 	o := local.Object{Kind: "host", Name: a.options.Host, State: local.Done}
 	if why := c.notServing(); why != "" {
 		o.State, o.Why = local.Failed, string(why)
+	} else if p := s.HostPrefix(); !p.IsValid() {
+		o.State, o.Why = local.Pending, string(desired.NoHostPrefix)
 	} else {
-		o.Detail = "prefix " + c.desired.Self.Prefix.String()
+		o.Detail = "prefix " + p.String()
 	}
 	return o
 }
@@ -47,10 +51,10 @@ func (a *Agent) reportHost(c *configuration) local.Object {
 // reportParts tells of each part of the kernel whether the last pass made it hold what is wanted.
 func (a *Agent) reportParts(st desired.State) []local.Object {
 	detail := map[string]string{
-		partHost:       fmt.Sprintf("%d addresses, %d uplinks", len(st.Addresses), len(st.Uplinks)),
-		partLinks:      fmt.Sprintf("%d links", len(st.Links)),
-		partRoutes:     fmt.Sprintf("%d routes", len(st.Routes)),
-		partNeighbours: fmt.Sprintf("%d neighbours", len(st.Neighbours)),
+		partHost:       fmt.Sprintf("addresses: %d, uplinks: %d", len(st.Addresses), len(st.Uplinks)),
+		partLinks:      fmt.Sprintf("links: %d", len(st.Links)),
+		partRoutes:     fmt.Sprintf("routes: %d", len(st.Routes)),
+		partNeighbours: fmt.Sprintf("neighbours: %d", len(st.Neighbours)),
 	}
 	var list []local.Object
 	for _, part := range parts {
@@ -92,8 +96,8 @@ func (a *Agent) reportPeers(s desired.Snapshot, st desired.State) []local.Object
 		list = append(list, o)
 	}
 	left := map[string]string{}
-	if l := a.left.Load(); l != nil {
-		for _, u := range *l {
+	if c := a.cared.Load(); c != nil {
+		for _, u := range c.report.Left {
 			left[u.Name] = ", left alone: " + string(u.Why)
 		}
 	}

@@ -82,7 +82,7 @@ func (a *Agent) heardAddr(addr netip.Addr, gone bool) {
 	if addr == desired.Gateway() {
 		return
 	}
-	if gone && addr == desired.RouterAddr(a.sections.Snapshot().Config.Self.Prefix) {
+	if gone && slices.ContainsFunc(a.sections.Snapshot().Own(), func(p netip.Prefix) bool { return addr == desired.RouterAddr(p) }) {
 		a.disturbed(partHost)
 	}
 	// A next hop that could not be reached may be reached from a new address.
@@ -106,6 +106,9 @@ func (a *Agent) heardLink(l rtnl.Link, gone bool) {
 	facts := before.Facts.With(l.Name, desired.LinkFact{Up: l.Up, MTU: l.MTU}, !gone)
 	if !a.sections.SetFacts(facts) || !a.isUplink(l.Name) {
 		return
+	}
+	if l.Up && !gone && !before.Facts[l.Name].Up {
+		a.delegation.linkUp(l.Name)
 	}
 	a.kick(partHost, partRoutes)
 	if a.sections.Snapshot().MTU() != before.MTU() {

@@ -4,7 +4,6 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"net"
 	"net/netip"
 	"time"
 
@@ -59,15 +58,20 @@ func (ia IA) option() dhcpv6.Option {
 	out := &dhcpv6.OptIAPD{T1: ia.T1, T2: ia.T2}
 	binary.BigEndian.PutUint32(out.IaId[:], ia.ID)
 	for _, o := range ia.Prefixes {
-		out.Options.Add(&dhcpv6.OptIAPrefix{
-			PreferredLifetime: o.Preferred, ValidLifetime: o.Valid,
-			Prefix: &net.IPNet{IP: o.Prefix.Addr().AsSlice(), Mask: net.CIDRMask(o.Prefix.Bits(), 128)},
-		})
+		out.Options.Add(&dhcpv6.OptionGeneric{OptionCode: dhcpv6.OptionIAPrefix, OptionData: o.bytes()})
 	}
 	if ia.Status != Success {
 		out.Options.Add(&dhcpv6.OptStatusCode{StatusCode: iana.StatusCode(ia.Status)})
 	}
 	return out
+}
+
+// bytes writes the value of an IA Prefix option (RFC 8415 21.22).
+func (o Offer) bytes() []byte {
+	b := binary.BigEndian.AppendUint32(nil, uint32(o.Preferred/time.Second))
+	b = binary.BigEndian.AppendUint32(b, uint32(o.Valid/time.Second))
+	addr := o.Prefix.Addr().As16()
+	return append(append(b, byte(o.Prefix.Bits())), addr[:]...)
 }
 
 // errNoMessage is why bytes are thrown away.

@@ -159,7 +159,7 @@ func (p Plan) checkRouterIDs() []Problem {
 		}
 	}
 	for _, h := range p.Hosts {
-		if h.Retired {
+		if h.Retired || h.Delegated {
 			continue
 		}
 		id, err := p.RouterIDOf(h)

@@ -18,8 +18,8 @@ func (s Snapshot) HostPrefix() netip.Prefix {
 	return s.Delegated.Prefix
 }
 
-// own returns every prefix that is routed to this host, that of new endpoints first.
-func (s Snapshot) own() []netip.Prefix {
+// Own returns every prefix that is routed to this host, that of new endpoints first.
+func (s Snapshot) Own() []netip.Prefix {
 	var list []netip.Prefix
 	if p := s.HostPrefix(); p.IsValid() {
 		list = append(list, p)

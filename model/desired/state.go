@@ -54,7 +54,7 @@ func (st *State) undone(kind, name string, why Why) {
 // addSelf adds what the host has because it owns its prefix: a discard route under it and the router address. A pool is nobody's
 // alone: a host that discarded it would cut its endpoints off from the fixed addresses on other hosts.
 func (st *State) addSelf(s Snapshot) {
-	own := s.own()
+	own := s.Own()
 	switch {
 	case s.Config.Self.Retired:
 		st.undone("host", s.Config.Self.Name, HostRetired)
@@ -108,7 +108,7 @@ func (st *State) addPeer(p Host, s Snapshot) {
 	case !p.Prefix.IsValid():
 		st.undone("peer", p.Name, PeerNoPrefix)
 		return
-	case slices.ContainsFunc(s.own(), p.Prefix.Overlaps):
+	case slices.ContainsFunc(s.Own(), p.Prefix.Overlaps):
 		st.undone("peer", p.Name, PrefixOverlaps)
 		return
 	}
@@ -167,7 +167,7 @@ func (st *State) addEndpoint(e Endpoint, s Snapshot) {
 
 // reaches reports whether packets to a can be brought to this host by the plan: it lies in the own prefix or in a pool.
 func (s Snapshot) reaches(a netip.Addr) bool {
-	for _, p := range s.own() {
+	for _, p := range s.Own() {
 		if p.Contains(a) {
 			return true
 		}

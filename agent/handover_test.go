@@ -93,3 +93,27 @@ func TestStartRenumbersAHostWithoutEndpoints(t *testing.T) {
 		t.Errorf("%d endpoints live", n)
 	}
 }
+
+// The namespace of a container went without a DEL, and its path leads to that of the next one: nothing is made there for the first.
+func TestPathOfANamespaceIsUsedAgain(t *testing.T) {
+	h := newHost(t)
+	a := h.start()
+	one := h.endpoint("one")
+	if _, err := a.Add(t.Context(), one); err != nil {
+		t.Fatal(err)
+	}
+	if err := netns.Delete(one.NetNS); err != nil {
+		t.Fatal(err)
+	}
+	ns, err := netns.New(one.NetNS)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ns.Close()
+	until(t, "the first endpoint is retired", func() bool { return len(h.endpoints()) == 0 })
+	two := one
+	two.Key.Container = "two"
+	if _, err := a.Add(t.Context(), two); err != nil {
+		t.Error(err)
+	}
+}

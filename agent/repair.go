@@ -6,6 +6,7 @@ import (
 	"io/fs"
 
 	"hexapod.dev/linux/netns"
+	"hexapod.dev/linux/rtnl"
 	"hexapod.dev/model/desired"
 )
 
@@ -44,7 +45,11 @@ func (a *Agent) repairOne(ctx context.Context, k desired.EndpointKey) error {
 
 // repairHeld makes e as wanted, or retires it when its namespace has gone. The caller holds its key.
 func (a *Agent) repairHeld(ctx context.Context, e desired.Endpoint) error {
-	if why := a.abandoned(e); why != "" {
+	why := a.abandoned(e)
+	if why == "" && a.board.done(e.Key) && !a.kernel.knows(e.NetNS) {
+		why = netNSOther
+	}
+	if why != "" {
 		l, there, err := a.kernel.conn.Link(desired.LinkName(e.Key))
 		if err != nil {
 			return err
@@ -68,6 +73,7 @@ func (a *Agent) repairHeld(ctx context.Context, e desired.Endpoint) error {
 const (
 	netNSGone  desired.Why = "its network namespace has gone"
 	netNSHosts desired.Why = "the path of its network namespace leads to the host's own"
+	netNSOther desired.Why = "the path of its network namespace leads to another one by now"
 )
 
 // abandoned tells why the namespace of e is not e's any more; empty when it is.
@@ -84,4 +90,16 @@ func (a *Agent) abandoned(e desired.Endpoint) desired.Why {
 		return netNSHosts
 	}
 	return ""
+}
+
+// knows tells whether a link of this host ever led into the namespace at path: the kernel has a number for it then, as long as it
+// lives (rtnetlink, RTM_GETNSID). Inodes of namespaces are used again at once and tell nothing. What cannot be found out counts as known.
+func (k *kernel) knows(path string) bool {
+	ns, err := netns.Open(path)
+	if err != nil {
+		return true
+	}
+	defer ns.Close()
+	nsid := rtnl.NoNSID
+	return k.conn.Do(rtnl.PeerNSID(ns.FD(), &nsid)) != nil || nsid != rtnl.NoNSID
 }

@@ -129,7 +129,7 @@ func (f *FIB) moveGroups(p *plan) {
 	for _, id := range slices.Sorted(maps.Keys(leaving)) {
 		l, g := leaving[id], f.seen.groups[id]
 		_, exists := f.seen.byMembers[l.to.key]
-		if g == nil || l.mixed || f.seen.others[id] || l.steps+removed[id] != g.users || exists && l.steps < rtnl.BulkBatch {
+		if g == nil || l.mixed || l.steps+removed[id] != g.users || exists && l.steps < rtnl.BulkBatch {
 			continue // a few routes join a group that is there already
 		}
 		if err := f.conn.Do(f.setGroup(id, l.to.members, rtnl.Replace)); err != nil {
@@ -265,7 +265,7 @@ func (f *FIB) sweep(p *plan) {
 	var ids []uint32
 	used := map[uint32]bool{}
 	for id, g := range f.seen.groups {
-		if g.users == 0 && !f.seen.others[id] {
+		if g.users == 0 {
 			ids = append(ids, id)
 			continue
 		}

@@ -125,20 +125,34 @@ func TestFIBLeavesObjectsOfOthers(t *testing.T) {
 			"id 1752760320 group 1752694784 proto zebra\n"+
 			"id 1752760321 group 1752694785 proto 206\n",
 		"3fff:0:0:1::/64 nhid 1752760321 metric 2048\n"+byA)
-	netnstest.Run(t, ns, "ip -6 route add 3fff:0:0:5::/64 nhid 1752760321 proto static")
-	if _, err := fib.Reconcile(context.Background(), nil); err != nil {
-		t.Fatal(err)
+	for _, use := range []struct{ add, remove string }{
+		{"ip -6 route add 3fff:0:0:5::/64 nhid 1752760321 proto static", "ip -6 route del 3fff:0:0:5::/64"},
+		{"ip -6 route add 3fff:0:0:5::/64 nhid 1752694785 proto static", "ip -6 route del 3fff:0:0:5::/64"},
+		{"ip nexthop add id 13 group 1752694785 proto zebra", "ip nexthop del id 13"},
+	} {
+		netnstest.Run(t, ns, use.add)
+		used := others(t, ns)
+		if _, err := fib.Reconcile(context.Background(), nil); err != nil {
+			t.Fatal(err)
+		}
+		if after := others(t, ns); after != used {
+			t.Errorf("%s: what another program uses of ours was taken away:\n%s\n%s", use.add, used, after)
+		}
+		netnstest.Run(t, ns, use.remove)
+		ensure(t, fib, routes{one: {hopA}})
 	}
-	if out := netnstest.Run(t, ns, "ip -6 route show proto static"); !strings.Contains(out, "3fff:0:0:5::/64 nhid 1752760321") {
-		t.Errorf("the route of another program over a group of ours is gone: %q", out)
-	}
-	netnstest.Run(t, ns, "ip -6 route del 3fff:0:0:5::/64")
 	if _, err := fib.Reconcile(context.Background(), nil); err != nil {
 		t.Fatal(err)
 	}
 	if after := showNextHops(t, ns); after != before {
 		t.Errorf("objects of others changed:\n%s\n%s", before, after)
 	}
+}
+
+// others is the routes and nexthop objects of other programs.
+func others(t *testing.T, ns *netns.NS) string {
+	t.Helper()
+	return netnstest.Run(t, ns, "ip -6 route show proto static") + netnstest.Run(t, ns, "ip nexthop show proto 11")
 }
 
 // TestFIBResyncOf100000 has another program's 1,000 routes in between; they are the same to the byte afterwards.

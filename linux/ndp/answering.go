@@ -198,7 +198,7 @@ func (m *answering) advertised(p Packet, a *Advertisement, now time.Time) {
 }
 
 // conflict remembers who else says to have addr. Nothing is sent: two hosts that answer each other's claims would never end, and
-// who took the address over on purpose is right.
+// who took the address over on purpose is right. Of two that announce at the same time the one that began last has the last word.
 func (m *answering) conflict(addr netip.Addr, mac MAC, now time.Time) {
 	c, known := m.conflicts[addr]
 	if !known && len(m.conflicts) >= maxConflicts {

@@ -82,6 +82,10 @@ func (r *Responder) begin(name string, a Answer, done chan<- error) error {
 	if err == nil {
 		err = usable(name, l, exists)
 	}
+	if err == nil && a.Shared && !l.Running {
+		// The question would be lost, and silence be taken for an answer.
+		err = fmt.Errorf("link %s has no carrier; nobody can be asked whether the address is in use", name)
+	}
 	if err != nil {
 		return fmt.Errorf("answer for %s: %w", a.Addr, err)
 	}

@@ -1,0 +1,166 @@
+package ndp_test
+
+import (
+	"net"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	twin "github.com/mdlayher/ndp"
+
+	"hexapod.dev/linux/ndp"
+	"hexapod.dev/linux/netns/netnstest"
+)
+
+// routers runs Routers on eth0 of a node.
+func (n *node) routers(t *testing.T, want ndp.RouterLink) *ndp.Routers {
+	t.Helper()
+	r, err := ndp.OpenRouters(n.ns)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := r.Reconcile(t.Context(), map[string]ndp.RouterLink{"eth0": want}); err != nil {
+		t.Fatal(err)
+	}
+	background(t, r.Run, r.Close)
+	return r
+}
+
+// Two routers at the ends of a cable find each other, and nobody gets a default route from that.
+func TestRoutersFindEachOther(t *testing.T) {
+	a, b := cable(t, nil, nil)
+	for _, n := range []*node{a, b} {
+		netnstest.Run(t, n.ns, "sysctl -qw net.ipv6.conf.eth0.accept_ra=2")
+	}
+	ra, rb := a.routers(t, ndp.RouterLink{Advertise: true, RouterPeer: true}), b.routers(t, ndp.RouterLink{Advertise: true, RouterPeer: true})
+	for _, end := range []struct {
+		self *ndp.Routers
+		peer *node
+	}{{ra, b}, {rb, a}} {
+		until(t, end.self.Changed(), "the other end is found", func() bool {
+			_, found := end.self.PeerOnLink("eth0")
+			return found
+		})
+		s := end.self.State()["eth0"]
+		if len(s.Routers) != 1 || s.Routers[0].MAC.String() != end.peer.mac || s.Routers[0].Lifetime != 0 || len(s.Routers[0].Prefixes) != 0 {
+			t.Errorf("found %+v, want a router with MAC %s, no lifetime, no prefix", s.Routers, end.peer.mac)
+		}
+	}
+	if routes := netnstest.Run(t, a.ns, "ip -6 route show default"); routes != "" {
+		t.Errorf("a default route came of it: %s", routes)
+	}
+	// The other end goes without a word.
+	netnstest.Run(t, b.ns, "nft add table ip6 dead")
+	netnstest.Run(t, b.ns, "nft add chain ip6 dead out { type filter hook output priority 0 ; policy drop ; }")
+	if _, err := rb.Reconcile(t.Context(), nil); err != nil {
+		t.Fatal(err)
+	}
+	until(t, ra.Changed(), "the silent peer is given up", func() bool {
+		_, found := ra.PeerOnLink("eth0")
+		return !found
+	})
+}
+
+// A host with another implementation on the cable: it is a router that calls itself a default router, as FRR does.
+func TestPeerWithLifetime(t *testing.T) {
+	radvd := wanted(t, "radvd")
+	a, b := cable(t, nil, nil)
+	runRadvd(t, radvd, b, "AdvDefaultLifetime 30;")
+	said := lines(t, b.ns, "tcpdump -lnei eth0 icmp6[icmp6type]=134 and ether src "+a.mac)
+	strict := a.routers(t, ndp.RouterLink{Advertise: true})
+	until(t, strict.Changed(), "refused: a default router is there", func() bool { return strict.State()["eth0"].Why == ndp.OtherRouter })
+	if _, found := strict.PeerOnLink("eth0"); !found {
+		t.Error("the router is refused as company, but it is there to be found")
+	}
+	if _, err := strict.Reconcile(t.Context(), map[string]ndp.RouterLink{"eth0": {Advertise: true, RouterPeer: true}}); err != nil {
+		t.Fatal(err)
+	}
+	await(t, said, a.mac, "router advertisement")
+	if s := strict.State()["eth0"]; !s.Advertises || s.Why != "" {
+		t.Errorf("state %+v, want that it advertises", s)
+	}
+}
+
+// Two of ours and radvd on one switch: ours say nothing.
+func TestNothingIsAdvertisedOnALAN(t *testing.T) {
+	radvd := wanted(t, "radvd")
+	for _, peer := range []bool{false, true} {
+		sw := newLAN(t, "mcast_snooping 0")
+		a, b, router := sw.join(t), sw.join(t), sw.join(t)
+		said := lines(t, sw.ns, "tcpdump -lnei br0 icmp6[icmp6type]=134")
+		runRadvd(t, radvd, router, "AdvDefaultLifetime 30; prefix 2001:db8:1::/64 { };")
+		var bodies []*ndp.Routers
+		for _, n := range []*node{a, b} {
+			bodies = append(bodies, n.routers(t, ndp.RouterLink{Advertise: true, RouterPeer: peer}))
+		}
+		for _, r := range bodies {
+			until(t, r.Changed(), "it refuses", func() bool {
+				why := r.State()["eth0"].Why
+				return why == ndp.ManyNeighbours || why == ndp.OtherRouter
+			})
+		}
+		for heard := 0; heard < 3; { // radvd repeats itself every 3 to 4 seconds
+			l := await(t, said, "router advertisement")
+			if strings.Contains(l, a.mac+" >") || strings.Contains(l, b.mac+" >") {
+				t.Fatalf("routerPeer %v: one of ours advertises: %s", peer, l)
+			}
+			heard++
+		}
+	}
+}
+
+func runRadvd(t *testing.T, radvd string, n *node, options string) {
+	t.Helper()
+	dir := t.TempDir()
+	conf := filepath.Join(dir, "radvd.conf")
+	text := "interface eth0 { AdvSendAdvert on; MinRtrAdvInterval 3; MaxRtrAdvInterval 4; " + options + " };\n"
+	if err := os.WriteFile(conf, []byte(text), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Chmod(dir, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	program(t, n.ns, radvd, "-n", "-C", conf, "-p", filepath.Join(dir, "radvd.pid"), "-m", "stderr")
+}
+
+// A link that is only listened to hears what a router says, also the P flag, and says nothing itself.
+func TestRFC9762_ListenerHearsThePFlag(t *testing.T) {
+	a, b := cable(t, nil, nil)
+	r := a.routers(t, ndp.RouterLink{})
+	said := lines(t, b.ns, "tcpdump -lnei eth0 icmp6[icmp6type]=133 and ether src "+a.mac)
+	prefix := make([]byte, 30)
+	prefix[0], prefix[1] = 64, 0x90 // on the link, P
+	prefix[5], prefix[9] = 60, 60
+	copy(prefix[14:], netip.MustParseAddr("2001:db8:1::").AsSlice())
+	ra := &twin.RouterAdvertisement{Options: []twin.Option{&twin.RawOption{Type: 3, Length: 4, Value: prefix}, &twin.RawOption{Type: 222, Length: 1, Value: make([]byte, 6)}}}
+	b.shout(t, ra)
+	until(t, r.Changed(), "the router is heard", func() bool { return len(r.State()["eth0"].Routers) == 1 })
+	s := r.State()["eth0"]
+	if !s.Routers[0].Delegates() || s.Advertises || s.Why != "" || s.Sent != 0 {
+		t.Errorf("state %+v, want a router that delegates, and silence on our side", s)
+	}
+	select {
+	case l := <-said:
+		t.Errorf("a link that is only listened to was asked: %s", l)
+	default:
+	}
+}
+
+// shout sends one message from the link-local address of the node to all nodes, by another implementation.
+func (n *node) shout(t *testing.T, m twin.Message) {
+	t.Helper()
+	netnstest.Do(t, n.ns, func() error {
+		eth0, err := net.InterfaceByName("eth0")
+		if err != nil {
+			return err
+		}
+		c, _, err := twin.Listen(eth0, twin.LinkLocal)
+		if err != nil {
+			return err
+		}
+		defer c.Close()
+		return c.WriteTo(m, nil, netip.MustParseAddr("ff02::1"))
+	})
+}

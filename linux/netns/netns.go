@@ -31,7 +31,7 @@ type ID struct {
 // Open opens the namespace at path, for example /run/netns/blue or /proc/1/ns/net.
 // A path that is no network namespace is an error; a missing one is fs.ErrNotExist.
 func Open(path string) (*NS, error) {
-	f, err := os.Open(path)
+	f, err := os.OpenFile(path, os.O_RDONLY|unix.O_NONBLOCK, 0) // a pipe would make us wait for its writer, fifo(7)
 	if err != nil {
 		return nil, fmt.Errorf("network namespace %s: %w", path, err)
 	}

@@ -17,9 +17,15 @@ import (
 )
 
 func main() {
+	command := getenv("CNI_COMMAND")
+	if command == "" { // a person at a terminal, who would wait for ever
+		answer := failure("", wire.CodeInvalidEnvironment, "CNI_COMMAND is not set: this is a CNI plugin, which a container runtime executes; see docs/cni.md")
+		_ = writeAll(1, append(answer.Stdout, '\n')) // the exit code says the same
+		syscall.Exit(answer.Exit)
+	}
 	config, err := readAll(0, wire.MaxConfig)
 	r := wire.Request{
-		Command:     getenv("CNI_COMMAND"),
+		Command:     command,
 		ContainerID: getenv("CNI_CONTAINERID"),
 		NetNS:       getenv("CNI_NETNS"),
 		IfName:      getenv("CNI_IFNAME"),

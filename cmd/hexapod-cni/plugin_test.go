@@ -32,6 +32,26 @@ func TestSize(t *testing.T) {
 	}
 }
 
+// TestByHand: a person who types the name of the plugin is told what it is, and is not waited for.
+func TestByHand(t *testing.T) {
+	program := filepath.Join(t.TempDir(), "hexapod-cni")
+	if out, err := exec.Command("go", "build", "-o", program, ".").CombinedOutput(); err != nil {
+		t.Fatalf("build: %v\n%s", err, out)
+	}
+	keyboard, typing, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer keyboard.Close()
+	defer typing.Close() // open and silent as long as the plugin runs
+	plugin := exec.CommandContext(t.Context(), program)
+	plugin.Env, plugin.Stdin = []string{"PATH=/usr/bin"}, keyboard
+	out, err := plugin.Output()
+	if code := plugin.ProcessState.ExitCode(); code != 1 || !strings.Contains(string(out), `"code":4`) || !strings.Contains(string(out), "CNI_COMMAND is not set") {
+		t.Errorf("exit %d, %v: %s", code, err, out)
+	}
+}
+
 // What a package does at its start is paid for at every execution, so what is linked is a decision.
 func TestImports(t *testing.T) {
 	out, err := exec.Command("go", "list", "-deps", ".").Output()

@@ -5,6 +5,7 @@ import (
 	"encoding/xml"
 	"errors"
 	"flag"
+	"fmt"
 	"io"
 	"net/netip"
 	"os"
@@ -133,6 +134,28 @@ func TestGoldens(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Run("map", func(t *testing.T) { golden(t, "map", []File{{"plan.txt", tree}, {"plan.svg", svg}}) })
+}
+
+// TestTreeShowsIPv4: the range of each living host of a dual-stack plan.
+func TestTreeShowsIPv4(t *testing.T) {
+	p := dualPlan()
+	tree, err := Tree(p, addressplan.Day)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, h := range p.Hosts {
+		q, err := p.PrefixOf(h)
+		if err != nil {
+			t.Fatal(err)
+		}
+		v4, err := p.HostIPv4(q)
+		if shown := err == nil && strings.Contains(tree, fmt.Sprintf("host %s  %s  %s", h.Name, q, v4)); shown == (h.Retired || h.Adopted) {
+			t.Errorf("host %s with %s: shown is %v in\n%s", h.Name, v4, shown, tree)
+		}
+	}
+	if !strings.Contains(tree, "\nIPv4  10.0.0.0/8, a /24 for each host\n") {
+		t.Errorf("the range itself is not in\n%s", tree)
+	}
 }
 
 func TestEveryTargetHasAGolden(t *testing.T) {

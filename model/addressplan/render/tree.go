@@ -22,6 +22,9 @@ func Tree(p addressplan.Plan, now addressplan.Seconds) (string, error) {
 			t.line("  each %s holds %s of /%d", n.Level-1, plural(n.Each, n.Level.String()), n.Bits)
 		}
 	}
+	if p.IPv4.Prefix.IsValid() {
+		t.line("IPv4  %s, a /%d for each host", p.IPv4.Prefix, p.IPv4.HostLength)
+	}
 	v := view{p, Options{}.withDefaults()}
 	for _, c := range p.Clusters {
 		q, err := p.ClusterPrefix(c)
@@ -86,7 +89,11 @@ func (v view) treeRack(t *text, c addressplan.Cluster, r addressplan.Rack, now a
 		case h.Retired:
 			state = "  rested"
 		}
-		t.line("    host %s  %s%s", h.Name, p, state)
+		v4 := ""
+		if q, err := v.plan.HostIPv4(p); err == nil && !h.Retired {
+			v4 = "  " + q.String()
+		}
+		t.line("    host %s  %s%s%s", h.Name, p, v4, state)
 	}
 	return nil
 }

@@ -159,7 +159,18 @@ func (a *Agent) bookWell() error {
 	case !state.Prefix.IsValid():
 		return cni.Errorf(cni.CodeNotAvailable, "host %s: %s", a.options.Host, desired.NoHostPrefix)
 	}
+	if err := a.book.Writable(); err != nil {
+		return cni.Errorf(cni.CodeNotAvailable, "%w", err)
+	}
 	return nil
+}
+
+func (a *Agent) reportJournal() local.Object {
+	o := local.Object{Kind: "journal", Name: filepath.Join(a.options.StateDir, "journal"), State: local.Done}
+	if err := a.book.Writable(); err != nil {
+		o.State, o.Why = local.Failed, oneLine(err)
+	}
+	return o
 }
 
 func (a *Agent) reportClock() local.Object {

@@ -28,6 +28,7 @@ type Book struct {
 	alloc  *ipam.Allocator // nil until the clock was believed
 	booted bool            // the journal says that this boot writes it
 	ready  bool            // what was replayed is durable
+	failed error           // of the last record; nil when it was written
 }
 
 // coming is an allocation or retirement that is being written.
@@ -210,6 +211,7 @@ func (b *Book) enqueue(r Request, owner ipam.Packed, key string, given ipam.Give
 		b.mu.Lock()
 		delete(b.coming, key)
 		delete(b.claims, given.Addr)
+		b.failed = err
 		if err != nil && b.alloc != nil { // the address may be on disk all the same: it rests like a used one
 			b.alloc.Retire(given.Addr, now)
 		}
@@ -270,6 +272,7 @@ func (b *Book) enqueueRetire(addr netip.Addr, key string) func() error {
 		err := ticket.Wait()
 		b.mu.Lock()
 		delete(b.coming, key)
+		b.failed = err
 		b.mu.Unlock()
 		close(c.done)
 		return err

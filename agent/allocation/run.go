@@ -47,6 +47,23 @@ func (b *Book) noteTime() error {
 		b.mu.Unlock()
 		return nil
 	}
+	return b.writeMark(now)
+}
+
+// Writable tells why the last record could not be written; nil when it was. It tries once more itself, with a mark: nobody else
+// may, for a runtime sends no request to a host that calls itself out of service.
+func (b *Book) Writable() error {
+	b.mu.Lock()
+	now := b.o.Clock.Now()
+	if b.failed == nil || b.believe(now) != nil || b.alloc.Check(now) != nil {
+		defer b.mu.Unlock()
+		return b.failed
+	}
+	return b.writeMark(now)
+}
+
+// writeMark writes down how far this host is. The caller holds b.mu, and does not after it.
+func (b *Book) writeMark(now ipam.Seconds) error {
 	b.alloc.Observe(now)
 	b.announceBoot(now)
 	mark := ipam.Record{Kind: ipam.RecordMark, Time: now, Position: uint64(b.alloc.Mark())}
@@ -59,7 +76,11 @@ func (b *Book) noteTime() error {
 		b.mu.Unlock()
 	})
 	b.mu.Unlock()
-	return ticket.Wait()
+	err := ticket.Wait()
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.failed = err
+	return err
 }
 
 func (b *Book) retain(keep Keep) {

@@ -16,6 +16,7 @@ import (
 	"hexapod.dev/agent/local"
 	"hexapod.dev/edge/cni"
 	"hexapod.dev/linux/hostid"
+	"hexapod.dev/linux/ndp"
 	"hexapod.dev/linux/netns"
 )
 
@@ -53,6 +54,8 @@ type Agent struct {
 	metrics  *metrics
 	kernel   *kernel
 	book     *allocation.Book
+	answers  *ndp.Responder
+	speaking *speaking
 
 	delegation *delegation // nil where the configuration gives this host its prefix
 }
@@ -106,6 +109,8 @@ func (a *Agent) Run(ctx context.Context) (err error) {
 	g.Go(func() error { return a.watch(ctx, sub) })
 	g.Go(func() error { return a.watchFolder(ctx) })
 	g.Go(func() error { return a.book.Run(ctx) })
+	g.Go(func() error { return a.runAnswers(ctx) })
+	g.Go(func() error { return a.runSpeaking(ctx) })
 	g.Go(func() error { return a.kernel.routers.Run(ctx, a.toldOfRouter) })
 	g.Go(func() error { return a.runDelegation(ctx) })
 	g.Go(func() error { return local.Serve(ctx, api, local.Handler(a, a.metrics.handler())) })
@@ -146,6 +151,12 @@ func (a *Agent) open(ctx context.Context, closing *closers) error {
 		return err
 	}
 	closing.add(a.book)
+	if err := a.openAnswers(closing); err != nil {
+		return err
+	}
+	if err := a.openSpeaking(closing); err != nil {
+		return err
+	}
 	a.addRunners()
 	return nil
 }

@@ -130,9 +130,14 @@ func (a *Agent) Status(context.Context) error {
 // connect puts e into the snapshot and makes its link, routes and neighbours. The snapshot comes first: a pass that runs next
 // must want what is made here.
 func (a *Agent) connect(ctx context.Context, e desired.Endpoint) error {
+	if err := a.claim(ctx, e); err != nil {
+		return err
+	}
 	a.passing.RLock()
 	defer a.passing.RUnlock()
 	a.sections.SetEndpoint(e)
+	defer a.answerFor(ctx, e) // when its link is there
+	defer a.speakOf(e)
 	err := a.kernel.Connect(ctx, e, a.sections.Snapshot().MTU())
 	a.board.set(e.Key, err)
 	return err
@@ -143,6 +148,8 @@ func (a *Agent) connect(ctx context.Context, e desired.Endpoint) error {
 func (a *Agent) disconnect(ctx context.Context, e desired.Endpoint) error {
 	a.passing.RLock()
 	a.sections.DeleteEndpoint(e.Key)
+	a.answerNoMore(e)
+	a.speakOf(e)
 	a.board.forget(e.Key)
 	gone := a.kernel.Disconnect(ctx, e)
 	a.passing.RUnlock()

@@ -22,6 +22,9 @@ func (a *Agent) addRunners() {
 		partRoutes:     a.whole(partRoutes, a.kernel.Routes),
 		partNeighbours: a.whole(partNeighbours, a.kernel.Neighbours),
 		partEndpoints:  a.repair,
+		partAnswers:    a.answerAll,
+		partBGP:        a.speak,
+		partLearned:    a.learn,
 		partReap:       a.reap,
 	} {
 		a.runners[name] = newRunner(name, a.log, pass, a.metrics.passed)

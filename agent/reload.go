@@ -70,6 +70,7 @@ func (a *Agent) reloaded(set file.Set, err error) {
 	}
 	if err == nil {
 		a.kick(parts...)
+		a.kick(partAnswers, partBGP)
 	}
 }
 

@@ -29,6 +29,8 @@ func (a *Agent) Report() local.Status {
 	s.Objects = append(s.Objects, a.reportCare(snapshot, st)...)
 	s.Objects = append(s.Objects, a.reportDelegation(snapshot)...)
 	s.Objects = append(s.Objects, a.reportPeers(snapshot, st)...)
+	s.Objects = append(s.Objects, a.reportAnswers(snapshot)...)
+	s.Objects = append(s.Objects, a.reportBGP()...)
 	for _, e := range a.Endpoints() {
 		s.Objects = append(s.Objects, local.Object{Kind: "endpoint", Name: e.Container + "/" + e.Interface, State: e.State, Why: e.Why,
 			Detail: strings.Trim(fmt.Sprintf("%v", e.Addrs), "[]")})

@@ -102,6 +102,9 @@ func (a *Agent) heardLink(l rtnl.Link, gone bool) {
 	if l.OfEndpoint() { // one that is only being made has no alias yet
 		return
 	}
+	if a.isUplink(l.Name) { // it may have another MAC, or another switch at its end
+		a.kick(partAnswers)
+	}
 	before := a.sections.Snapshot()
 	facts := before.Facts.With(l.Name, desired.LinkFact{Up: l.Up, MTU: l.MTU}, !gone)
 	if !a.sections.SetFacts(facts) || !a.isUplink(l.Name) {
@@ -110,7 +113,7 @@ func (a *Agent) heardLink(l rtnl.Link, gone bool) {
 	if l.Up && !gone && !before.Facts[l.Name].Up {
 		a.delegation.linkUp(l.Name)
 	}
-	a.kick(partHost, partRoutes)
+	a.kick(partHost, partRoutes, partLearned)
 	if a.sections.Snapshot().MTU() != before.MTU() {
 		a.kick(partLinks)
 	}

@@ -69,7 +69,7 @@ func TestFRRNumbered(t *testing.T) {
 	})
 	s.tell(order{Config: &bgp.Config{}})
 	eventually(t, "FRR told", func() bool {
-		return strings.Contains(f.show("show bgp neighbor 2001:db8:f::1"), "NOTIFICATION received")
+		return strings.Contains(f.show("show bgp neighbor 2001:db8:f::1"), "Notification received (Cease")
 	})
 	if r := s.tell(order{All: true}); len(r.Peers) != 0 || len(r.Routes) != 0 {
 		t.Errorf("after leaving: %+v", r)

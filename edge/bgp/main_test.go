@@ -63,7 +63,7 @@ func (h *heard) PeerOnLink(link string) (netip.Addr, bool) {
 	return a, ok
 }
 
-func (h *heard) Changes() <-chan struct{} { return h.changes }
+func (h *heard) Changed() <-chan struct{} { return h.changes }
 
 func speak() {
 	h := &heard{make(chan map[string]netip.Addr, 1), make(chan struct{}, 1)}

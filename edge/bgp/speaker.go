@@ -33,8 +33,8 @@ const (
 type Neighbours interface {
 	// PeerOnLink returns the link-local address of the one router heard on link, without zone.
 	PeerOnLink(link string) (netip.Addr, bool)
-	// Changes receives a word when an answer of PeerOnLink may have changed.
-	Changes() <-chan struct{}
+	// Changed receives a word when an answer of PeerOnLink may have changed.
+	Changed() <-chan struct{}
 }
 
 // Options are what a speaker is made with.
@@ -78,7 +78,7 @@ func (s *Speaker) Run(ctx context.Context) error {
 	s.mu.Unlock()
 	var found <-chan struct{}
 	if s.options.Neighbours != nil {
-		found = s.options.Neighbours.Changes()
+		found = s.options.Neighbours.Changed()
 	}
 	again := time.NewTicker(retry)
 	defer again.Stop()

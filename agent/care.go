@@ -32,8 +32,7 @@ func (a *Agent) careForHost(ctx context.Context) error {
 		a.log.Info("changed a setting of the kernel", "setting", string(k))
 	}
 	a.cared.Store(&cared{report, left})
-	a.kernel.routers.Care(report.Cared, report.Deaf)
-	return errors.Join(err, careErr, sizeErr)
+	return errors.Join(err, careErr, sizeErr, a.kernel.routers.Care(report.Cared, report.Deaf))
 }
 
 // toldOfRouter logs that an uplink lost its default route or got one again.

@@ -63,9 +63,13 @@ func Open(ns *netns.NS) (*Watch, error) {
 // Close closes the watch.
 func (w *Watch) Close() error { return w.conn.Close() }
 
-// Care says which uplinks are looked after from now on. Of those in deaf it is known that they lost their route before anybody
-// watched.
-func (w *Watch) Care(uplinks, deaf []string) {
+// Care says which uplinks are looked after from now on. A route that is there now and gone later is lost. Of uplinks in deaf it is
+// known that they lost theirs before anybody watched.
+func (w *Watch) Care(uplinks, deaf []string) error {
+	have, _, err := w.defaults()
+	if err != nil {
+		return err
+	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	for name := range w.links {
@@ -76,7 +80,7 @@ func (w *Watch) Care(uplinks, deaf []string) {
 	news := len(deaf) > 0
 	for _, name := range uplinks {
 		if w.links[name] == nil {
-			w.links[name] = &asking{}
+			w.links[name] = &asking{had: len(have[name]) > 0}
 			news = true
 		}
 	}
@@ -91,6 +95,7 @@ func (w *Watch) Care(uplinks, deaf []string) {
 		default:
 		}
 	}
+	return nil
 }
 
 // Run looks at the routes whenever one from an advertisement comes or goes, and asks where one was lost, until ctx ends. tell is

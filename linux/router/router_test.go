@@ -42,7 +42,13 @@ func TestRFC4861_6_3_7_LostRouteIsAskedFor(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer w.Close()
-	w.Care([]string{"up0"}, nil)
+	care := func(uplinks, deaf []string) {
+		t.Helper()
+		if err := w.Care(uplinks, deaf); err != nil {
+			t.Fatal(err)
+		}
+	}
+	care([]string{"up0"}, nil)
 	told := make(chan string, 10)
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error, 1)
@@ -81,9 +87,6 @@ func TestRFC4861_6_3_7_LostRouteIsAskedFor(t *testing.T) {
 	if len(links) != 1 || len(links[0].Routes) != 1 || links[0].Routes[0].Expires <= 900*time.Second || links[0].Routes[0].Expires > 1000*time.Second {
 		t.Fatalf("the route and its expiry: %+v", links)
 	}
-	// The first look is not told of; a deaf link makes it take place again, so after it the route was seen.
-	w.Care([]string{"up0"}, []string{"up0"})
-
 	netnstest.Run(t, host, "ip -6 route del default")
 	await(lost)
 	for buf := make([]byte, 1500); ; {
@@ -117,8 +120,11 @@ func TestOnlyUplinksInCareAreAsked(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer w.Close()
-	w.Care([]string{"up0", "up1"}, nil)
-	w.Care([]string{"up1"}, nil)
+	for _, uplinks := range [][]string{{"up0", "up1"}, {"up1"}} {
+		if err := w.Care(uplinks, nil); err != nil {
+			t.Fatal(err)
+		}
+	}
 	links, err := w.Links()
 	if d := cmp.Diff([]router.Link{{Name: "up1"}}, links); err != nil || d != "" {
 		t.Errorf("%v (-want +have):\n%s", err, d)

@@ -2,6 +2,7 @@ package router_test
 
 import (
 	"context"
+	"errors"
 	"net/netip"
 	"testing"
 	"time"
@@ -19,7 +20,10 @@ const lost, got = "lost", "got"
 
 func TestRFC4861_6_3_7_LostRouteIsAskedFor(t *testing.T) {
 	host, peer := netnstest.New(t), netnstest.New(t)
-	if err := sysctl.Open(peer).Write(sysctl.IPv6("all", "forwarding"), "1"); err != nil { // a router hears what is sent to all routers
+	if err := errors.Join(
+		sysctl.Open(peer).Write(sysctl.IPv6("all", "forwarding"), "1"),               // a router hears what is sent to all routers
+		sysctl.Open(host).Write(sysctl.IPv6("default", "router_solicitations"), "0"), // the kernel's own would be taken for ours
+	); err != nil {
 		t.Fatal(err)
 	}
 	netnstest.Connect(t,

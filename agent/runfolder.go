@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"time"
 
@@ -23,7 +22,7 @@ const (
 // takeRunFolder makes the run folder this process's own.
 func takeRunFolder(ctx context.Context, dir string) (*flock.Lock, error) {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
-		return nil, needsRoot(err)
+		return nil, err
 	}
 	patience, cancel := context.WithTimeout(ctx, lockPatience)
 	defer cancel()
@@ -31,18 +30,10 @@ func takeRunFolder(ctx context.Context, dir string) (*flock.Lock, error) {
 		lock, err := flock.Take(dir, lockName)
 		held, ok := errors.AsType[*flock.HeldError](err)
 		if !ok {
-			return lock, needsRoot(err)
+			return lock, err
 		}
 		if !rest(patience, lockAskAgain) {
 			return nil, fmt.Errorf("another agent runs with this run folder: %w; stop it, or give this one its own --run and --state", held)
 		}
 	}
-}
-
-// needsRoot says what to do where the kernel says only that something is not allowed.
-func needsRoot(err error) error {
-	if errors.Is(err, fs.ErrPermission) {
-		return fmt.Errorf("%w: the agent needs root, to change routes and links", err)
-	}
-	return err
 }

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"os/signal"
 	"strings"
@@ -32,6 +33,7 @@ type command struct {
 // environment is what a verb may touch of the process, so that tests need no process, and how it was called.
 type environment struct {
 	stdout, stderr io.Writer
+	uid            int    // who calls; 0 is root
 	path           string // the words that led to the verb, such as "plan show"
 	usage          string // its command.usage
 }
@@ -65,7 +67,7 @@ func usagef(format string, a ...any) error { return usageError{fmt.Errorf(format
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	os.Exit(run(ctx, environment{stdout: os.Stdout, stderr: os.Stderr}, os.Args[1:]))
+	os.Exit(run(ctx, environment{stdout: os.Stdout, stderr: os.Stderr, uid: os.Geteuid()}, os.Args[1:]))
 }
 
 func run(ctx context.Context, env environment, args []string) int {
@@ -89,7 +91,11 @@ func run(ctx context.Context, env environment, args []string) int {
 		c, path, args = next, append(path, args[0]), args[1:]
 	}
 	env.path, env.usage = strings.Join(path[1:], " "), c.usage
-	err := c.run(ctx, env, args)
+	return env.ended(c.run(ctx, env, args))
+}
+
+// ended says what became of a call and returns the exit code that means it; nil is success.
+func (env environment) ended(err error) int {
 	var usage usageError
 	switch {
 	case err == nil:
@@ -99,6 +105,9 @@ func run(ctx context.Context, env environment, args []string) int {
 		return exitUsage
 	}
 	fmt.Fprintf(env.stderr, "hexapod %s: %v\n", env.path, err)
+	if errors.Is(err, fs.ErrPermission) && env.uid != 0 {
+		fmt.Fprintf(env.stderr, "You are not root: try sudo hexapod %s\n", env.path)
+	}
 	return exitFailed
 }
 

@@ -117,6 +117,23 @@ func TestHelp(t *testing.T) {
 	}
 }
 
+// TestNotRoot: whoever may not do something is told who may, and root is told nothing that does not help.
+func TestNotRoot(t *testing.T) {
+	const hint = "You are not root: try sudo hexapod plan new"
+	closed := t.TempDir() + "/file"
+	for _, c := range []struct {
+		uid  int
+		err  error
+		want bool
+	}{{1000, os.ErrPermission, true}, {0, os.ErrPermission, false}, {1000, os.ErrNotExist, false}} {
+		var out, errs bytes.Buffer
+		env := environment{stdout: &out, stderr: &errs, uid: c.uid, path: "plan new"}
+		if code := env.ended(&os.PathError{Op: "open", Path: closed, Err: c.err}); code != exitFailed || strings.Contains(errs.String(), hint) != c.want {
+			t.Errorf("uid %d, %v: exit %d, %s", c.uid, c.err, code, &errs)
+		}
+	}
+}
+
 func TestWordsAndFlags(t *testing.T) {
 	for _, c := range []struct {
 		args, want string // what a call may look like; the words it accepts

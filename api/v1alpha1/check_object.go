@@ -181,6 +181,7 @@ func (h *Host) check(r *report) {
 	names := unique{}
 	for i, u := range s.Uplinks {
 		at := fmt.Sprintf("spec.uplinks[%d]", i)
+		oneOf(r, at+".onLink", u.OnLink, "", OnLinkAnswer, OnLinkShared)
 		if !linkName(u.Name) {
 			r.errorf(at+".name", "write it as ip link shows it", "%q is not a link name", u.Name)
 		}

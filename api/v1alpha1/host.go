@@ -45,12 +45,25 @@ type Uplink struct {
 	Segment string `json:"segment,omitempty" yaml:"segment,omitempty"`
 	// External says that the link leads out of the fabric.
 	External bool `json:"external,omitempty" yaml:"external,omitempty"`
+	// OnLink says that the host's addresses lie in a prefix that neighbours on this link believe to be there, and that nobody routes
+	// to the host: it answers neighbour discovery for them.
+	OnLink OnLink `json:"onLink,omitempty" yaml:"onLink,omitempty"`
 	// PrefixSource is where the host gets its prefix when it has neither number nor prefix: from a server on this link. One uplink
 	// of a host may have it.
 	PrefixSource PrefixSource `json:"prefixSource,omitempty" yaml:"prefixSource,omitempty"`
 	// PrefixLength is the length of prefix to ask for, from 48 to 64; 0: what the server gives.
 	PrefixLength int `json:"prefixLength,omitempty" yaml:"prefixLength,omitempty"`
 }
+
+// OnLink is how a host answers for its addresses on a link.
+type OnLink string
+
+const (
+	// OnLinkAnswer answers at once: the host's prefix is its own.
+	OnLinkAnswer OnLink = "answer"
+	// OnLinkShared looks for duplicates before an address is used: others may have addresses in the same prefix.
+	OnLinkShared OnLink = "shared"
+)
 
 // PrefixSource is how a host gets a prefix on a link.
 type PrefixSource string

@@ -98,6 +98,7 @@ func desiredHost(p addressplan.Plan, planned addressplan.Host, h *v1alpha1.Host)
 	for _, u := range h.Spec.Uplinks {
 		d.Uplinks = append(d.Uplinks, desired.Uplink{
 			Name: u.Name, Address: u.Address.Addr, Gateway: u.Gateway.Addr, Segment: u.Segment, External: u.External,
+			Answer: u.OnLink != "", Shared: u.OnLink == v1alpha1.OnLinkShared,
 		})
 	}
 	return d, nil

@@ -23,7 +23,7 @@ type RouterLink struct {
 // Why nothing is advertised on a link that asks for it.
 const (
 	Listening      desired.Why = "listening first, whether a router or a second neighbour is there"
-	OtherRouter    desired.Why = "another router calls itself a default router there; set routerPeer if it is the one this link leads to"
+	OtherRouter    desired.Why = "another router calls itself a default router there"
 	ManyNeighbours desired.Why = "more than one neighbour is there; router advertisements are for cables with one other end"
 	NoLinkLocal    desired.Why = "the link has no usable link-local address"
 )

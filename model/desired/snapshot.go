@@ -54,6 +54,8 @@ type Uplink struct {
 	Gateway  netip.Addr // next hop for what no segment reaches; invalid when there is none
 	Segment  string     // uplinks of one segment reach each other directly
 	External bool       // the outside lies behind it
+	Answer   bool       // neighbours there look for this host's addresses, which nobody routes to it
+	Shared   bool       // others have addresses in the same prefix
 }
 
 // Pool is a range of fixed addresses, granted to namespaces.

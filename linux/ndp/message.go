@@ -1,5 +1,4 @@
-// Package ndp speaks neighbour discovery on the links of a host: it answers for addresses that nobody routes here, watches for
-// duplicates, and tells and hears router advertisements.
+// Package ndp speaks neighbour discovery: it answers for addresses that nobody routes to this host, and finds routers on its links.
 //
 // Three layers: Parse and Packet.Bytes know the bytes; machines decide what to do with a packet at a moment they are told, and
 // know no socket and no clock; ports read and write packets of one link and drive a machine. The two bodies are Responder,

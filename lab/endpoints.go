@@ -19,7 +19,6 @@ import (
 	"github.com/containernetworking/cni/pkg/version"
 
 	"hexapod.dev/lab/place"
-	"hexapod.dev/lab/probe"
 )
 
 // pluginPatience bounds one call of the plugin, which itself waits some seconds for an agent that is being restarted.
@@ -58,31 +57,7 @@ func (l *Lab) AddEndpoint(ctx context.Context, e Endpoint) (Endpoint, error) {
 	}
 	e.Addr = addr
 	l.state.Endpoints[e.Name] = e
-	return e, errors.Join(l.awaitAnswer(e), l.save())
-}
-
-// awaitAnswer returns when an endpoint answers under its own address. The kernel begins to listen for a new address in a
-// worker of its own, which on a busy machine comes a moment after the plugin's answer; what a script sends before is lost.
-func (l *Lab) awaitAnswer(e Endpoint) error {
-	const tries, patience = 40, 50 * time.Millisecond
-	in, err := l.Inside(e.Name)
-	if err != nil {
-		return err
-	}
-	p, err := probe.NewPinger(in)
-	if err != nil {
-		return fmt.Errorf("endpoint %s: %w", e.Name, err)
-	}
-	defer p.Close()
-	for range tries {
-		if _, err = p.Ping(e.Addr, patience); !errors.Is(err, probe.ErrLost) {
-			break
-		}
-	}
-	if err != nil {
-		return fmt.Errorf("endpoint %s does not answer itself: %w", e.Name, err)
-	}
-	return nil
+	return e, l.save()
 }
 
 // DeleteEndpoint calls the plugin's DEL and removes the network namespace, as a container runtime does.

@@ -6,9 +6,6 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
-
-	"hexapod.dev/linux/netns"
-	"hexapod.dev/linux/netns/netnstest"
 )
 
 // program returns the path of a program of Debian; without it the test is skipped as it is without root.
@@ -27,11 +24,11 @@ func program(t *testing.T, paths ...string) string {
 }
 
 // daemon runs a program inside ns in the foreground until the test ends.
-func daemon(t *testing.T, ns *netns.NS, name string, args ...string) {
+func daemon(t *testing.T, ns place, name string, args ...string) {
 	t.Helper()
 	cmd := exec.Command(name, args...)
 	cmd.Stderr, cmd.Stdout = testWriter{t}, testWriter{t}
-	if err := ns.Do(cmd.Start); err != nil {
+	if err := ns.do(cmd.Start); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
@@ -43,12 +40,12 @@ func daemon(t *testing.T, ns *netns.NS, name string, args ...string) {
 // frr is FRR's zebra and bgpd in a namespace, with files of their own.
 type frr struct {
 	t   *testing.T
-	ns  *netns.NS
+	ns  place
 	dir string
 	sh  string
 }
 
-func startFRR(t *testing.T, ns *netns.NS, config string) frr {
+func startFRR(t *testing.T, ns place, config string) frr {
 	t.Helper()
 	zebra, bgpd := program(t, "/usr/lib/frr/zebra"), program(t, "/usr/lib/frr/bgpd")
 	f := frr{t, ns, t.TempDir(), program(t, "vtysh")}
@@ -79,7 +76,7 @@ func startFRR(t *testing.T, ns *netns.NS, config string) frr {
 func (f frr) show(line string) string {
 	f.t.Helper()
 	var out []byte
-	err := f.ns.Do(func() (err error) {
+	err := f.ns.do(func() (err error) {
 		out, err = exec.Command(f.sh, "--vty_socket", f.dir, "-c", line).CombinedOutput()
 		return err
 	})
@@ -90,17 +87,17 @@ func (f frr) show(line string) string {
 }
 
 // kernel returns the routes that FRR put into the kernel.
-func (f frr) kernel() string { return netnstest.Run(f.t, f.ns, "ip -6 route show proto bgp") }
+func (f frr) kernel() string { return f.ns.run("ip -6 route show proto bgp") }
 
 // bird is BIRD in a namespace.
 type bird struct {
 	t      *testing.T
-	ns     *netns.NS
+	ns     place
 	socket string
 	ctl    string
 }
 
-func startBIRD(t *testing.T, ns *netns.NS, config string) bird {
+func startBIRD(t *testing.T, ns place, config string) bird {
 	t.Helper()
 	dir := t.TempDir()
 	b := bird{t, ns, filepath.Join(dir, "ctl"), program(t, "birdc", "/usr/sbin/birdc")}
@@ -123,7 +120,7 @@ func (b bird) show(line string) string {
 }
 
 // advertise sends router advertisements of lifetime 0 on a link.
-func advertise(t *testing.T, ns *netns.NS, link string) {
+func advertise(t *testing.T, ns place, link string) {
 	t.Helper()
 	dir := t.TempDir()
 	conf := filepath.Join(dir, "radvd.conf")

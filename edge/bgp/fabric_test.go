@@ -7,7 +7,6 @@ import (
 	"testing"
 
 	"hexapod.dev/edge/bgp"
-	"hexapod.dev/linux/netns"
 	"hexapod.dev/linux/netns/netnstest"
 	"hexapod.dev/model/announce"
 )
@@ -16,26 +15,43 @@ func pfx(s string) netip.Prefix { return netip.MustParsePrefix(s) }
 
 var fabricRange = pfx("2001:db8:a000::/37")
 
+// place is a network namespace of the test.
+type place struct {
+	do  func(func() error) error        // does something inside
+	run func(line string) string        // runs a program inside
+	end func(name string) netnstest.End // of a cable
+}
+
+func newPlace(t *testing.T) place {
+	t.Helper()
+	ns := netnstest.New(t)
+	return place{
+		do:  ns.Do,
+		run: func(line string) string { t.Helper(); return netnstest.Run(t, ns, line) },
+		end: func(name string) netnstest.End { return netnstest.End{NS: ns, Name: name} },
+	}
+}
+
 // link is a host and a router on one cable: eth0 with 2001:db8:f::1 and fe80::a on the host, swp1 with 2001:db8:f::2 and fe80::1
 // on the router.
-func link(t *testing.T) (host, router *netns.NS) {
+func link(t *testing.T) (host, router place) {
 	t.Helper()
-	host, router = netnstest.New(t), netnstest.New(t)
+	host, router = newPlace(t), newPlace(t)
 	cable(t, host, router, "eth0", "swp1", 0)
 	return host, router
 }
 
-func cable(t *testing.T, host, router *netns.NS, hostEnd, routerEnd string, n int) {
+func cable(t *testing.T, host, router place, hostEnd, routerEnd string, n int) {
 	t.Helper()
-	for _, ns := range []*netns.NS{host, router} {
-		netnstest.Run(t, ns, "sysctl -qw net.ipv6.conf.all.forwarding=1 net.ipv6.conf.default.accept_dad=0 net.ipv6.conf.default.addr_gen_mode=1")
-		netnstest.Run(t, ns, "ip link set lo up")
+	for _, ns := range []place{host, router} {
+		ns.run("sysctl -qw net.ipv6.conf.all.forwarding=1 net.ipv6.conf.default.accept_dad=0 net.ipv6.conf.default.addr_gen_mode=1")
+		ns.run("ip link set lo up")
 	}
-	netnstest.Connect(t, netnstest.End{NS: host, Name: hostEnd}, netnstest.End{NS: router, Name: routerEnd})
-	netnstest.Run(t, host, fmt.Sprintf("ip addr add 2001:db8:f:%d::1/64 dev %s nodad", n, hostEnd))
-	netnstest.Run(t, host, fmt.Sprintf("ip addr add fe80::a/64 dev %s nodad", hostEnd))
-	netnstest.Run(t, router, fmt.Sprintf("ip addr add 2001:db8:f:%d::2/64 dev %s nodad", n, routerEnd))
-	netnstest.Run(t, router, fmt.Sprintf("ip addr add fe80::1/64 dev %s nodad", routerEnd))
+	netnstest.Connect(t, host.end(hostEnd), router.end(routerEnd))
+	host.run(fmt.Sprintf("ip addr add 2001:db8:f:%d::1/64 dev %s nodad", n, hostEnd))
+	host.run(fmt.Sprintf("ip addr add fe80::a/64 dev %s nodad", hostEnd))
+	router.run(fmt.Sprintf("ip addr add 2001:db8:f:%d::2/64 dev %s nodad", n, routerEnd))
+	router.run(fmt.Sprintf("ip addr add fe80::1/64 dev %s nodad", routerEnd))
 }
 
 // numbered is the router by its address, with small times.

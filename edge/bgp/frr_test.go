@@ -6,7 +6,6 @@ import (
 	"testing"
 
 	"hexapod.dev/edge/bgp"
-	"hexapod.dev/linux/netns/netnstest"
 	"hexapod.dev/model/announce"
 )
 
@@ -116,8 +115,8 @@ func TestFRRGracefulRestart(t *testing.T) {
 // Sessions over link-local addresses: the router finds us by our advertisements, which another daemon sends here.
 func TestFRRUnnumbered(t *testing.T) {
 	host, router := link(t)
-	netnstest.Run(t, host, "ip addr del 2001:db8:f::1/64 dev eth0")
-	netnstest.Run(t, router, "ip addr del 2001:db8:f::2/64 dev swp1")
+	host.run("ip addr del 2001:db8:f::1/64 dev eth0")
+	router.run("ip addr del 2001:db8:f::2/64 dev swp1")
 	advertise(t, host, "eth0")
 	f := startFRR(t, router, frrConfig("swp1", ""))
 	s := start(t, host)
@@ -138,8 +137,8 @@ func TestFRRUnnumbered(t *testing.T) {
 	}
 
 	// The router's address changes: the session heals to the new one.
-	netnstest.Run(t, router, "ip addr del fe80::1/64 dev swp1")
-	netnstest.Run(t, router, "ip addr add fe80::2/64 dev swp1 nodad")
+	router.run("ip addr del fe80::1/64 dev swp1")
+	router.run("ip addr add fe80::2/64 dev swp1 nodad")
 	s.tell(order{Heard: map[string]netip.Addr{"eth0": netip.MustParseAddr("fe80::2")}})
 	eventually(t, "healed", func() bool {
 		r := s.tell(order{All: true})

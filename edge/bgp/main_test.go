@@ -14,7 +14,6 @@ import (
 	"time"
 
 	"hexapod.dev/edge/bgp"
-	"hexapod.dev/linux/netns"
 	"hexapod.dev/model/announce"
 	"hexapod.dev/model/desired"
 )
@@ -153,7 +152,7 @@ type speaker struct {
 }
 
 // start starts a speaker inside ns.
-func start(t *testing.T, ns *netns.NS) *speaker {
+func start(t *testing.T, ns place) *speaker {
 	t.Helper()
 	s := &speaker{t: t, cmd: exec.Command("/proc/self/exe")}
 	s.cmd.Env = append(os.Environ(), asSpeaker+"=1")
@@ -164,7 +163,7 @@ func start(t *testing.T, ns *netns.NS) *speaker {
 		t.Fatal(err1, err2)
 	}
 	s.in, s.out = in, json.NewDecoder(bufio.NewReader(out))
-	if err := ns.Do(s.cmd.Start); err != nil {
+	if err := ns.do(s.cmd.Start); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {

@@ -13,7 +13,6 @@ import (
 	"time"
 
 	"hexapod.dev/edge/bgp"
-	"hexapod.dev/linux/netns"
 	"hexapod.dev/model/announce"
 )
 
@@ -54,11 +53,11 @@ func update(hop netip.Addr, as uint32, prefixes ...netip.Prefix) []byte {
 }
 
 // open connects from ns as AS 65538 with the identifier 192.0.2.id, and answers until the session is established.
-func openRaw(t *testing.T, ns *netns.NS, to string, id byte) *rawPeer {
+func openRaw(t *testing.T, ns place, to string, id byte) *rawPeer {
 	t.Helper()
 	p := &rawPeer{t: t}
 	dial := func() bool {
-		err := ns.Do(func() (err error) {
+		err := ns.do(func() (err error) {
 			ctx, cancel := context.WithTimeout(context.Background(), time.Second)
 			defer cancel()
 			p.conn, err = (&net.Dialer{}).DialContext(ctx, "tcp6", net.JoinHostPort(to, "179"))
@@ -106,7 +105,7 @@ func passive(name, addr string) announce.Peer {
 }
 
 // twoRouters is a host with two routers on one cable: one that behaves and one that does what the test wants.
-func twoRouters(t *testing.T) (s *speaker, good, bad *rawPeer, host, router *netns.NS) {
+func twoRouters(t *testing.T) (s *speaker, good, bad *rawPeer, host, router place) {
 	t.Helper()
 	host, router = link(t)
 	s = start(t, host)

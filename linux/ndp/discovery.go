@@ -126,9 +126,9 @@ func (m *discovery) verdict(now time.Time) desired.Why {
 }
 
 // listening is how long to listen first. A router answers within listenFirst, as it may have just advertised (RFC 4861 6.2.6).
-// Where one is expected a second is enough to notice another node beside it.
+// Where one is expected and has been heard, a second is enough to notice another node beside it.
 func (m *discovery) listening() time.Duration {
-	if m.want.RouterPeer {
+	if m.want.RouterPeer && m.knowsRouter() {
 		return listenPeer
 	}
 	return listenFirst
@@ -139,7 +139,8 @@ func (m *discovery) hear(p Packet, now time.Time) []Packet {
 		return nil // our own sent back; or one that has no address yet and will speak again
 	}
 	n := m.neighbours[p.SrcMAC]
-	if n == nil {
+	isNew := n == nil
+	if isNew {
 		if len(m.neighbours) >= maxNeighbours {
 			return nil
 		}
@@ -151,6 +152,9 @@ func (m *discovery) hear(p Packet, now time.Time) []Packet {
 		n.addr = p.Src
 	}
 	n.heard, n.tested, n.gone = now, 0, false
+	if isNew { // asked soon, so that it knows of this host before it has listened long enough
+		n.heard = now.Add(replyDelay - idleBeforeTest)
+	}
 	switch msg := p.Message.(type) {
 	case *RouterAdvertisement:
 		m.advertised(n, p, msg, now)

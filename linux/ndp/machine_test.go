@@ -188,7 +188,7 @@ func TestRFC4861_6_2_Times(t *testing.T) {
 	}
 	now := start.Add(2 * time.Minute)
 	m.hear(Packet{Src: local, SrcMAC: aliceMAC, Message: &RouterSolicitation{}}, now)
-	answer, _ := play(m, now, replyDelay)
+	answer, _ := play(m, now, replyDelay-1)
 	if len(answer) != 1 || answer[0].Dst != local || answer[0].DstMAC != aliceMAC {
 		t.Errorf("answered %+v, want one advertisement to who asked", answer)
 	}

@@ -59,8 +59,12 @@ func TestRFC4861_7_3_3_UnicastProbeIsAnswered(t *testing.T) {
 
 func TestRFC4862_5_4_4_ClaimOfAnotherIsDefended(t *testing.T) {
 	host, peer := cable(t, nil, nil)
+	said := lines(t, peer.ns, "tcpdump -lnei eth0 icmp6[icmp6type]=136 and dst ff02::1 and src "+held.String())
 	r := host.responder(t)
 	answers(t, r, held)
+	for range 2 { // an announcement would make the claimant give up as well
+		await(t, said, host.mac)
+	}
 	netnstest.Run(t, peer.ns, "sysctl -qw net.ipv6.conf.eth0.accept_dad=1")
 	sub, err := rtnl.Subscribe(peer.ns, rtnl.Addresses)
 	if err != nil {

@@ -21,7 +21,7 @@ var errAgain = errors.New("the link was removed meanwhile")
 // Ensure makes the link of one endpoint as wanted, whatever is there of it. It costs three sends when nothing is there.
 // parts of other tables (the endpoint's host routes and neighbours) go out together with the host side.
 //
-// It returns when the endpoint answers under its addresses (see listening).
+// It returns when packets pass in both directions (see listening and sending).
 //
 // A link of the same name that is not an endpoint's, and an interface inside the endpoint that is not ours, are errors
 // and stay as they are. A missing namespace is fs.ErrNotExist.
@@ -84,7 +84,12 @@ func (t *Table) ensure(ctx context.Context, want desired.Link, ns *netns.NS, par
 	if err := t.do(in, insideSteps(want, seen)...); err != nil {
 		return err
 	}
-	return listening(ctx, in, events, want.Addrs)
+	ctx, cancel := context.WithTimeout(ctx, readyLimit)
+	defer cancel()
+	if err := listening(ctx, in, events, want.Addrs); err != nil {
+		return err
+	}
+	return t.sending(ctx, host)
 }
 
 // make makes the pair, or finds the one that is there; made tells which.

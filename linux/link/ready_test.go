@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"net/netip"
+	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -24,6 +26,40 @@ func TestEnsureReturnsWhenTheAddressAnswers(t *testing.T) {
 		if out := netnstest.Run(t, ep, "ip -6 route show table local"); !strings.Contains(out, want) {
 			t.Fatalf("%q is missing:\n%s", want, out)
 		}
+	}
+}
+
+// The first packet in either direction arrives, also while the kernel is busy with other links.
+func TestFirstPacketArrives(t *testing.T) {
+	h := newHost(t)
+	links, routes, neighs := crowd(t, 1000, 20)
+	ctx, cancel := context.WithCancel(context.Background())
+	var busy sync.WaitGroup
+	busy.Go(func() {
+		for ctx.Err() == nil {
+			for i := range links {
+				_ = h.add(links[i], routes[i], neighs[i])
+				_ = h.Retire(context.Background(), links[i].Key)
+			}
+			_ = h.Reap(context.Background())
+		}
+	})
+	defer busy.Wait()
+	defer cancel()
+	for i := range 40 {
+		ep := netnstest.New(t)
+		l, r, n := endpoint(i, ep, "eth0")
+		if err := h.add(l, r, n); err != nil {
+			t.Fatal(err)
+		}
+		have, err := h.conn.Links() // a list shows a link as it is; asking for one would set it right
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !slices.ContainsFunc(have, func(o rtnl.Link) bool { return o.Name == l.Name && o.Running }) {
+			t.Fatalf("%s drops what it is given after Ensure number %d", l.Name, i)
+		}
+		netnstest.Run(t, h.ns, "ping -6 -c1 -W2 "+l.Addrs[0].String())
 	}
 }
 

@@ -9,6 +9,7 @@ import (
 
 	"hexapod.dev/agent/allocation"
 	"hexapod.dev/edge/cni"
+	"hexapod.dev/linux/link"
 	"hexapod.dev/linux/netns"
 	"hexapod.dev/model/desired"
 )
@@ -28,7 +29,8 @@ func (a *Agent) Add(ctx context.Context, r cni.Request) (_ cni.Attachment, err e
 		return cni.Attachment{}, err
 	}
 	config := a.config.Load()
-	if _, has := a.book.Get(r.Key); !has { // what lives on a retired host goes on
+	_, has := a.book.Get(r.Key)
+	if !has { // what lives on a retired host goes on
 		if why := config.notServing(); why != "" {
 			return cni.Attachment{}, cni.Errorf(cni.CodeTryAgain, "host %s: %s", a.options.Host, why)
 		}
@@ -37,15 +39,17 @@ func (a *Agent) Add(ctx context.Context, r cni.Request) (_ cni.Attachment, err e
 	if err != nil {
 		return cni.Attachment{}, err
 	}
+	begun := a.begin(r)
 	given, err := a.book.Allocate(ctx, allocation.Request{Owner: ownerOf(r), Identity: config.identityOf(r.Namespace, r.Labels), Fixed: fixed})
+	b := <-begun
 	if err != nil {
-		return cni.Attachment{}, a.refused(err)
+		return cni.Attachment{}, errors.Join(a.refused(err), a.abandon(ctx, b, r.Key, has))
 	}
 	e := endpointOf(given)
 	e.NetNS = r.NetNS // it may be named anew for the same container; the address stays
 	before, living := a.sections.Endpoint(r.Key)
 	living = living && a.board.done(r.Key)
-	if err := a.connect(ctx, e); err != nil {
+	if err := a.connect(ctx, b, e); err != nil {
 		if living { // a second ADD of what works already must not take it down
 			a.sections.SetEndpoint(before)
 			a.disturb(r.Key)
@@ -127,10 +131,38 @@ func (a *Agent) Status(context.Context) error {
 	return a.bookWell()
 }
 
+// begin makes the link of an endpoint while its address is written down. A link without an address is nothing that could be given
+// out twice, and one that a kill leaves behind is removed at the next start. What goes wrong here goes wrong again in connect, and
+// is told there.
+func (a *Agent) begin(r cni.Request) <-chan *link.Begun {
+	begun := make(chan *link.Begun, 1)
+	go func() {
+		b, _ := a.kernel.links.Begin(desired.LinkFor(desired.Endpoint{Key: r.Key, NetNS: r.NetNS}, a.sections.Snapshot().MTU()))
+		begun <- b
+	}()
+	return begun
+}
+
+// abandon takes back what begin made for an endpoint that gets no address; had says that it has one of before.
+func (a *Agent) abandon(ctx context.Context, b *link.Begun, k desired.EndpointKey, had bool) error {
+	if b == nil {
+		return nil
+	}
+	err := b.Close()
+	if !had {
+		err = errors.Join(err, a.kernel.links.Retire(context.WithoutCancel(ctx), k))
+		a.runners[partReap].Kick()
+	}
+	return err
+}
+
 // connect puts e into the snapshot and makes its link, routes and neighbours. The snapshot comes first: a pass that runs next
-// must want what is made here.
-func (a *Agent) connect(ctx context.Context, e desired.Endpoint) error {
+// must want what is made here. begun is the link if begin made it, else nil.
+func (a *Agent) connect(ctx context.Context, begun *link.Begun, e desired.Endpoint) error {
 	if err := a.claim(ctx, e); err != nil {
+		if begun != nil {
+			err = errors.Join(err, begun.Close())
+		}
 		return err
 	}
 	a.passing.RLock()
@@ -138,7 +170,7 @@ func (a *Agent) connect(ctx context.Context, e desired.Endpoint) error {
 	a.sections.SetEndpoint(e)
 	defer a.answerFor(ctx, e) // when its link is there
 	defer a.speakOf(e)
-	err := a.kernel.Connect(ctx, e, a.sections.Snapshot().MTU())
+	err := a.kernel.Connect(ctx, begun, e, a.sections.Snapshot().MTU())
 	a.board.set(e.Key, err)
 	return err
 }

@@ -74,8 +74,9 @@ func open[T io.Closer](k *kernel, table func() (T, error)) (T, error) {
 // Close closes the tables. What they hold stays.
 func (k *kernel) Close() error { return k.opened.Close() }
 
-// Connect makes everything one endpoint needs, whatever is there of it, in three sends when nothing is.
-func (k *kernel) Connect(ctx context.Context, e desired.Endpoint, mtu int) error {
+// Connect makes everything one endpoint needs, whatever is there of it, in three sends when nothing is. begun is its link if that
+// has begun, else nil.
+func (k *kernel) Connect(ctx context.Context, begun *link.Begun, e desired.Endpoint, mtu int) error {
 	var parts []rtnl.Part
 	for _, r := range desired.RoutesFor(e) {
 		parts = append(parts, k.routes.Part(r))
@@ -83,7 +84,7 @@ func (k *kernel) Connect(ctx context.Context, e desired.Endpoint, mtu int) error
 	for _, n := range desired.NeighboursFor(e) {
 		parts = append(parts, k.neighbours.Part(n))
 	}
-	return k.links.Ensure(ctx, desired.LinkFor(e, mtu), parts...)
+	return k.links.EnsureBegun(ctx, begun, desired.LinkFor(e, mtu), parts...)
 }
 
 // Disconnect takes an endpoint out of service: its routes go, its link waits for Reap and takes the neighbours with it.

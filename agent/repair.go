@@ -61,7 +61,7 @@ func (a *Agent) repairHeld(ctx context.Context, e desired.Endpoint) error {
 		a.log.Info("endpoint retired", "endpoint", e.Key, "why", why)
 		return a.disconnect(ctx, e)
 	}
-	err := a.connect(ctx, e)
+	err := a.connect(ctx, nil, e)
 	if err == nil {
 		a.metrics.changes.WithLabelValues(partEndpoints, "change").Inc()
 		a.log.Info("endpoint repaired: something else had changed its link, route or neighbour", "endpoint", e.Key)

@@ -26,43 +26,39 @@ var errAgain = errors.New("the link was removed meanwhile")
 // A link of the same name that is not an endpoint's, and an interface inside the endpoint that is not ours, are errors
 // and stay as they are. A missing namespace is fs.ErrNotExist.
 func (t *Table) Ensure(ctx context.Context, want desired.Link, parts ...rtnl.Part) error {
-	if err := valid(want); err != nil {
-		return err
-	}
-	ns, err := netns.Open(want.NetNS)
-	if err != nil {
-		return fmt.Errorf("link %s of %s: %w", want.Name, want.Key, err)
-	}
-	defer ns.Close()
+	return t.EnsureBegun(ctx, nil, want, parts...)
+}
+
+// EnsureBegun is Ensure for a link that Begin has begun; it closes b. A nil b stands for one that is not begun.
+func (t *Table) EnsureBegun(ctx context.Context, b *Begun, want desired.Link, parts ...rtnl.Part) error {
+	var err error
 	for range tries {
-		if err := ctx.Err(); err != nil {
-			return fmt.Errorf("link %s of %s: %w", want.Name, want.Key, err)
+		if b == nil {
+			b, err = t.Begin(want)
 		}
-		err = t.ensure(ctx, want, ns, parts)
-		if !errors.Is(err, errAgain) && !errors.Is(err, unix.ENODEV) {
+		if b != nil {
+			err = errors.Join(t.finish(ctx, b, want, parts), b.Close())
+			b = nil
+		}
+		if err == nil {
+			return nil
+		}
+		if ctx.Err() != nil || !errors.Is(err, errAgain) && !errors.Is(err, unix.ENODEV) {
 			break
 		}
 	}
-	if err != nil {
-		return fmt.Errorf("endpoint %s: %w", want.Key, err)
-	}
-	return nil
+	return fmt.Errorf("endpoint %s: %w", want.Key, err)
 }
 
-func (t *Table) ensure(ctx context.Context, want desired.Link, ns *netns.NS, parts []rtnl.Part) error {
-	host, made, err := t.make(want, ns)
-	if err != nil {
+// finish sets up both ends of a link that has begun.
+func (t *Table) finish(ctx context.Context, b *Begun, want desired.Link, parts []rtnl.Part) (err error) {
+	if err := errors.Join(valid(want), ctx.Err()); err != nil {
 		return err
 	}
-	in, events, err := rtnl.DialSubscribed(ns, rtnl.Routes)
-	if err != nil {
-		return err
-	}
-	defer in.Close()
-	defer events.Close()
+	host, in := b.host, b.in
 	seen := inside{link: rtnl.Link{Index: host.Peer, Name: want.Key.Interface, MAC: want.MAC, MTU: want.MTU}}
 	var addrs []rtnl.Addr
-	if !made {
+	if !b.made {
 		if seen, err = look(in, host); err != nil {
 			return err
 		}
@@ -86,7 +82,7 @@ func (t *Table) ensure(ctx context.Context, want desired.Link, ns *netns.NS, par
 	}
 	ctx, cancel := context.WithTimeout(ctx, readyLimit)
 	defer cancel()
-	if err := listening(ctx, in, events, want.Addrs); err != nil {
+	if err := listening(ctx, in, b.events, want.Addrs); err != nil {
 		return err
 	}
 	return t.sending(ctx, host)

@@ -91,7 +91,9 @@ func (a *Agent) speak(ctx context.Context) error {
 		want.Speaker, want.Announce = me, routes
 		for _, p := range me.Peers {
 			if p.Unnumbered() {
-				links[p.Interface] = ndp.RouterLink{Advertise: true, RouterPeer: p.Terms.AllowDefault}
+				// The peer is a router whatever it may announce: FRR calls itself a default router on unnumbered links. Whether its
+				// default route is taken is for the peer's terms to say.
+				links[p.Interface] = ndp.RouterLink{Advertise: true, RouterPeer: true}
 			}
 		}
 	}

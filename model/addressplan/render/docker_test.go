@@ -60,7 +60,6 @@ func startDocker(t *testing.T, config string) dockerd {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		_ = syscall.Unmount(dir+"/data", syscall.MNT_DETACH) // dockerd leaves it mounted where / is a private mount, as in a container
 		if err := os.RemoveAll(dir); err != nil {
 			t.Errorf("the daemon left something: %v", err)
 		}
@@ -68,8 +67,9 @@ func startDocker(t *testing.T, config string) dockerd {
 	socket := filepath.Join(dir, "api.sock")
 	cmd := exec.Command(path, "--config-file="+config, "--data-root="+dir+"/data", "--exec-root="+dir+"/exec", "--pidfile="+dir+"/pid",
 		"--host=unix://"+socket, "--iptables=false", "--storage-driver=vfs")
-	// Only the network is separate: with /sys mounted anew it would not find the device cgroup.
-	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNET}
+	// The network is separate, and so are mounts, which it does not all take back. /sys stays the machine's: with another one it would
+	// not find the device cgroup.
+	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNET, Unshareflags: syscall.CLONE_NEWNS}
 	log, err := cmd.StderrPipe()
 	if err != nil {
 		t.Fatal(err)

@@ -10,6 +10,8 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"hexapod.dev/linux/netns/netnstest"
 	"hexapod.dev/linux/rtnl"
 )
@@ -18,13 +20,21 @@ func TestEnsureReturnsWhenTheAddressAnswers(t *testing.T) {
 	h := newHost(t)
 	for i := range 20 {
 		ep := netnstest.New(t)
+		in, err := rtnl.Dial(ep) // before, so that the look comes right after Ensure
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer in.Close()
 		l, r, n := endpoint(i, ep, "eth0")
 		if err := h.add(l, r, n); err != nil {
 			t.Fatal(err)
 		}
-		want := "local " + l.Addrs[0].String() + " dev eth0"
-		if out := netnstest.Run(t, ep, "ip -6 route show table local"); !strings.Contains(out, want) {
-			t.Fatalf("%q is missing:\n%s", want, out)
+		local, err := in.Routes(unix.RT_TABLE_LOCAL, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !listens(local, l.Addrs) {
+			t.Fatalf("endpoint %d does not answer under %v after Ensure", i, l.Addrs)
 		}
 	}
 }

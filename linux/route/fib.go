@@ -83,8 +83,9 @@ func (f *FIB) Remove(ctx context.Context, dsts ...netip.Prefix) error {
 	return f.twice(ctx, func() (refused bool, err error) {
 		p := &plan{}
 		for _, dst := range dsts {
-			if _, ok := f.seen.routes[dst]; ok {
-				p.remove = append(p.remove, step{dst: dst})
+			d, valid := destOf(dst)
+			if _, ok := f.seen.routes[d]; ok && valid {
+				p.remove = append(p.remove, step{dst: d})
 			}
 		}
 		return f.apply(ctx, p), p.err(ctx)
@@ -192,15 +193,15 @@ func (f *FIB) Held() (map[netip.Prefix][]desired.NextHop, error) {
 	}
 	held := make(map[netip.Prefix][]desired.NextHop, len(f.seen.routes))
 	for dst, id := range f.seen.routes {
-		held[dst] = groups[id]
+		held[dst.prefix()] = groups[id]
 	}
 	return held, nil
 }
 
 // kernel is a learned route in the kernel's words.
-func (f *FIB) kernel(dst netip.Prefix, group uint32) rtnl.Route {
+func (f *FIB) kernel(dst dest, group uint32) rtnl.Route {
 	return rtnl.Route{
-		Dst: dst, Type: unix.RTN_UNICAST, Protocol: f.protocol,
+		Dst: dst.prefix(), Type: unix.RTN_UNICAST, Protocol: f.protocol,
 		Table: unix.RT_TABLE_MAIN, Metric: LearnedMetric, NextHop: group,
 	}
 }

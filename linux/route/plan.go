@@ -24,7 +24,7 @@ type plan struct {
 
 // step gives one route its next hops.
 type step struct {
-	dst netip.Prefix
+	dst dest
 	to  *target
 }
 
@@ -46,8 +46,12 @@ func (f *FIB) plan(want map[netip.Prefix][]desired.NextHop, whole bool) *plan {
 	steps := p.gather(want, f.seen)
 	f.makeHops(p)
 	p.add = make([]step, 0, max(0, len(steps)-len(f.seen.routes)))
+	found := 0
 	for _, s := range steps {
 		id, have := f.seen.routes[s.dst]
+		if have {
+			found++
+		}
 		switch {
 		case s.to.err != nil && have:
 			p.remove = append(p.remove, s)
@@ -58,9 +62,9 @@ func (f *FIB) plan(want map[netip.Prefix][]desired.NextHop, whole bool) *plan {
 			p.change = append(p.change, s)
 		}
 	}
-	if whole {
+	if whole && found < len(f.seen.routes) { // else each that is there was asked for
 		for dst := range f.seen.routes {
-			if _, ok := want[dst]; !ok {
+			if _, ok := want[dst.prefix()]; !ok {
 				p.remove = append(p.remove, step{dst: dst})
 			}
 		}
@@ -75,11 +79,12 @@ func (p *plan) gather(want map[netip.Prefix][]desired.NextHop, s *seen) []step {
 	conflicts := 0
 	for dst, hops := range want {
 		t, err := sets.of(hops)
-		if !dst.IsValid() || !dst.Addr().Is6() || dst != dst.Masked() {
+		d, ok := destOf(dst)
+		if !ok {
 			err = fmt.Errorf("route %s: not an IPv6 prefix", dst)
 		} else if err != nil {
 			err = fmt.Errorf("route %s: %w", dst, err)
-		} else if other, ok := s.foreign[dst]; ok {
+		} else if other, ok := s.foreign[d]; ok {
 			err = &Conflict{Dst: dst, Protocol: other}
 		}
 		if err != nil {
@@ -91,7 +96,7 @@ func (p *plan) gather(want map[netip.Prefix][]desired.NextHop, s *seen) []step {
 		if t.routes++; t.routes == 1 {
 			t.first = dst
 		}
-		steps = append(steps, step{dst, t})
+		steps = append(steps, step{d, t})
 	}
 	if conflicts > maxTold {
 		p.errs = append(p.errs, fmt.Errorf("%d more routes cannot be had either", conflicts-maxTold))

@@ -39,10 +39,10 @@ type seen struct {
 	groups    map[uint32]*group
 	byMembers map[string]uint32 // one of the groups with these members
 	others    map[uint32]bool   // ids of other programs, and of ours that they use: not ours to change
-	routes    map[netip.Prefix]uint32
-	foreign   map[netip.Prefix]uint8 // protocol of another program's route
-	below     map[uint32]uint32      // no id below it is free, by first of a range
-	idle      bool                   // there may be objects without users
+	routes    map[dest]uint32
+	foreign   map[dest]uint8    // protocol of another program's route
+	below     map[uint32]uint32 // no id below it is free, by first of a range
+	idle      bool              // there may be objects without users
 }
 
 // look reads nexthop objects and routes from the kernel.
@@ -59,7 +59,7 @@ func (f *FIB) look() error {
 	s := &seen{
 		hops: map[uint32]hop{}, byHop: map[hop]uint32{},
 		groups: map[uint32]*group{}, byMembers: map[string]uint32{}, others: map[uint32]bool{}, below: map[uint32]uint32{},
-		routes: make(map[netip.Prefix]uint32, len(routes)), foreign: map[netip.Prefix]uint8{},
+		routes: make(map[dest]uint32, len(routes)), foreign: map[dest]uint8{},
 		idle: true,
 	}
 	for _, o := range objects {
@@ -100,14 +100,15 @@ func (s *seen) route(r rtnl.Route, protocol uint8) {
 	if r.NextHop != 0 && g == nil {
 		s.others[r.NextHop] = true // a next hop of ours that a route of another program names
 	}
+	dst, _ := destOf(r.Dst)
 	switch {
 	case Learned(r, protocol) && g == nil: // ours by its mark, but not as we make them
-		s.routes[r.Dst] = 0
+		s.routes[dst] = 0
 	case Learned(r, protocol):
-		s.routes[r.Dst] = r.NextHop
+		s.routes[dst] = r.NextHop
 	case r.Protocol == protocol || byKernel(r.Protocol):
 	default:
-		s.foreign[r.Dst] = r.Protocol
+		s.foreign[dst] = r.Protocol
 	}
 }
 
@@ -160,13 +161,13 @@ func (s *seen) setGroup(id uint32, members []uint32, key string) {
 }
 
 // newRoute notes where a new route leads to.
-func (s *seen) newRoute(dst netip.Prefix, id uint32) {
+func (s *seen) newRoute(dst dest, id uint32) {
 	s.routes[dst] = id
 	s.groups[id].users++
 }
 
 // setRoute notes where a route now leads to.
-func (s *seen) setRoute(dst netip.Prefix, id uint32) {
+func (s *seen) setRoute(dst dest, id uint32) {
 	s.unuse(s.routes[dst])
 	s.newRoute(dst, id)
 }
@@ -174,14 +175,14 @@ func (s *seen) setRoute(dst netip.Prefix, id uint32) {
 // grow makes room for n new routes at once when there are not many yet.
 func (s *seen) grow(n int) {
 	if n > len(s.routes) {
-		routes := make(map[netip.Prefix]uint32, len(s.routes)+n)
+		routes := make(map[dest]uint32, len(s.routes)+n)
 		maps.Copy(routes, s.routes)
 		s.routes = routes
 	}
 }
 
 // dropRoute notes that a route is gone.
-func (s *seen) dropRoute(dst netip.Prefix) {
+func (s *seen) dropRoute(dst dest) {
 	s.unuse(s.routes[dst])
 	delete(s.routes, dst)
 }

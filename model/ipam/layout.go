@@ -36,6 +36,7 @@ type Layout struct {
 	prefix  netip.Prefix
 	kind    Kind
 	seal    *Seal
+	mask    uint64 // of seal, for this prefix
 	high    uint64 // upper 64 bits of the prefix
 	low     uint64 // lower 64 bits of the prefix
 	bits    int    // width of the host part
@@ -62,7 +63,7 @@ func NewLayout(prefix netip.Prefix, seal *Seal) (Layout, error) {
 	case prefix.Bits() <= 64 && seal == nil:
 		l.kind, l.bits = Wide, 64
 	case prefix.Bits() <= 64:
-		l.kind, l.bits = Sealed, 64
+		l.kind, l.bits, l.mask = Sealed, 64, seal.mask(l.high)
 	case prefix.Bits() <= 80:
 		l.kind, l.bits, l.counter = Mid, 48, 31
 	default:
@@ -107,7 +108,7 @@ func (l Layout) Decode(addr netip.Addr) (Fields, error) {
 	}
 	host := binary.BigEndian.Uint64(b[8:]) ^ l.low
 	if l.kind == Sealed && !l.reserved(host) {
-		host = l.seal.open(l.high, host, l.reserved)
+		host = l.seal.open(l.mask, host, l.reserved)
 	}
 	return l.unpack(host), nil
 }
@@ -170,7 +171,7 @@ func (l Layout) unpack(host uint64) Fields {
 // join seals a clear host part if the layout does and puts it behind the prefix. A reserved one stays clear.
 func (l Layout) join(host uint64) netip.Addr {
 	if l.kind == Sealed && !l.reserved(host) {
-		host = l.seal.close(l.high, host, l.reserved)
+		host = l.seal.close(l.mask, host, l.reserved)
 	}
 	var b [16]byte
 	binary.BigEndian.PutUint64(b[:8], l.high)

@@ -1,22 +1,15 @@
 package ipam
 
-import (
-	"crypto/aes"
-	"crypto/cipher"
-	"encoding/binary"
-	"fmt"
-)
+import "fmt"
 
 // SealKeySize is the length of a seal key in bytes.
 const SealKeySize = 16
 
-// sealRounds of a balanced Feistel network over AES: as many as NIST SP 800-38G takes for FF1.
-const sealRounds = 10
-
-// Seal is a keyed permutation of 64-bit host parts: a balanced Feistel network whose round function is AES-128 of round,
-// host prefix and half. The prefix is part of every round, so equal host parts on two hosts look unrelated.
+// Seal is a keyed permutation of 64-bit host parts: the block cipher Speck64/128 in Rogaway's mode XEX with the host prefix as
+// tweak, so equal host parts on two hosts look unrelated. docs/decisions/0004 says why it is this cipher: hosts open sealed
+// addresses in the kernel, where there is no AES.
 type Seal struct {
-	block cipher.Block
+	cipher speck
 }
 
 // NewSeal returns the permutation of a fabric's key, which is SealKeySize bytes.
@@ -24,56 +17,33 @@ func NewSeal(key []byte) (*Seal, error) {
 	if len(key) != SealKeySize {
 		return nil, fmt.Errorf("seal key: want %d bytes, got %d", SealKeySize, len(key))
 	}
-	block, err := aes.NewCipher(key)
-	if err != nil {
-		return nil, fmt.Errorf("seal key: %w", err)
-	}
-	return &Seal{block}, nil
+	return &Seal{newSpeck([SealKeySize]byte(key))}, nil
+}
+
+// mask is what XEX adds before and after the cipher for one host prefix: its encryption, doubled in GF(2^64), because the
+// undoubled one is also the sealed form of a host part (Rogaway 2004, section 4).
+func (s *Seal) mask(prefix uint64) uint64 {
+	const polynomial = 0x1b // x^64 + x^4 + x^3 + x + 1
+	m := s.cipher.encrypt(prefix)
+	return m<<1 ^ m>>63*polynomial
 }
 
 // close permutes a value outside the reserved set to another one outside it. Walking the cycle until it leaves the reserved
 // set is itself a permutation of the rest (Black and Rogaway 2002), so uniqueness is kept.
-func (s *Seal) close(prefix, host uint64, reserved func(uint64) bool) uint64 {
-	for host = s.forward(prefix, host); reserved(host); {
-		host = s.forward(prefix, host)
+func (s *Seal) close(mask, host uint64, reserved func(uint64) bool) uint64 {
+	for host = s.forward(mask, host); reserved(host); {
+		host = s.forward(mask, host)
 	}
 	return host
 }
 
 // open is the inverse of close.
-func (s *Seal) open(prefix, host uint64, reserved func(uint64) bool) uint64 {
-	for host = s.backward(prefix, host); reserved(host); {
-		host = s.backward(prefix, host)
+func (s *Seal) open(mask, host uint64, reserved func(uint64) bool) uint64 {
+	for host = s.backward(mask, host); reserved(host); {
+		host = s.backward(mask, host)
 	}
 	return host
 }
 
-func (s *Seal) forward(prefix, host uint64) uint64 {
-	var blocks [2 * aes.BlockSize]byte
-	binary.BigEndian.PutUint64(blocks[:8], prefix)
-	left, right := uint32(host>>32), uint32(host)
-	for r := range byte(sealRounds) {
-		left, right = right, left^s.round(&blocks, r, right)
-	}
-	return uint64(left)<<32 | uint64(right)
-}
-
-func (s *Seal) backward(prefix, host uint64) uint64 {
-	var blocks [2 * aes.BlockSize]byte
-	binary.BigEndian.PutUint64(blocks[:8], prefix)
-	left, right := uint32(host>>32), uint32(host)
-	for r := byte(sealRounds); r > 0; r-- {
-		left, right = right^s.round(&blocks, r-1, left), left
-	}
-	return uint64(left)<<32 | uint64(right)
-}
-
-// round is the function of round r on a half. The first of the two blocks goes in, with the prefix in its first 8 bytes; the
-// second comes out.
-func (s *Seal) round(blocks *[2 * aes.BlockSize]byte, r byte, half uint32) uint32 {
-	in, out := blocks[:aes.BlockSize], blocks[aes.BlockSize:]
-	in[8] = r
-	binary.BigEndian.PutUint32(in[12:], half)
-	s.block.Encrypt(out, in)
-	return binary.BigEndian.Uint32(out)
-}
+func (s *Seal) forward(mask, host uint64) uint64  { return s.cipher.encrypt(host^mask) ^ mask }
+func (s *Seal) backward(mask, host uint64) uint64 { return s.cipher.decrypt(host^mask) ^ mask }

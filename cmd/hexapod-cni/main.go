@@ -1,7 +1,6 @@
-// Go's runtime looks through every mount for a CPU limit of its cgroup before main. A container host has hundreds of mounts, and this
-// program lives for a millisecond on one thread.
+// Go's runtime starts a goroutine, and with it a thread, that follows the CPU limit of the cgroup. This program lives for a millisecond on
+// one thread.
 //
-//go:debug containermaxprocs=0
 //go:debug updatemaxprocs=0
 
 // Command hexapod-cni is the CNI plugin of Hexapod: it carries a runtime's request to the agent of this host and the answer back.

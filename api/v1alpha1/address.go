@@ -9,6 +9,8 @@ import (
 type Address struct {
 	Header `yaml:",inline"`
 	Spec   AddressSpec `json:"spec" yaml:"spec"`
+	// Status is written by the controller of a cluster; files have none.
+	Status AddressStatus `json:"status,omitzero" yaml:"-"`
 }
 
 // AddressSpec is the part of an Address that the user writes.
@@ -28,7 +30,7 @@ func AddressName(a netip.Addr) string {
 
 // NewAddress makes a claim by program, named after its address. Validate fills its defaults.
 func NewAddress(spec AddressSpec) *Address {
-	return &Address{header(KindAddress, AddressName(spec.Address.Addr)), spec}
+	return &Address{Header: header(KindAddress, AddressName(spec.Address.Addr)), Spec: spec}
 }
 
 func (a *Address) setDefaults() {}

@@ -7,6 +7,8 @@ import "time"
 type AddressPlan struct {
 	Header `yaml:",inline"`
 	Spec   AddressPlanSpec `json:"spec" yaml:"spec"`
+	// Status is written by the controller of a cluster; files have none.
+	Status AddressPlanStatus `json:"status,omitzero" yaml:"-"`
 }
 
 // AddressPlanSpec is the part of an AddressPlan that the user writes.
@@ -36,6 +38,10 @@ type AddressPlanSpec struct {
 	// Journal says how long hosts keep the record of their allocations, and where copies go.
 	Journal JournalRules `json:"journal,omitzero" yaml:"journal,omitempty"`
 
+	// HostPrefixes says who numbers the hosts of a Kubernetes cluster: plan (the controller, by rack and number) or adopt (what
+	// kubeadm, kOps or a cloud wrote into the nodes). Left out: adopt where nodes have prefixes already, else plan.
+	HostPrefixes HostPrefixes `json:"hostPrefixes,omitempty" yaml:"hostPrefixes,omitempty"`
+
 	// IPv4 is the second range of dual-stack hosts. Left out: no IPv4.
 	IPv4 *IPv4Plan `json:"ipv4,omitempty" yaml:"ipv4,omitempty"`
 
@@ -51,6 +57,28 @@ type AddressPlanSpec struct {
 	ASN ASNPlan `json:"asn,omitzero" yaml:"asn,omitempty"`
 	// RouterIDs gives BGP identifiers (32 bits, dotted) by name of host, by cluster/rack, or by spine-1, where the plan's bits do not make one.
 	RouterIDs map[string]Addr `json:"routerIDs,omitempty" yaml:"routerIDs,omitempty"`
+}
+
+// HostPrefixes says who numbers the hosts of a cluster.
+type HostPrefixes string
+
+// The two ways.
+const (
+	HostPrefixesPlan  HostPrefixes = "plan"
+	HostPrefixesAdopt HostPrefixes = "adopt"
+)
+
+// AddressPlanStatus is what became of a plan in a cluster.
+type AddressPlanStatus struct {
+	Status `json:",inline"`
+	// HostPrefixes is the way that was taken.
+	HostPrefixes HostPrefixes `json:"hostPrefixes,omitempty"`
+	// Round is a question of the controller to all agents: each writes what it holds, with this number, into its HostStatus.
+	Round int64 `json:"round,omitempty"`
+	// Hosts have a prefix; Silent ones among them did not answer the round yet. Resting are prefixes whose host is gone.
+	Hosts   int `json:"hosts,omitempty"`
+	Silent  int `json:"silent,omitempty"`
+	Resting int `json:"resting,omitempty"`
 }
 
 // Profile names a set of level lengths.
@@ -135,6 +163,8 @@ type IdentityRules struct {
 	KeyVersion int `json:"keyVersion,omitempty" yaml:"keyVersion,omitempty"`
 	// ExcludeLabels are left out of the key, besides those that the version itself leaves out.
 	ExcludeLabels []string `json:"excludeLabels,omitempty" yaml:"excludeLabels,omitempty"`
+	// Quarantine is how long a number stays out of use, in a cluster, after the last endpoint that carried it.
+	Quarantine Duration `json:"quarantine,omitzero" yaml:"quarantine,omitempty"`
 }
 
 // IdentityTrust says what proves an identity.
@@ -165,11 +195,12 @@ const (
 	DefaultRest       = 7 * 24 * time.Hour
 	DefaultMinRest    = 10 * time.Minute
 	DefaultHostLength = 24
+	DefaultQuarantine = 24 * time.Hour
 )
 
 // NewAddressPlan makes a plan by program. Validate fills its defaults.
 func NewAddressPlan(name string, spec AddressPlanSpec) *AddressPlan {
-	return &AddressPlan{header(KindAddressPlan, name), spec}
+	return &AddressPlan{Header: header(KindAddressPlan, name), Spec: spec}
 }
 
 func (p *AddressPlan) setDefaults() {
@@ -178,6 +209,7 @@ func (p *AddressPlan) setDefaults() {
 	orDefault(&s.HostPart, HostPartReadable)
 	orDefault(&s.IdentityTrust, TrustBits)
 	orDefault(&s.Identity.KeyVersion, 1)
+	orDefault(&s.Identity.Quarantine.Duration, DefaultQuarantine)
 	orDefault(&s.Rest.Duration, DefaultRest)
 	orDefault(&s.MinRest.Duration, DefaultMinRest)
 	lengths, ok := profiles[s.Profile]

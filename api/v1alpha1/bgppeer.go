@@ -10,6 +10,8 @@ import (
 type BGPPeer struct {
 	Header `yaml:",inline"`
 	Spec   BGPPeerSpec `json:"spec" yaml:"spec"`
+	// Status is written by the controller of a cluster; files have none.
+	Status Status `json:"status,omitzero" yaml:"-"`
 }
 
 // BGPPeerSpec is the part of a BGPPeer that the user writes.
@@ -79,7 +81,7 @@ const (
 
 // NewBGPPeer makes a peer by program. Validate fills its defaults.
 func NewBGPPeer(name string, spec BGPPeerSpec) *BGPPeer {
-	return &BGPPeer{header(KindBGPPeer, name), spec}
+	return &BGPPeer{Header: header(KindBGPPeer, name), Spec: spec}
 }
 
 func (b *BGPPeer) setDefaults() {

@@ -112,10 +112,16 @@ func checkPlaces(s Set) (found Problems) {
 			found = append(found, problemf(h, "spec.rack", "add it to the plan or name one of: "+strings.Join(rackNames(c), ", "), "cluster %s has no rack %s", c.Name, h.Spec.Rack))
 			continue
 		}
+		r := &report{object: h}
+		bits := levels.Cluster
+		if c.Edge {
+			bits = levels.EdgeCluster
+		}
+		checkNumber(r, "spec.rack", k.Number, bits, levels.Rack, "rack")
 		if h.Spec.Number == nil {
+			found = append(found, r.problems...)
 			continue
 		}
-		r := &report{object: h}
 		checkNumber(r, "spec.number", *h.Spec.Number, levels.Rack, levels.Host, "host")
 		found = append(found, r.problems...)
 		key := fmt.Sprintf("host %d of rack %s of cluster %s", *h.Spec.Number, k.Name, c.Name)

@@ -13,6 +13,7 @@ func (p *AddressPlan) check(r *report) {
 	oneOf(r, "spec.profile", s.Profile, ProfileDefault, ProfileNibble)
 	oneOf(r, "spec.hostPart", s.HostPart, HostPartReadable, HostPartSealed)
 	oneOf(r, "spec.identityTrust", s.IdentityTrust, TrustBits, TrustExact)
+	oneOf(r, "spec.hostPrefixes", s.HostPrefixes, "", HostPrefixesPlan, HostPrefixesAdopt)
 	checkLevels(r, s)
 	checkSeal(r, s)
 	checkClusters(r, s)
@@ -177,6 +178,9 @@ func (h *Host) check(r *report) {
 	}
 	if s.Prefix.IsValid() && s.Prefix.Bits() > maxHostLength {
 		r.errorf("spec.prefix", fmt.Sprintf("write /%d or shorter", maxHostLength), "%s leaves too few addresses for endpoints", s.Prefix)
+	}
+	if s.IPv4Prefix.IsValid() && (!s.IPv4Prefix.Addr().Is4() || s.IPv4Prefix.Bits() > 30) {
+		r.errorf("spec.ipv4Prefix", "write an IPv4 prefix of /30 or shorter, for example 10.0.1.0/24", "%s is not a host's IPv4 prefix", s.IPv4Prefix)
 	}
 	names := unique{}
 	for i, u := range s.Uplinks {

@@ -17,17 +17,19 @@ const (
 	KindIdentity    = "Identity"
 	KindAddress     = "Address"
 	KindBGPPeer     = "BGPPeer"
+
+	// Written by programs, in a cluster alone.
+	KindHostPrefix = "HostPrefix"
+	KindHostStatus = "HostStatus"
 )
 
-// Kinds lists every kind in the order of the documentation.
+// Kinds lists the kinds that a user can write, in the order of the documentation.
 func Kinds() []string {
 	return []string{KindAddressPlan, KindHost, KindPool, KindIdentity, KindAddress, KindBGPPeer}
 }
 
-// Metadata is the part of a document that Kubernetes owns. Only the name means something to Hexapod.
-type Metadata struct {
-	Name Name `json:"name" yaml:"name"`
-}
+// ClusterKinds lists the kinds a Kubernetes cluster has: those of Kinds, and those that the controller and the agents write.
+func ClusterKinds() []string { return append(Kinds(), KindHostPrefix, KindHostStatus) }
 
 // Header opens every document.
 type Header struct {
@@ -45,7 +47,7 @@ func (h *Header) Head() *Header { return h }
 // ObjectName returns metadata.name.
 func (h *Header) ObjectName() string { return string(h.Metadata.Name) }
 
-// Object is a document of any kind: *AddressPlan, *Host, *Pool, *Identity, *Address or *BGPPeer.
+// Object is a document of any kind: *AddressPlan, *Host, *Pool, *Identity, *Address, *BGPPeer, *HostPrefix or *HostStatus.
 type Object interface {
 	Head() *Header
 	ObjectName() string
@@ -58,7 +60,7 @@ type Object interface {
 	ranges() []fieldRange
 }
 
-// newObject makes an empty object of a kind, or nil.
+// newObject makes an empty object of a kind that a user can write, or nil.
 func newObject(kind string) Object {
 	switch kind {
 	case KindAddressPlan:

@@ -9,6 +9,8 @@ import (
 type Host struct {
 	Header `yaml:",inline"`
 	Spec   HostSpec `json:"spec" yaml:"spec"`
+	// Status is written by the controller of a cluster; files have none.
+	Status Status `json:"status,omitzero" yaml:"-"`
 }
 
 // HostSpec is the part of a Host that the user writes.
@@ -21,6 +23,11 @@ type HostSpec struct {
 	// Prefix is the adopted prefix of a host without a number. With a number it may be written as a proof, and must be what the
 	// plan gives.
 	Prefix Prefix `json:"prefix,omitzero" yaml:"prefix,omitempty"`
+	// IPv4Prefix is the host's second prefix, in a dual-stack fabric.
+	IPv4Prefix Prefix `json:"ipv4Prefix,omitzero" yaml:"ipv4Prefix,omitempty"`
+	// BornAfter is when the prefix was last in other hands, or the latest moment its host is known to have given an address out:
+	// every address that is given out now is younger.
+	BornAfter *Time `json:"bornAfter,omitempty" yaml:"bornAfter,omitempty"`
 	// Addresses of the host on its uplinks and elsewhere.
 	Addresses []Addr `json:"addresses,omitempty" yaml:"addresses,omitempty"`
 	// MAC is the host's Ethernet address on the shared segment.
@@ -88,7 +95,9 @@ type Clock string
 const ClockTrusted Clock = "trusted"
 
 // NewHost makes a host by program. Validate fills its defaults.
-func NewHost(name string, spec HostSpec) *Host { return &Host{header(KindHost, name), spec} }
+func NewHost(name string, spec HostSpec) *Host {
+	return &Host{Header: header(KindHost, name), Spec: spec}
+}
 
 // Living reports whether the host is there.
 func (h *Host) Living() bool { return h.Spec.Retired == nil }

@@ -6,6 +6,8 @@ import "fmt"
 type Identity struct {
 	Header `yaml:",inline"`
 	Spec   IdentitySpec `json:"spec" yaml:"spec"`
+	// Status is written by the controller of a cluster; files have none.
+	Status Status `json:"status,omitzero" yaml:"-"`
 }
 
 // IdentitySpec is the part of an Identity that is written.
@@ -29,7 +31,7 @@ func IdentityName(number uint16) string { return fmt.Sprintf("id-%d", number) }
 
 // NewIdentity makes an identity by program, named after its number. Validate fills its defaults.
 func NewIdentity(spec IdentitySpec) *Identity {
-	return &Identity{header(KindIdentity, IdentityName(spec.Number)), spec}
+	return &Identity{Header: header(KindIdentity, IdentityName(spec.Number)), Spec: spec}
 }
 
 // Living reports whether the number is in use.

@@ -30,8 +30,9 @@ spec:
   rest: 36h
   minRest: 90s
   journal: {retention: 400d, sink: {command: [/usr/local/bin/ship, --to, archive]}}
+  hostPrefixes: plan
   ipv4: {prefix: 10.0.0.0/12, hostLength: 26}
-  identity: {keyVersion: 1, excludeLabels: [team.example/owner]}
+  identity: {keyVersion: 1, excludeLabels: [team.example/owner], quarantine: 2h}
   identityTrust: exact
   peers: [{name: east, prefix: "3fff:e::/48", identityBearing: true}]
   asn: {spine: 4200009999}
@@ -45,6 +46,8 @@ spec:
   rack: 1
   number: 0
   prefix: 2001:db8:a010:1000::/64
+  ipv4Prefix: 10.0.1.0/24
+  bornAfter: "2026-01-30T12:00:00Z"
   addresses: ["3fff:f::1"]
   mac: 02-00-00-00-00-0A
   uplinks: [{name: eth0, address: "3fff:f::2", gateway: fe80::1, segment: lan, external: true}]

@@ -5,6 +5,8 @@ package v1alpha1
 type Pool struct {
 	Header `yaml:",inline"`
 	Spec   PoolSpec `json:"spec" yaml:"spec"`
+	// Status is written by the controller of a cluster; files have none.
+	Status PoolStatus `json:"status,omitzero" yaml:"-"`
 }
 
 // PoolSpec is the part of a Pool that the user writes.
@@ -16,6 +18,8 @@ type PoolSpec struct {
 }
 
 // NewPool makes a pool by program. Validate fills its defaults.
-func NewPool(name string, spec PoolSpec) *Pool { return &Pool{header(KindPool, name), spec} }
+func NewPool(name string, spec PoolSpec) *Pool {
+	return &Pool{Header: header(KindPool, name), Spec: spec}
+}
 
 func (p *Pool) setDefaults() {}

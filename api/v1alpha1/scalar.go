@@ -33,6 +33,19 @@ func (r *Ref) UnmarshalText(text []byte) error {
 	return nil
 }
 
+// UnmarshalJSON takes a text or a number: in a Kubernetes resource `rack: 3` arrives as a number.
+func (r *Ref) UnmarshalJSON(data []byte) error {
+	if n, err := strconv.ParseUint(string(data), 10, 32); err == nil {
+		*r = Ref(strconv.FormatUint(n, 10))
+		return nil
+	}
+	var text string
+	if err := json.Unmarshal(data, &text); err != nil {
+		return fmt.Errorf("%s is neither a name nor a number: %w", data, err)
+	}
+	return r.UnmarshalText([]byte(text))
+}
+
 // Number returns the number if the reference is one.
 func (r Ref) Number() (uint32, bool) {
 	n, err := strconv.ParseUint(string(r), 0, 32)

@@ -3,6 +3,7 @@ package v1alpha1
 import (
 	"cmp"
 	"slices"
+	"strconv"
 )
 
 // Set is a configuration, by kind. Every list is sorted by name.
@@ -93,13 +94,17 @@ func (p *AddressPlan) Cluster(ref Ref) (Cluster, bool) {
 	return Cluster{}, false
 }
 
-// Rack finds a rack of the cluster by name or number.
+// Rack finds a rack of the cluster by name or number. A number needs no entry in the plan: an entry gives a rack a name or an
+// AS number.
 func (c Cluster) Rack(ref Ref) (Rack, bool) {
 	number, isNumber := ref.Number()
 	for _, r := range c.Racks {
 		if r.Name == string(ref) || isNumber && r.Number == number {
 			return r, true
 		}
+	}
+	if isNumber && number > 0 {
+		return Rack{Name: strconv.FormatUint(uint64(number), 10), Number: number}, true
 	}
 	return Rack{}, false
 }

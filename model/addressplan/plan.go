@@ -82,7 +82,7 @@ func (p Plan) Cluster(ref string) (Cluster, error) {
 	return Cluster{}, fmt.Errorf("plan %s has no cluster %q: add it to spec.clusters", p.Name, ref)
 }
 
-// Rack returns the rack of that name, or else of that decimal number.
+// Rack returns the rack of that name, or else of that decimal number, which needs no entry in the plan.
 func (c Cluster) Rack(ref string) (Rack, error) {
 	for _, r := range c.Racks {
 		if r.Name == ref {
@@ -94,6 +94,9 @@ func (c Cluster) Rack(ref string) (Rack, error) {
 			if r.Number == n {
 				return r, nil
 			}
+		}
+		if n > 0 {
+			return Rack{Name: strconv.FormatUint(n, 10), Number: n}, nil
 		}
 	}
 	return Rack{}, fmt.Errorf("cluster %s has no rack %q: add it to spec.clusters", c.Name, ref)

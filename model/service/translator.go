@@ -1,0 +1,143 @@
+package service
+
+import "net/netip"
+
+// Entry is a frontend as the kernel holds it.
+type Entry struct {
+	ID              uint32 // its number in the kernel's maps; never 0
+	Table           Table
+	AffinitySeconds uint32
+}
+
+// Client tells two clients apart where a service keeps each at its backend: the network namespace of a socket, by its cookie, or
+// the source address of a packet.
+type Client [16]byte
+
+// Call is one question: a socket connects or sends to a key.
+type Call struct {
+	Key    Key
+	Client Client
+	Socket uint64 // its cookie
+	Random uint32
+	Now    uint32 // seconds of a clock that does not go back
+	// Sends is set for a datagram on a socket that is not connected. All datagrams of one socket to one frontend go to one backend.
+	Sends bool
+}
+
+// Action is what becomes of a call.
+type Action uint8
+
+// The actions. Pass is 0: what is no service is left alone.
+const (
+	Pass Action = iota
+	Translate
+	Refuse
+)
+
+func (a Action) String() string {
+	switch a {
+	case Translate:
+		return "translate"
+	case Refuse:
+		return "refuse"
+	}
+	return "pass"
+}
+
+// Translator is what the kernel's hooks do, with maps that never overflow. It is the readable twin of bpf/include/service.h.
+type Translator struct {
+	entries  map[Key]Entry
+	vips     map[netip.Addr]int // how many entries an address has
+	affinity map[affinityKey]affinity
+	sends    map[sendKey]seat
+}
+
+type affinityKey struct {
+	client Client
+	id     uint32
+}
+
+type affinity struct {
+	seat
+	seen uint32
+}
+
+type sendKey struct {
+	socket uint64
+	id     uint32
+}
+
+// seat is a backend and the slot it had.
+type seat struct {
+	backend netip.AddrPort
+	slot    uint16
+}
+
+// Set makes k lead to e, at once and as a whole.
+func (t *Translator) Set(k Key, e Entry) {
+	if t.entries == nil {
+		t.entries, t.vips = map[Key]Entry{}, map[netip.Addr]int{}
+		t.affinity, t.sends = map[affinityKey]affinity{}, map[sendKey]seat{}
+	}
+	if _, known := t.entries[k]; !known {
+		t.vips[k.Addr]++
+	}
+	t.entries[k] = e
+}
+
+// Delete makes k no service any more.
+func (t *Translator) Delete(k Key) {
+	if _, known := t.entries[k]; !known {
+		return
+	}
+	delete(t.entries, k)
+	if t.vips[k.Addr]--; t.vips[k.Addr] == 0 {
+		delete(t.vips, k.Addr)
+	}
+}
+
+// Translate answers a call. The backend is valid for Translate alone.
+func (t *Translator) Translate(c Call) (Action, netip.AddrPort) {
+	e, known := t.entries[c.Key]
+	if !known {
+		if t.vips[c.Key.Addr] > 0 { // a port that the service does not have: nobody else has it either
+			return Refuse, netip.AddrPort{}
+		}
+		return Pass, netip.AddrPort{}
+	}
+	send := sendKey{c.Socket, e.ID}
+	if c.Sends {
+		if s, known := t.sends[send]; known && e.Table.Holds(s.backend, s.slot) {
+			return Translate, s.backend
+		}
+	}
+	client := affinityKey{c.Client, e.ID}
+	chosen, found := t.remembered(e, client, c.Now)
+	if !found {
+		hash := c.Random
+		if c.Sends { // a socket that was forgotten finds the same backend again
+			hash = uint32(mix(c.Socket ^ uint64(e.ID)<<32))
+		}
+		b, slot, ok := e.Table.Pick(hash)
+		if !ok {
+			return Refuse, netip.AddrPort{}
+		}
+		chosen = seat{b, slot}
+	}
+	if e.AffinitySeconds > 0 {
+		t.affinity[client] = affinity{chosen, c.Now}
+	}
+	if c.Sends {
+		t.sends[send] = chosen
+	}
+	return Translate, chosen.backend
+}
+
+// remembered returns where the client was last, if that was not too long ago and the backend lives.
+func (t *Translator) remembered(e Entry, client affinityKey, now uint32) (seat, bool) {
+	a, known := t.affinity[client]
+	if e.AffinitySeconds == 0 || !known || now-a.seen > e.AffinitySeconds || !e.Table.Holds(a.backend, a.slot) {
+		return seat{}, false
+	}
+	return a.seat, true
+}

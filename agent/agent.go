@@ -22,16 +22,16 @@ import (
 
 // Options are what one agent is started with.
 type Options struct {
-	ConfigDir string // folder of YAML files
-	Host      string // name of this host in the configuration
-	StateDir  string // folder of the journal and of tombstones; made if missing
-	RunDir    string // folder of the sockets; made if missing
-	Version   string
-	Built     time.Time // of the commit this program was made from; an earlier clock is wrong; zero: not known
-	Log       *slog.Logger
-	Reload    <-chan os.Signal // asks to read the configuration again; nil: only changes of the folder do
-	NS        *netns.NS        // namespace of the host; nil: that of the process
-	Ready     func()           // called once when the agent serves; may be nil
+	Source   Source // of the configuration
+	Host     string // name of this host in the configuration
+	StateDir string // folder of the journal and of tombstones; made if missing
+	RunDir   string // folder of the sockets; made if missing
+	Version  string
+	Built    time.Time // of the commit this program was made from; an earlier clock is wrong; zero: not known
+	Log      *slog.Logger
+	Reload   <-chan os.Signal // asks to read the configuration again; nil: only changes of the source do
+	NS       *netns.NS        // namespace of the host; nil: that of the process
+	Ready    func()           // called once when the agent serves; may be nil
 }
 
 // Agent is the daemon of one host. It is used once: New, then Run.
@@ -43,7 +43,7 @@ type Agent struct {
 	boot    string // id of the host's boot
 
 	config   atomic.Pointer[configuration]
-	folder   folderState
+	loading  loadState
 	sections sections
 	board    board
 	dirty    keySet
@@ -107,7 +107,7 @@ func (a *Agent) Run(ctx context.Context) (err error) {
 		g.Go(func() error { return r.Run(ctx) })
 	}
 	g.Go(func() error { return a.watch(ctx, sub) })
-	g.Go(func() error { return a.watchFolder(ctx) })
+	g.Go(func() error { return a.watchSource(ctx) })
 	g.Go(func() error { return a.book.Run(ctx) })
 	g.Go(func() error { return a.runAnswers(ctx) })
 	g.Go(func() error { return a.runSpeaking(ctx) })
@@ -131,7 +131,7 @@ func (a *Agent) open(ctx context.Context, closing *closers) error {
 	if err := os.MkdirAll(a.options.StateDir, 0o755); err != nil {
 		return err
 	}
-	if err := a.loadFirst(); err != nil {
+	if err := a.loadFirst(ctx); err != nil {
 		return err
 	}
 	if a.kernel, err = openKernel(a.options.NS); err != nil {

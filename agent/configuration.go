@@ -7,7 +7,7 @@ import (
 
 	"hexapod.dev/api/v1alpha1"
 	"hexapod.dev/edge/cni"
-	"hexapod.dev/edge/file"
+	"hexapod.dev/edge/objects"
 	"hexapod.dev/model/desired"
 	"hexapod.dev/model/identity"
 	"hexapod.dev/model/ipam"
@@ -15,7 +15,7 @@ import (
 
 // configuration is one checked set of objects, seen from this host. It does not change once made.
 type configuration struct {
-	set     file.Set
+	set     objects.Set
 	desired desired.Config
 	layout  ipam.Layout      // of this host's addresses
 	trusted bool             // the host's clock is right, says the configuration
@@ -23,7 +23,7 @@ type configuration struct {
 }
 
 // newConfiguration looks at set from the host of that name.
-func newConfiguration(set file.Set, host string) (*configuration, error) {
+func newConfiguration(set objects.Set, host string) (*configuration, error) {
 	c := &configuration{set: set}
 	var err error
 	if c.desired, err = set.Config(host); err != nil {

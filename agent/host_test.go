@@ -114,7 +114,7 @@ func (h *host) configure(text string) {
 
 func (h *host) options() agent.Options {
 	return agent.Options{
-		ConfigDir: h.conf(), Host: "h1", StateDir: h.state(), RunDir: h.run(), Version: "test",
+		Source: agent.Folder(h.conf()), Host: "h1", StateDir: h.state(), RunDir: h.run(), Version: "test",
 		NS: h.ns, Reload: h.reload, Log: slog.New(slog.NewTextHandler(h.log, &slog.HandlerOptions{Level: slog.LevelDebug})),
 	}
 }

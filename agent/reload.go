@@ -13,20 +13,20 @@ import (
 
 	"hexapod.dev/agent/local"
 	"hexapod.dev/api/v1alpha1"
-	"hexapod.dev/edge/file"
+	"hexapod.dev/edge/objects"
 	"hexapod.dev/model/ipam"
 )
 
-// folderState is what is known of the configuration folder.
-type folderState struct {
+// loadState is what is known of the source of the configuration.
+type loadState struct {
 	mu     sync.Mutex // guards all following fields; a reload holds it from begin to end
-	refuse error      // why the folder is not what runs; nil when it is
+	refuse error      // why what the source says is not what runs; nil when it is
 	loaded time.Time
 }
 
-// loadFirst reads the folder at the start, when nothing runs yet that could go on.
-func (a *Agent) loadFirst() error {
-	set, err := file.Load(a.options.ConfigDir)
+// loadFirst asks the source at the start, when nothing runs yet that could go on.
+func (a *Agent) loadFirst(ctx context.Context) error {
+	set, err := a.options.Source.Load(ctx)
 	if err == nil {
 		err = a.apply(set)
 	}
@@ -34,39 +34,39 @@ func (a *Agent) loadFirst() error {
 	return err
 }
 
-// watchFolder follows the folder and the reload signal until ctx ends.
-func (a *Agent) watchFolder(ctx context.Context) error {
+// watchSource follows the source and the reload signal until ctx ends.
+func (a *Agent) watchSource(ctx context.Context) error {
 	g, ctx := errgroup.WithContext(ctx)
-	g.Go(func() error { return file.Watch(ctx, a.options.ConfigDir, a.reloaded) })
+	g.Go(func() error { return a.options.Source.Watch(ctx, a.reloaded) })
 	g.Go(func() error {
 		for {
 			select {
 			case <-ctx.Done():
 				return nil
 			case <-a.options.Reload:
-				a.reloaded(file.Load(a.options.ConfigDir))
+				a.reloaded(a.options.Source.Load(ctx))
 			}
 		}
 	})
 	return g.Wait()
 }
 
-// reloaded takes what the folder says now. A folder that is wrong is refused as a whole and the running configuration stays.
-func (a *Agent) reloaded(set file.Set, err error) {
-	a.folder.mu.Lock()
-	defer a.folder.mu.Unlock()
+// reloaded takes what the source says now. What is wrong is refused as a whole and the running configuration stays.
+func (a *Agent) reloaded(set objects.Set, err error) {
+	a.loading.mu.Lock()
+	defer a.loading.mu.Unlock()
 	if err == nil {
 		err = a.apply(set)
 	}
 	a.metrics.loaded(err)
-	before := a.folder.refuse
-	a.folder.refuse = err
+	before := a.loading.refuse
+	a.loading.refuse = err
 	switch {
 	case err != nil && (before == nil || before.Error() != err.Error()):
-		a.log.Error("configuration refused, the running one stays", "folder", a.options.ConfigDir, "error", err)
+		a.log.Error("configuration refused, the running one stays", "source", a.options.Source.Name(), "error", err)
 	case err == nil:
-		a.folder.loaded = time.Now()
-		a.log.Info("configuration taken", "folder", a.options.ConfigDir)
+		a.loading.loaded = time.Now()
+		a.log.Info("configuration taken", "source", a.options.Source.Name())
 	}
 	if err == nil {
 		a.kick(parts...)
@@ -76,14 +76,14 @@ func (a *Agent) reloaded(set file.Set, err error) {
 
 // apply makes set the running configuration if nothing that lives would be renumbered by it, and nobody took a number that rests.
 // A clock that nothing speaks for only warns of the latter: after a boot with a wrong clock the same folder must do.
-func (a *Agent) apply(set file.Set) error {
+func (a *Agent) apply(set objects.Set) error {
 	next, err := newConfiguration(set, a.options.Host)
 	if err != nil {
 		return err
 	}
 	running := a.config.Load()
 	if running != nil {
-		if err := file.Renumbered(&running.set, set, nil); err != nil {
+		if err := set.Keeps(&running.set, nil); err != nil {
 			return err
 		}
 		if !sameLayout(next.layout, running.layout) {
@@ -117,20 +117,20 @@ func (a *Agent) checkLiving() error {
 			return errors.Join(
 				fmt.Errorf("endpoint %s lives with %s, outside the prefix %s that the configuration gives host %s now; undo the change, or delete the endpoint first",
 					given.Key, given.Addr, prefix, a.options.Host),
-				file.Renumbered(nil, a.config.Load().set, living))
+				a.config.Load().set.Keeps(nil, living))
 		}
 	}
 	return nil
 }
 
-func (a *Agent) reportFolder() local.Object {
-	o := local.Object{Kind: "config", Name: a.options.ConfigDir, State: local.Done}
-	a.folder.mu.Lock()
-	defer a.folder.mu.Unlock()
-	if a.folder.refuse != nil {
-		o.State, o.Why = local.Failed, "refused, the one from "+a.folder.loaded.UTC().Format(time.RFC3339)+" goes on: "+oneLine(a.folder.refuse)
+func (a *Agent) reportSource() local.Object {
+	o := local.Object{Kind: "config", Name: a.options.Source.Name(), State: local.Done}
+	a.loading.mu.Lock()
+	defer a.loading.mu.Unlock()
+	if a.loading.refuse != nil {
+		o.State, o.Why = local.Failed, "refused, the one from "+a.loading.loaded.UTC().Format(time.RFC3339)+" goes on: "+oneLine(a.loading.refuse)
 	} else {
-		o.Detail = "loaded " + a.folder.loaded.UTC().Format(time.RFC3339)
+		o.Detail = "loaded " + a.loading.loaded.UTC().Format(time.RFC3339)
 	}
 	return o
 }

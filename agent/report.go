@@ -24,7 +24,7 @@ func (a *Agent) Report() local.Status {
 		s.Prefix = p.String()
 	}
 	st := desired.For(snapshot)
-	s.Objects = append(s.Objects, a.reportFolder(), a.reportHost(config, snapshot), a.reportClock(), a.reportJournal())
+	s.Objects = append(s.Objects, a.reportSource(), a.reportHost(config, snapshot), a.reportClock(), a.reportJournal())
 	s.Objects = append(s.Objects, a.reportParts(st)...)
 	s.Objects = append(s.Objects, a.reportCare(snapshot, st)...)
 	s.Objects = append(s.Objects, a.reportDelegation(snapshot)...)

@@ -22,6 +22,7 @@ const agentUsage = "[--config DIR] [--host NAME] [--state DIR] [--run DIR] [--lo
 // agentCall is one call of `hexapod agent`.
 type agentCall struct {
 	options        agent.Options
+	config         string // folder of YAML files
 	cleanup, force bool
 	level          slog.Level
 	format         string
@@ -49,7 +50,7 @@ func parseAgent(env environment, args []string) (call agentCall, help bool, err 
 	call.options.Version, call.options.Built = version, builtAt(built, debug.ReadBuildInfo)
 	hostname, _ := os.Hostname() // without one --host has to be given
 	f := newFlags(env, agentAbout)
-	f.StringVar(&call.options.ConfigDir, "config", defaultConfigDir, "`DIR` folder of YAML files: plan, hosts, pools, identities")
+	f.StringVar(&call.config, "config", defaultConfigDir, "`DIR` folder of YAML files: plan, hosts, pools, identities")
 	f.StringVar(&call.options.Host, "host", hostname, "`NAME` of this host in the configuration")
 	f.StringVar(&call.options.StateDir, "state", defaultStateDir, "`DIR` folder of the journal")
 	f.StringVar(&call.options.RunDir, "run", defaultRunDir, "`DIR` folder of the sockets")
@@ -60,6 +61,7 @@ func parseAgent(env environment, args []string) (call agentCall, help bool, err 
 	if help, err = f.parse(args); help || err != nil {
 		return call, help, err
 	}
+	call.options.Source = agent.Folder(call.config)
 	switch {
 	case call.force && !call.cleanup:
 		return call, false, usagef("--force means something only with --cleanup")

@@ -60,7 +60,7 @@ func (t *teller) look() {
 	if err == nil {
 		s, err = f.set()
 	}
-	sum, text := f.sum(s.key[:]), ""
+	sum, text := f.sum(s.Secrets.Sum()), ""
 	if err != nil {
 		text = err.Error()
 	}

@@ -38,6 +38,7 @@ var features = []struct {
 	{"routes", []string{"linux/route", "linux/neigh"}},
 	{"host care", []string{"linux/sysctl", "linux/hostid", "linux/router"}},
 	{"prefix delegation", []string{"edge/dhcp", "linux/dhcp"}},
+	{"datapath", []string{"model/datapath", "linux/datapath"}},
 	{"state", []string{"model/section", "model/desired", "model/diff", "linux/rtnl", "linux/flock", "agent"}},
 	{"lab", []string{"lab"}},
 	{"command line", []string{"cmd/hexapod", "agent/local"}},

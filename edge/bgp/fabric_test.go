@@ -58,7 +58,7 @@ func cable(t *testing.T, host, router place, hostEnd, routerEnd string, n int) {
 func numbered(name string) announce.Peer {
 	return announce.Peer{
 		Name: name, Addr: netip.MustParseAddr("2001:db8:f::2"), ASN: 65538, MaxPrefixes: 1000, HoldSeconds: 9, KeepaliveSeconds: 3,
-		Restart: announce.RestartTimes{Seconds: 60}, Terms: announce.Terms{Accept: []netip.Prefix{fabricRange}},
+		Restart: announce.RestartTimes{Seconds: 60}, Terms: announce.Terms{Accept: announce.Within(fabricRange)},
 	}
 }
 

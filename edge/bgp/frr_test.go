@@ -7,6 +7,7 @@ import (
 
 	"hexapod.dev/edge/bgp"
 	"hexapod.dev/model/announce"
+	"hexapod.dev/model/prefix"
 )
 
 // A numbered session with AS 65538 (RFC 6793): routes both ways, IPv4 with IPv6 next hops (RFC 8950), our own and others' kept out.
@@ -15,7 +16,7 @@ func TestFRRNumbered(t *testing.T) {
 	f := startFRR(t, router, frrConfig("2001:db8:f::1", "  network ::/0\n  network 2001:db8:a000:c99::/64\n  network 2001:db8:ffff::/64"))
 	s := start(t, host)
 	c := config(numbered("tor"))
-	c.Peers[0].Terms.Accept = append(c.Peers[0].Terms.Accept, pfx("203.0.113.0/24"))
+	c.Peers[0].Terms.Accept = append(c.Peers[0].Terms.Accept, prefix.Within(pfx("203.0.113.0/24")))
 	c.Peers[0].Communities = []uint32{65001<<16 | 100}
 	c.Peers[0].Large = [][3]uint32{{4200000001, 1, 2}}
 	c.Own = []netip.Prefix{pfx("2001:db8:a000:c99::/64")}

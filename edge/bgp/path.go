@@ -11,23 +11,27 @@ import (
 )
 
 // toPath writes an announced route in the server's words. The next hop "unspecified" becomes the address of each session.
-func toPath(p netip.Prefix, communities []uint32, large [][3]uint32) (*apiutil.Path, error) {
-	nlri, err := bgp.NewIPAddrPrefix(p)
+func toPath(r announce.Route, t tags) (*apiutil.Path, error) {
+	nlri, err := bgp.NewIPAddrPrefix(r.Prefix)
 	if err != nil {
 		return nil, err
 	}
-	f := familyOf(p)
+	f := familyOf(r.Prefix)
 	reach, err := bgp.NewPathAttributeMpReachNLRI(f, []bgp.PathNLRI{{NLRI: nlri}}, netip.IPv6Unspecified())
 	if err != nil {
 		return nil, err
 	}
 	attrs := []bgp.PathAttributeInterface{bgp.NewPathAttributeOrigin(bgp.BGP_ORIGIN_ATTR_TYPE_IGP), reach}
-	if len(communities) > 0 {
-		attrs = append(attrs, bgp.NewPathAttributeCommunities(communities))
+	if len(r.Path) > 0 {
+		segment := bgp.NewAs4PathParam(bgp.BGP_ASPATH_ATTR_TYPE_SEQ, r.Path)
+		attrs = append(attrs, bgp.NewPathAttributeAsPath([]bgp.AsPathParamInterface{segment}))
 	}
-	if len(large) > 0 {
+	if len(t.communities) > 0 {
+		attrs = append(attrs, bgp.NewPathAttributeCommunities(t.communities))
+	}
+	if len(t.large) > 0 {
 		var list []*bgp.LargeCommunity
-		for _, c := range large {
+		for _, c := range t.large {
 			list = append(list, bgp.NewLargeCommunity(c[0], c[1], c[2]))
 		}
 		attrs = append(attrs, bgp.NewPathAttributeLargeCommunities(list))

@@ -36,6 +36,7 @@ func sameSession(a, b announce.Peer) bool {
 	a.Terms, b.Terms = announce.Terms{}, announce.Terms{}
 	a.Communities, b.Communities = nil, nil // they go with the routes
 	a.Large, b.Large = nil, nil
+	a.Tell, b.Tell = nil, nil // a policy of the server
 	return reflect.DeepEqual(a, b)
 }
 

@@ -30,6 +30,7 @@ type server struct {
 	spoken    map[string]session        // by address
 	announced map[string]announce.Route // by prefix
 	tags      tags
+	told      told
 }
 
 // session is one peer under the address it is spoken to by.
@@ -117,7 +118,7 @@ func (s *server) announce(want Config) (done diff.Delta[string], err error) {
 		routes[r.Prefix.String()] = r
 	}
 	now := tags{want.Peers[0].Communities, want.Peers[0].Large}
-	delta := diff.For(routes, s.announced, func(a, b announce.Route) bool { return a == b && reflect.DeepEqual(now, s.tags) })
+	delta := diff.For(routes, s.announced, func(a, b announce.Route) bool { return a.Equal(b) && reflect.DeepEqual(now, s.tags) })
 	names := slices.Concat(delta.Add, delta.Change)
 	paths, err := pathsOf(names, routes, now)
 	if err == nil && len(paths) > 0 {
@@ -145,7 +146,7 @@ func (s *server) announce(want Config) (done diff.Delta[string], err error) {
 
 func pathsOf(names []string, routes map[string]announce.Route, t tags) (out []*apiutil.Path, err error) {
 	for _, n := range names {
-		path, err := toPath(routes[n].Prefix, t.communities, t.large)
+		path, err := toPath(routes[n], t)
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", n, err)
 		}
@@ -171,6 +172,12 @@ func (s *server) peers(want []announce.Peer, found Neighbours) (done diff.Delta[
 			continue
 		}
 		next[addr.String()] = session{p, addr}
+	}
+	if err := s.tell(tellable(next, errs)); err != nil {
+		for _, n := range next {
+			errs[n.peer.Name] = fmt.Errorf("peer %s: say what it is told: %w", n.peer.Name, err)
+		}
+		return done, errs
 	}
 	delta := diff.For(next, s.spoken, func(a, b session) bool { return sameSession(a.peer, b.peer) })
 	for _, key := range slices.Concat(delta.Remove, delta.Change) {

@@ -8,6 +8,7 @@ import (
 	"hexapod.dev/api/v1alpha1"
 	"hexapod.dev/model/addressplan"
 	"hexapod.dev/model/announce"
+	"hexapod.dev/model/prefix"
 )
 
 // Speaker returns with whom a host speaks BGP and as whom. ok is false when no BGPPeer selects it: then it speaks with nobody.
@@ -103,11 +104,11 @@ func peer(s v1alpha1.Set, b *v1alpha1.BGPPeer, password string) announce.Peer {
 	return p
 }
 
-func accepted(s v1alpha1.Set, spec v1alpha1.BGPPeerSpec) []netip.Prefix {
+func accepted(s v1alpha1.Set, spec v1alpha1.BGPPeerSpec) []prefix.Match {
 	if len(spec.Accept) > 0 {
-		var out []netip.Prefix
+		var out []prefix.Match
 		for _, p := range spec.Accept {
-			out = append(out, p.Prefix)
+			out = append(out, prefix.Within(p.Prefix))
 		}
 		return out
 	}

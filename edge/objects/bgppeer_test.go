@@ -25,12 +25,12 @@ func TestSpeaker(t *testing.T) {
 	}
 	want := announce.Speaker{ASN: 4200000101, RouterID: netip.MustParseAddr("0.0.12.18"), Peers: []announce.Peer{
 		{Name: "out", Addr: netip.MustParseAddr("3fff:f::1"), ASN: 65538, LocalASN: 64512, MaxPrefixes: 20000, HoldSeconds: 30, KeepaliveSeconds: 10,
-			Restart: announce.RestartTimes{Off: true}, Terms: announce.Terms{AllowDefault: true, Accept: []netip.Prefix{netip.MustParsePrefix("203.0.113.0/24")}}},
+			Restart: announce.RestartTimes{Off: true}, Terms: announce.Terms{AllowDefault: true, Accept: announce.Within(netip.MustParsePrefix("203.0.113.0/24"))}},
 		{Name: "tor", Interface: "eth0", ASN: 4200000100, Password: "secret", GTSM: true, MaxPrefixes: 20000, HoldSeconds: 9, KeepaliveSeconds: 3,
 			Communities: []uint32{65001<<16 | 100}, Large: [][3]uint32{{4200000001, 1, 2}},
 			Restart: announce.RestartTimes{Seconds: 120}, BFD: &announce.BFD{IntervalMillis: 300, Multiplier: 3},
-			Terms: announce.Terms{Accept: []netip.Prefix{netip.MustParsePrefix("2001:db8:a000::/37"), netip.MustParsePrefix("2001:db8:a000:3::/64"),
-				netip.MustParsePrefix("3fff:d::/48"), netip.MustParsePrefix("3fff:e::/48")}}},
+			Terms: announce.Terms{Accept: announce.Within(netip.MustParsePrefix("2001:db8:a000::/37"), netip.MustParsePrefix("2001:db8:a000:3::/64"),
+				netip.MustParsePrefix("3fff:d::/48"), netip.MustParsePrefix("3fff:e::/48"))}},
 	}}
 	if d := cmp.Diff(want, sp, opaque); d != "" {
 		t.Errorf("-want +got\n%s", d)

@@ -35,12 +35,12 @@ type Import struct {
 
 // Terms are what one peer may give.
 type Terms struct {
-	Accept       []netip.Prefix // ranges; a prefix that lies in one is taken
+	Accept       []prefix.Match // a prefix that one of them means is taken
 	AllowDefault bool
 }
 
 func (t Terms) accepts(p netip.Prefix) bool {
-	return slices.ContainsFunc(t.Accept, func(r netip.Prefix) bool { return prefix.ContainsPrefix(r, p) })
+	return slices.ContainsFunc(t.Accept, func(m prefix.Match) bool { return m.Has(p) })
 }
 
 // Decide returns why an offer is not taken; empty when it is.

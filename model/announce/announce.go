@@ -34,12 +34,20 @@ const (
 	PurposeFixed     Purpose = "fixed"     // a fixed address of a pool that an endpoint here holds
 	PurposeAggregate Purpose = "aggregate" // a rack or a cluster in one route
 	PurposeMember    Purpose = "member"    // one part of an aggregate beside it, or instead of it
+	PurposeRouter    Purpose = "router"    // the address of a router itself
+	PurposePassed    Purpose = "passed"    // what a router has from one peer and tells others
 )
 
 // Route is one prefix that is announced.
 type Route struct {
 	Prefix  netip.Prefix
 	Purpose Purpose
+	Path    []uint32 `json:",omitempty"` // AS path of what is passed on, as it was told (RFC 4271 section 9.2)
+}
+
+// Equal reports whether peers would be told the same.
+func (r Route) Equal(o Route) bool {
+	return r.Prefix == o.Prefix && r.Purpose == o.Purpose && slices.Equal(r.Path, o.Path)
 }
 
 // Discard reports whether a discard route must lie under the announced one: packets to unused addresses of an aggregate would

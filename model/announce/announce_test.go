@@ -39,16 +39,16 @@ func TestForHost(t *testing.T) {
 		withheld []announce.Withheld
 	}{
 		{"in service: its prefix once, fixed addresses, no others", func(*announce.Host) {},
-			[]announce.Route{{seven, announce.PurposeFixed}, {eighty, announce.PurposeFixed}, {own, announce.PurposeHost}},
+			[]announce.Route{{Prefix: seven, Purpose: announce.PurposeFixed}, {Prefix: eighty, Purpose: announce.PurposeFixed}, {Prefix: own, Purpose: announce.PurposeHost}},
 			[]announce.Withheld{{stray, announce.WhyNoPool}}},
 		{"services leave first", func(h *announce.Host) { h.Drain = announce.ServicesLeaving },
-			[]announce.Route{{own, announce.PurposeHost}},
+			[]announce.Route{{Prefix: own, Purpose: announce.PurposeHost}},
 			[]announce.Withheld{{seven, announce.WhyDraining}, {eighty, announce.WhyDraining}, {stray, announce.WhyNoPool}}},
 		{"then everything", func(h *announce.Host) { h.Drain = announce.Leaving }, nil,
 			[]announce.Withheld{{seven, announce.WhyDraining}, {eighty, announce.WhyDraining}, {own, announce.WhyDraining}, {stray, announce.WhyNoPool}}},
 		{"retired", func(h *announce.Host) { h.Retired = true }, nil,
 			[]announce.Withheld{{seven, announce.WhyHostGone}, {eighty, announce.WhyHostGone}, {own, announce.WhyHostGone}, {stray, announce.WhyNoPool}}},
-		{"nothing held", func(h *announce.Host) { h.Held = nil }, []announce.Route{{own, announce.PurposeHost}}, nil},
+		{"nothing held", func(h *announce.Host) { h.Held = nil }, []announce.Route{{Prefix: own, Purpose: announce.PurposeHost}}, nil},
 		{"no prefix", func(h *announce.Host) { h.Own, h.Held = []netip.Prefix{{}}, nil }, nil, nil},
 	} {
 		h := host
@@ -111,7 +111,7 @@ func TestDrainOnlyTakesAway(t *testing.T) {
 		h.Drain = d
 		now, _ := announce.ForHost(h)
 		for _, r := range now {
-			if !slices.Contains(before, r) {
+			if !slices.ContainsFunc(before, r.Equal) {
 				t.Errorf("step %d announces %s anew", d, r.Prefix)
 			}
 		}
@@ -155,8 +155,8 @@ func TestDecide(t *testing.T) {
 		{"next hop multicast", "2001:db8:a000:c13::/64", fabric, desired.NextHop{Via: netip.MustParseAddr("ff02::1")}, nil, announce.WhyNextHop},
 		{"next hop without link", "2001:db8:a000:c13::/64", fabric, desired.NextHop{Via: hop.Via}, nil, announce.WhyNextHop},
 		{"no next hop", "2001:db8:a000:c13::/64", fabric, desired.NextHop{}, nil, announce.WhyNextHop},
-		{"RFC 8950: IPv4 over IPv6", "203.0.113.10/32", announce.Terms{Accept: []netip.Prefix{pfx("203.0.113.0/24")}}, hop, nil, ""},
-		{"IPv4 over IPv4", "203.0.113.10/32", announce.Terms{Accept: []netip.Prefix{pfx("203.0.113.0/24")}},
+		{"RFC 8950: IPv4 over IPv6", "203.0.113.10/32", announce.Terms{Accept: announce.Within(pfx("203.0.113.0/24"))}, hop, nil, ""},
+		{"IPv4 over IPv4", "203.0.113.10/32", announce.Terms{Accept: announce.Within(pfx("203.0.113.0/24"))},
 			desired.NextHop{Via: netip.MustParseAddr("192.0.2.1")}, nil, announce.WhyIPv4Only},
 	} {
 		got := im.Decide(c.terms, announce.Offer{Prefix: pfx(c.offer), NextHop: c.hop, ASPath: c.path})

@@ -20,6 +20,7 @@ type Peer struct {
 	Communities []uint32    // on every route to this peer (RFC 1997)
 	Large       [][3]uint32 // likewise (RFC 8092)
 	Terms       Terms
+	Tell        []prefix.Match // what of the announced routes this peer is told; nil: all
 
 	HoldSeconds      uint32 // without a word the session ends (RFC 4271 4.2)
 	KeepaliveSeconds uint32
@@ -53,7 +54,16 @@ type Speaker struct {
 
 // DefaultAccept is what a peer may give where nothing is named: the fabric, the fabrics it knows, and the pools of fixed
 // addresses.
-func DefaultAccept(fabric netip.Prefix, others, pools []netip.Prefix) []netip.Prefix {
+func DefaultAccept(fabric netip.Prefix, others, pools []netip.Prefix) []prefix.Match {
 	all := append([]netip.Prefix{fabric}, others...)
-	return prefix.NewSet(append(all, pools...)...).Prefixes()
+	return Within(prefix.NewSet(append(all, pools...)...).Prefixes()...)
+}
+
+// Within accepts each of the ranges with everything in it.
+func Within(ranges ...netip.Prefix) []prefix.Match {
+	var all []prefix.Match
+	for _, r := range ranges {
+		all = append(all, prefix.Within(r))
+	}
+	return all
 }

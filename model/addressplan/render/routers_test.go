@@ -32,7 +32,7 @@ func TestWrittenRoutersReachEachOther(t *testing.T) {
 	}
 	// --kill-child: the daemons end with the script, whatever becomes of it.
 	out, err := exec.Command(unshare, "--map-root-user", "--net", "--mount", "--pid", "--fork", "--kill-child", "/bin/sh", "testdata/routers.sh", dir, bird,
-		host.loopback.String(), tor.loopback.String(), spine.loopback.String()).CombinedOutput()
+		host.Loopback.String(), tor.Loopback.String(), spine.Loopback.String()).CombinedOutput()
 	if err != nil {
 		t.Errorf("the host does not reach the spine: %v\n%s", err, out)
 	}

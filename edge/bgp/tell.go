@@ -1,0 +1,126 @@
+package bgp
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"net/netip"
+	"slices"
+
+	"github.com/osrg/gobgp/v4/api"
+
+	"hexapod.dev/model/prefix"
+)
+
+// told is what peers at an address are told of the announced routes, by the address without its link: the server cannot tell
+// two peers apart whose link-local address is the same on two links, so they are told the same.
+type told map[netip.Addr][]prefix.Match
+
+// policies writes t in the server's words. A peer that is not in it is told everything.
+func (t told) policies() (sets []*api.DefinedSet, policy *api.Policy) {
+	policy = &api.Policy{Name: "tell"}
+	for addr, list := range t {
+		name := addr.String()
+		sets = append(sets, &api.DefinedSet{DefinedType: api.DefinedType_DEFINED_TYPE_NEIGHBOR, Name: name, List: []string{name}})
+		of := &api.Conditions{NeighborSet: &api.MatchSet{Name: name}}
+		for _, v6 := range []bool{true, false} { // a set of the server has prefixes of one family
+			set := prefixSet(fmt.Sprintf("%s v6 %t", name, v6), list, v6)
+			if len(set.Prefixes) == 0 {
+				continue
+			}
+			sets = append(sets, set)
+			policy.Statements = append(policy.Statements, &api.Statement{
+				Name:       set.Name,
+				Conditions: &api.Conditions{NeighborSet: of.NeighborSet, PrefixSet: &api.MatchSet{Name: set.Name}},
+				Actions:    &api.Actions{RouteAction: api.RouteAction_ROUTE_ACTION_ACCEPT},
+			})
+		}
+		policy.Statements = append(policy.Statements, &api.Statement{
+			Name: name, Conditions: of, Actions: &api.Actions{RouteAction: api.RouteAction_ROUTE_ACTION_REJECT},
+		})
+	}
+	return sets, policy
+}
+
+func prefixSet(name string, list []prefix.Match, v6 bool) *api.DefinedSet {
+	set := &api.DefinedSet{DefinedType: api.DefinedType_DEFINED_TYPE_PREFIX, Name: name}
+	for _, m := range list {
+		if m.Prefix.Addr().Is6() != v6 {
+			continue
+		}
+		least, most := m.Min, m.Max
+		if least == 0 && most == 0 {
+			least, most = m.Prefix.Bits(), m.Prefix.Bits()
+		}
+		set.Prefixes = append(set.Prefixes, &api.Prefix{IpPrefix: m.Prefix.String(), MaskLengthMin: uint32(least), MaskLengthMax: uint32(most)})
+	}
+	return set
+}
+
+// tell makes the server tell each peer what it should be told; peers that stand are told anew if that changed.
+func (s *server) tell(want told) error {
+	if maps.EqualFunc(want, s.told, slices.Equal) {
+		return nil
+	}
+	ctx := context.Background()
+	sets, policy := want.policies()
+	// The names stay and sets cannot be swapped one by one, so the old ones make room first. In between peers would be told too
+	// much: nothing goes out until the new ones stand.
+	export := func(policies []*api.Policy, rest api.RouteAction) error {
+		return s.bgp.SetPolicyAssignment(ctx, &api.SetPolicyAssignmentRequest{Assignment: &api.PolicyAssignment{
+			Name: "global", Direction: api.PolicyDirection_POLICY_DIRECTION_EXPORT, Policies: policies, DefaultAction: rest,
+		}})
+	}
+	if err := export(nil, api.RouteAction_ROUTE_ACTION_REJECT); err != nil {
+		return err
+	}
+	old, stale := s.told.policies()
+	if len(stale.Statements) > 0 {
+		if err := s.bgp.DeletePolicy(ctx, &api.DeletePolicyRequest{Policy: stale, All: true}); err != nil {
+			return err
+		}
+	}
+	for _, set := range old {
+		if err := s.bgp.DeleteDefinedSet(ctx, &api.DeleteDefinedSetRequest{DefinedSet: set, All: true}); err != nil {
+			return err
+		}
+	}
+	s.told = nil
+	for _, set := range sets {
+		if err := s.bgp.AddDefinedSet(ctx, &api.AddDefinedSetRequest{DefinedSet: set}); err != nil {
+			return err
+		}
+	}
+	var policies []*api.Policy
+	if len(policy.Statements) > 0 {
+		policies = []*api.Policy{policy}
+		if err := s.bgp.AddPolicy(ctx, &api.AddPolicyRequest{Policy: policy}); err != nil {
+			return err
+		}
+	}
+	if err := export(policies, api.RouteAction_ROUTE_ACTION_ACCEPT); err != nil {
+		return err
+	}
+	s.told = want
+	if len(s.spoken) == 0 {
+		return nil
+	}
+	return s.bgp.ResetPeer(ctx, &api.ResetPeerRequest{Address: "all", Soft: true, Direction: api.ResetPeerRequest_DIRECTION_OUT})
+}
+
+// tellable returns what the sessions of next are told, and drops those from next that cannot be.
+func tellable(next map[string]session, errs map[string]error) told {
+	all := told{}
+	for _, key := range slices.Sorted(maps.Keys(next)) {
+		n := next[key]
+		addr := n.addr.WithZone("")
+		if had, twice := all[addr]; twice && !slices.Equal(had, n.peer.Tell) {
+			errs[n.peer.Name] = fmt.Errorf("peer %s: another peer has the address %s too, on another link, and is to be told other routes: give one of the two another address", n.peer.Name, addr)
+			delete(next, key)
+			continue
+		}
+		all[addr] = n.peer.Tell
+	}
+	maps.DeleteFunc(all, func(_ netip.Addr, list []prefix.Match) bool { return list == nil })
+	return all
+}

@@ -42,6 +42,7 @@ var features = []struct {
 	{"state", []string{"model/section", "model/desired", "model/diff", "linux/rtnl", "linux/flock", "agent"}},
 	{"lab", []string{"lab"}},
 	{"command line", []string{"cmd/hexapod", "agent/local"}},
+	{"kubernetes", []string{"edge/kube", "controller"}},
 	{"rules", []string{"arch", "test"}},
 }
 

@@ -7,6 +7,8 @@ type Metadata struct {
 	Labels      map[string]string `json:"labels,omitempty" yaml:"labels,omitempty"`
 	Annotations map[string]string `json:"annotations,omitempty" yaml:"annotations,omitempty"`
 
+	// Namespace is empty for every kind of ours; nodes, pods and the like are read with the same metadata.
+	Namespace string `json:"namespace,omitempty" yaml:"-"`
 	// UID tells two objects apart that had one name, one after the other.
 	UID string `json:"uid,omitempty" yaml:"-"`
 	// ResourceVersion is the version that was read. A write that carries it is refused when somebody wrote in between.

@@ -1,0 +1,190 @@
+package policy
+
+import (
+	"fmt"
+	"maps"
+	"net/netip"
+	"slices"
+
+	"github.com/gaissmai/bart"
+
+	"hexapod.dev/model/identity"
+)
+
+// Compiler makes the tables of endpoints. It keeps what they share: the order of the policies, and which identities a selector
+// selects. It belongs to one World and one goroutine.
+type Compiler struct {
+	w       *World
+	numbers []identity.Number   // all that are known, in order
+	local   map[string][]member // by namespace
+	order   [tiers][]*Policy
+	narrow  [tiers]map[string][]int // places in order of the policies whose subject is one namespace
+	broad   [tiers][]int            // and of all others
+	chosen  map[*Workloads][]identity.Number
+}
+
+// member is an identity among those of its namespace.
+type member struct {
+	number identity.Number
+	labels map[string]string
+}
+
+// NewCompiler prepares a World.
+func NewCompiler(w *World) *Compiler {
+	c := &Compiler{w: w, local: map[string][]member{}, chosen: map[*Workloads][]identity.Number{}}
+	c.numbers = slices.Sorted(maps.Keys(w.Identities))
+	for _, n := range c.numbers {
+		set := w.Identities[n]
+		c.local[set.Namespace] = append(c.local[set.Namespace], member{n, set.Labels})
+	}
+	for t := range Tier(tiers) {
+		c.order[t], c.narrow[t] = w.inOrder(t), map[string][]int{}
+		for i, p := range c.order[t] {
+			if p.Subject.Namespaces == nil {
+				c.narrow[t][p.Subject.Namespace] = append(c.narrow[t][p.Subject.Namespace], i)
+			} else {
+				c.broad[t] = append(c.broad[t], i)
+			}
+		}
+	}
+	return c
+}
+
+// Compile makes the table of a subject. It fails when more than MaxRows rows would be needed, even with the rules of tier Namespace that
+// accept the same ports in one.
+func (c *Compiler) Compile(s *Subject, d Direction) (*Table, error) {
+	rows := c.drafts(s, d)
+	if len(rows) > MaxRows {
+		rows = squeeze(rows)
+	}
+	if len(rows) > MaxRows {
+		return nil, fmt.Errorf("policies of %s, %s: %d rules select it, %d fit; join rules that name the same ports", s.Set, d, len(rows), MaxRows)
+	}
+	t := &Table{Identities: map[identity.Number]Bits{}, longest: new(bart.Table[Bits])}
+	for i, r := range rows {
+		t.Rows = append(t.Rows, r.Row)
+		if r.anyone {
+			t.Anyone.set(i)
+		}
+		if r.outside {
+			t.Outside.set(i)
+		}
+		for _, n := range r.identities {
+			b := t.Identities[n]
+			b.set(i)
+			t.Identities[n] = b
+		}
+		if len(r.ports) == 0 {
+			t.AnyPort.set(i)
+		}
+	}
+	t.Prefixes, t.Ports = prefixes(rows), portRanges(rows)
+	for _, p := range t.Prefixes {
+		t.longest.Insert(p.Prefix, p.Rows)
+	}
+	return t, nil
+}
+
+// of returns the policies of a tier that select a subject, in order.
+func (c *Compiler) of(t Tier, s *Subject) []*Policy {
+	var in []int
+	for _, places := range [][]int{c.narrow[t][s.Set.Namespace], c.broad[t]} {
+		for _, i := range places {
+			if c.w.selects(c.order[t][i].Subject, s.Set) {
+				in = append(in, i)
+			}
+		}
+	}
+	slices.Sort(in)
+	policies := make([]*Policy, len(in))
+	for k, i := range in {
+		policies[k] = c.order[t][i]
+	}
+	return policies
+}
+
+// selected returns the identities that w selects.
+func (c *Compiler) selected(w *Workloads) []identity.Number {
+	if known, ok := c.chosen[w]; ok {
+		return known
+	}
+	var in []identity.Number
+	for ns, members := range c.local {
+		if !c.w.selectsNamespace(*w, ns) {
+			continue
+		}
+		for _, m := range members {
+			if w.Endpoints.Matches(m.labels) {
+				in = append(in, m.number)
+			}
+		}
+	}
+	c.chosen[w] = in
+	return in
+}
+
+// prefixes returns every prefix that a row names, also as an exception, with all rows that match the addresses whose longest
+// prefix it is. Each edge between what a row matches and what not is one of these prefixes.
+func prefixes(rows []draft) []PrefixRows {
+	nodes := map[netip.Prefix]bool{}
+	for _, r := range rows {
+		for _, b := range r.blocks {
+			nodes[b.Prefix.Masked()] = true
+			for _, e := range b.Except {
+				nodes[e.Masked()] = true
+			}
+		}
+	}
+	var out []PrefixRows
+	for _, p := range slices.SortedFunc(maps.Keys(nodes), netip.Prefix.Compare) {
+		at := PrefixRows{Prefix: p}
+		for i, r := range rows {
+			if slices.ContainsFunc(r.blocks, func(b Block) bool { return b.covers(p) }) {
+				at.Rows.set(i)
+			}
+		}
+		out = append(out, at)
+	}
+	return out
+}
+
+// covers reports whether all of p is in the block, given that p is a prefix of the block, one of its exceptions, or not cut by them.
+func (b Block) covers(p netip.Prefix) bool {
+	if !within(p, b.Prefix) {
+		return false
+	}
+	return !slices.ContainsFunc(b.Except, func(e netip.Prefix) bool { return within(p, e) })
+}
+
+func within(p, outer netip.Prefix) bool { return outer.Bits() <= p.Bits() && outer.Contains(p.Addr()) }
+
+// portRanges cuts the ports of each protocol where a row begins or ends.
+func portRanges(rows []draft) []PortRange {
+	edges := map[Protocol]map[int]bool{}
+	for _, r := range rows {
+		for _, p := range r.ports {
+			if edges[p.Protocol] == nil {
+				edges[p.Protocol] = map[int]bool{}
+			}
+			edges[p.Protocol][int(p.First)], edges[p.Protocol][int(p.Last)+1] = true, true
+		}
+	}
+	var out []PortRange
+	for _, protocol := range slices.Sorted(maps.Keys(edges)) {
+		cuts := slices.Sorted(maps.Keys(edges[protocol]))
+		for i := range len(cuts) - 1 {
+			at := PortRange{Protocol: protocol, First: uint16(cuts[i]), Last: uint16(cuts[i+1] - 1)}
+			for row, r := range rows {
+				if slices.ContainsFunc(r.ports, func(p Port) bool {
+					return p.Protocol == protocol && p.First <= at.First && at.Last <= p.Last
+				}) {
+					at.Rows.set(row)
+				}
+			}
+			if at.Rows != (Bits{}) {
+				out = append(out, at)
+			}
+		}
+	}
+	return out
+}

@@ -1,0 +1,89 @@
+package policy
+
+import (
+	"cmp"
+	"net/netip"
+	"slices"
+
+	"github.com/gaissmai/bart"
+
+	"hexapod.dev/model/identity"
+)
+
+// Table answers the flows of one endpoint in one direction. Rows stand in the order in which they are asked. A flow's peer and its port
+// each give a set of rows; the first row in both decides. So the size grows with the number of identities that rules name,
+// not with that of endpoints (the bit vectors of Lakshman and Stiliadis, 1998).
+type Table struct {
+	Rows []Row
+
+	Anyone     Bits                     // rows that match every peer
+	Outside    Bits                     // rows that match who is outside
+	Identities map[identity.Number]Bits // rows that match by labels; identities without any are left out
+	Prefixes   []PrefixRows             // rows that match by address: the longest prefix holds for an address
+
+	AnyPort Bits        // rows that match every port of every protocol
+	Ports   []PortRange // disjoint, by protocol and port
+
+	longest *bart.Table[Bits] // of Prefixes
+}
+
+// Row is a rule as a table holds it.
+type Row struct {
+	Rule   string
+	Action Action
+	Next   int // where Pass goes on: the first row of the next tier
+}
+
+// PrefixRows is a prefix with all rows that match addresses in it, also those of shorter prefixes around it.
+type PrefixRows struct {
+	Prefix netip.Prefix
+	Rows   Bits
+}
+
+// PortRange is a range of ports, ends included, with all rows that match it.
+type PortRange struct {
+	Protocol    Protocol
+	First, Last uint16
+	Rows        Bits
+}
+
+// Lookup answers a flow. The last row matches everything, so there always is an answer.
+func (t *Table) Lookup(f Flow) Verdict {
+	peers, ports := t.peers(f.Other), t.ports(f.Protocol, f.Port)
+	row := &t.Rows[peers.firstOfBoth(&ports, 0)]
+	for row.Action == Pass {
+		row = &t.Rows[peers.firstOfBoth(&ports, row.Next)]
+	}
+	return Verdict{row.Action, row.Rule}
+}
+
+func (t *Table) peers(o Other) Bits {
+	b := t.Anyone
+	if o.outside() {
+		b = b.or(t.Outside)
+	} else {
+		b = b.or(t.Identities[o.Who.Number])
+	}
+	if rows, ok := t.longest.Lookup(o.Addr); ok {
+		b = b.or(rows)
+	}
+	return b
+}
+
+func (t *Table) ports(p Protocol, port uint16) Bits {
+	i, ok := slices.BinarySearchFunc(t.Ports, p, func(r PortRange, p Protocol) int {
+		switch c := cmp.Compare(r.Protocol, p); {
+		case c != 0:
+			return c
+		case r.Last < port:
+			return -1
+		case r.First > port:
+			return 1
+		}
+		return 0
+	})
+	if !ok {
+		return t.AnyPort
+	}
+	return t.AnyPort.or(t.Ports[i].Rows)
+}

@@ -1,0 +1,121 @@
+package policy
+
+import (
+	"cmp"
+	"net/netip"
+	"slices"
+
+	"hexapod.dev/model/identity"
+)
+
+// World is everything policies speak of. It is not changed after it was given to Judge or NewCompiler.
+type World struct {
+	Policies   []Policy
+	Identities map[identity.Number]identity.Set
+	Namespaces map[string]map[string]string // labels of each namespace by its name
+	Hosts      []Host
+	Named      map[identity.Number][]NamedPort // ports that the endpoints of an identity have names for
+
+	Published    []Publication
+	CloseOutside bool // nobody outside reaches an endpoint that is not published
+}
+
+// Host is a host that rules can name, with every address it sends from.
+type Host struct {
+	Name   string
+	Labels map[string]string
+	Addrs  []netip.Addr
+}
+
+// NamedPort is a port that endpoints have a name for.
+type NamedPort struct {
+	Name     string
+	Protocol Protocol
+	Port     uint16
+}
+
+// Publication opens ports of some endpoints to everybody, where no policy says otherwise.
+type Publication struct {
+	Name    string // `Service shop/web`
+	Subject Workloads
+	Ports   []Port
+}
+
+// Subject is the endpoint whose policies are asked: one of this host.
+type Subject struct {
+	Number identity.Number
+	Set    identity.Set // all its labels, also those that are no part of its identity
+	Named  []NamedPort
+	Host   []netip.Addr // the addresses of its own host, which may always probe it
+}
+
+// Other is the other end of a flow: its address, and who the Directory says it is.
+type Other struct {
+	Addr netip.Addr
+	Who  identity.Answer
+}
+
+// Flow is what the first packet of a flow shows, seen from the subject.
+type Flow struct {
+	Direction Direction
+	Other     Other
+	Protocol  Protocol
+	Port      uint16 // of the destination; 0 where the protocol has none
+}
+
+// outside reports whether nobody in the fabric is known to have the address. An endpoint without a number is not outside: it
+// is inside a prefix that bears identities, and only not selected by any labels.
+func (o Other) outside() bool { return o.Who.By == identity.Outside }
+
+// nameLabel is the label that Kubernetes gives every namespace: its own name.
+const nameLabel = "kubernetes.io/metadata.name"
+
+// selectsNamespace reports whether w selects endpoints of a namespace. One that nobody described has its name for a label.
+func (w *World) selectsNamespace(s Workloads, name string) bool {
+	if s.Namespaces == nil {
+		return s.Namespace == name
+	}
+	labels, known := w.Namespaces[name]
+	if !known {
+		labels = map[string]string{nameLabel: name}
+	}
+	return s.Namespaces.Matches(labels)
+}
+
+// selects reports whether s selects an endpoint with these labels.
+func (w *World) selects(s Workloads, set identity.Set) bool {
+	return w.selectsNamespace(s, set.Namespace) && s.Endpoints.Matches(set.Labels)
+}
+
+// contains reports whether the block holds an address.
+func (b Block) contains(a netip.Addr) bool {
+	if !b.Prefix.Contains(a) {
+		return false
+	}
+	for _, e := range b.Except {
+		if e.Contains(a) {
+			return false
+		}
+	}
+	return true
+}
+
+// inOrder returns the policies of a tier in the order in which they are asked.
+func (w *World) inOrder(t Tier) []*Policy {
+	var in []*Policy
+	for i := range w.Policies {
+		if w.Policies[i].Tier == t {
+			in = append(in, &w.Policies[i])
+		}
+	}
+	slices.SortFunc(in, func(a, b *Policy) int {
+		if c := cmp.Compare(a.Priority, b.Priority); c != 0 && t != Namespace {
+			return c
+		}
+		return cmp.Compare(a.Name, b.Name)
+	})
+	return in
+}
+
+// title names a rule in a verdict.
+func (p *Policy) title(r *Rule) string { return p.Name + ", " + r.Name }

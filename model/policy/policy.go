@@ -1,5 +1,6 @@
-// Package policy decides which flows may begin: NetworkPolicy v1 and ClusterNetworkPolicy v1alpha2 as one form of rule, compiled to
-// tables whose size depends on identities and not on endpoints.
+// Package policy decides by identity which flows may begin: NetworkPolicy and ClusterNetworkPolicy as one form of rule, and as tables.
+//
+// The forms are NetworkPolicy v1 and ClusterNetworkPolicy v1alpha2. The size of the tables depends on identities and not on endpoints.
 //
 // A World is all that policies speak of. Judge reads its rules from the top and is the slow twin; Compile turns what concerns one
 // endpoint into two Tables, one for each direction, which answer with three lookups and one bitwise and. Both give a Verdict

@@ -1,0 +1,3 @@
+package v1alpha1
+
+//go:generate go run ../crdgen . ../../deploy/crds ../../docs/crds.md

@@ -18,14 +18,16 @@ import (
 	"hexapod.dev/linux/hostid"
 	"hexapod.dev/linux/ndp"
 	"hexapod.dev/linux/netns"
+	"hexapod.dev/linux/rtnl"
 )
 
 // Options are what one agent is started with.
 type Options struct {
-	Source   Source // of the configuration
-	Host     string // name of this host in the configuration
-	StateDir string // folder of the journal and of tombstones; made if missing
-	RunDir   string // folder of the sockets; made if missing
+	Source   Source  // of the configuration
+	Cluster  Cluster // the same source, of a host in a Kubernetes cluster; else nil
+	Host     string  // name of this host in the configuration
+	StateDir string  // folder of the journal and of tombstones; made if missing
+	RunDir   string  // folder of the sockets; made if missing
 	Version  string
 	Built    time.Time // of the commit this program was made from; an earlier clock is wrong; zero: not known
 	Log      *slog.Logger
@@ -46,6 +48,7 @@ type Agent struct {
 	loading  loadState
 	sections sections
 	board    board
+	serving  atomic.Bool // the book is open and requests are taken
 	dirty    keySet
 	cared    atomic.Pointer[cared]
 	keys     keyLocks
@@ -54,6 +57,7 @@ type Agent struct {
 	metrics  *metrics
 	kernel   *kernel
 	book     *allocation.Book
+	second   second // IPv4 addresses beside those of book
 	answers  *ndp.Responder
 	speaking *speaking
 
@@ -73,15 +77,13 @@ func (a *Agent) Run(ctx context.Context) (err error) {
 	a.started = time.Now()
 	var closing closers
 	defer func() { err = errors.Join(err, closing.Close()) }()
-	if err := a.open(ctx, &closing); err != nil {
-		return err
-	}
-	sub, err := a.subscribe() // before the first look, so that nothing between is missed
+	sub, err := a.openHost(ctx, &closing)
 	if err != nil {
 		return err
 	}
-	closing.add(sub)
-	if err := a.lookAtLinks(); err != nil {
+	cluster := a.startCluster(ctx)
+	defer func() { err = errors.Join(err, cluster()) }()
+	if err := a.open(ctx, &closing); err != nil {
 		return err
 	}
 	if err := a.recover(ctx); err != nil {
@@ -109,6 +111,7 @@ func (a *Agent) Run(ctx context.Context) (err error) {
 	g.Go(func() error { return a.watch(ctx, sub) })
 	g.Go(func() error { return a.watchSource(ctx) })
 	g.Go(func() error { return a.book.Run(ctx) })
+	g.Go(func() error { return a.second.Run(ctx) })
 	g.Go(func() error { return a.runAnswers(ctx) })
 	g.Go(func() error { return a.runSpeaking(ctx) })
 	g.Go(func() error { return a.kernel.routers.Run(ctx, a.toldOfRouter) })
@@ -121,27 +124,51 @@ func (a *Agent) Run(ctx context.Context) (err error) {
 	return errors.Join(err, a.reap(context.WithoutCancel(ctx)))
 }
 
-// open takes the run folder, reads the configuration, and opens the kernel's tables and the book of allocations.
-func (a *Agent) open(ctx context.Context, closing *closers) error {
+// openHost takes the run folder and looks at the kernel, before anything is known of the configuration.
+func (a *Agent) openHost(ctx context.Context, closing *closers) (*rtnl.Subscription, error) {
 	lock, err := takeRunFolder(ctx, a.options.RunDir)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	closing.add(lock)
 	if err := os.MkdirAll(a.options.StateDir, 0o755); err != nil {
-		return err
-	}
-	if err := a.loadFirst(ctx); err != nil {
-		return err
+		return nil, err
 	}
 	if a.kernel, err = openKernel(a.options.NS); err != nil {
-		return err
+		return nil, err
 	}
 	closing.add(a.kernel)
 	if a.ownNS, err = ownID(a.options.NS); err != nil {
-		return err
+		return nil, err
 	}
 	if a.boot, err = hostid.Boot(os.DirFS("/")); err != nil {
+		return nil, err
+	}
+	sub, err := a.subscribe() // before the first look, so that nothing between is missed
+	if err != nil {
+		return nil, err
+	}
+	closing.add(sub)
+	return sub, a.lookAtLinks()
+}
+
+// startCluster begins to follow the pods of this host in a cluster and to tell of the host. The function it returns ends that.
+func (a *Agent) startCluster(ctx context.Context) (end func() error) {
+	if a.options.Cluster == nil {
+		return func() error { return nil }
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	ended := make(chan error, 1)
+	go func() { ended <- a.options.Cluster.Run(ctx, a.hostReport, a.toldOf) }()
+	return func() error {
+		cancel()
+		return <-ended
+	}
+}
+
+// open reads the configuration and opens the book of allocations.
+func (a *Agent) open(ctx context.Context, closing *closers) (err error) {
+	if err := a.loadFirst(ctx); err != nil {
 		return err
 	}
 	if err := a.openDelegation(closing); err != nil {
@@ -151,6 +178,9 @@ func (a *Agent) open(ctx context.Context, closing *closers) error {
 		return err
 	}
 	closing.add(a.book)
+	if err := a.openSecond(closing); err != nil {
+		return err
+	}
 	if err := a.openAnswers(closing); err != nil {
 		return err
 	}
@@ -164,6 +194,8 @@ func (a *Agent) open(ctx context.Context, closing *closers) error {
 // ready is called by the CNI server when it takes requests.
 func (a *Agent) ready() {
 	a.log.Info("agent serves", "host", a.options.Host, "prefix", a.sections.Snapshot().HostPrefix(), "endpoints", a.sections.Snapshot().Endpoints.Len())
+	a.serving.Store(true)
+	a.reportSoon()
 	if err := notifyReady(); err != nil {
 		a.log.Warn("service manager not told", "error", err)
 	}

@@ -35,18 +35,17 @@ func (a *Agent) Add(ctx context.Context, r cni.Request) (_ cni.Attachment, err e
 			return cni.Attachment{}, cni.Errorf(cni.CodeTryAgain, "host %s: %s", a.options.Host, why)
 		}
 	}
+	r.Fixed = a.claimed(config, r)
 	fixed, err := config.fixed(r)
 	if err != nil {
-		return cni.Attachment{}, err
+		return cni.Attachment{}, a.tellRefusal(r, err)
 	}
 	begun := a.begin(r)
-	given, err := a.book.Allocate(ctx, allocation.Request{Owner: ownerOf(r), Identity: config.identityOf(r.Namespace, r.Labels), Fixed: fixed})
+	e, err := a.give(ctx, config, r, fixed)
 	b := <-begun
 	if err != nil {
-		return cni.Attachment{}, errors.Join(a.refused(err), a.abandon(ctx, b, r.Key, has))
+		return cni.Attachment{}, errors.Join(a.tellRefusal(r, a.refused(err)), a.abandon(ctx, b, r.Key, has))
 	}
-	e := endpointOf(given)
-	e.NetNS = r.NetNS // it may be named anew for the same container; the address stays
 	before, living := a.sections.Endpoint(r.Key)
 	living = living && a.board.done(r.Key)
 	if err := a.connect(ctx, b, e); err != nil {
@@ -81,7 +80,7 @@ func (a *Agent) remove(ctx context.Context, k desired.EndpointKey) error {
 	if !ok {
 		e = desired.Endpoint{Key: k}
 		if given, ok := a.book.Get(k); ok {
-			e = endpointOf(given)
+			e = a.endpointOf(given)
 		}
 	}
 	return a.disconnect(ctx, e)
@@ -129,6 +128,37 @@ func (a *Agent) Status(context.Context) error {
 		return cni.Errorf(cni.CodeNotAvailable, "host %s: %s", a.options.Host, why)
 	}
 	return a.bookWell()
+}
+
+// give writes down the addresses of an endpoint and returns it as it is to be.
+func (a *Agent) give(ctx context.Context, c *configuration, r cni.Request, fixed netip.Addr) (desired.Endpoint, error) {
+	number, bandwidth := a.who(ctx, c, r)
+	given, err := a.book.Allocate(ctx, allocation.Request{Owner: ownerOf(r), Identity: number, Fixed: fixed})
+	if err != nil {
+		return desired.Endpoint{}, err
+	}
+	e := endpointOf(given)
+	e.NetNS = r.NetNS // it may be named anew for the same container; the address stays
+	e.Bandwidth = bandwidth
+	if number != 0 {
+		e.Identity = number // an endpoint that is added again may have got its number since
+	}
+	second, err := a.second.Allocate(ctx, given.Owner)
+	if err == nil && second.IsValid() {
+		e.Addrs = append(e.Addrs, second)
+	}
+	if err != nil {
+		err = errors.Join(err, a.book.Retire(context.WithoutCancel(ctx), r.Key))
+	}
+	return e, err
+}
+
+// tellRefusal tells whoever made a pod why it gets no address.
+func (a *Agent) tellRefusal(r cni.Request, err error) error {
+	if err != nil && a.options.Cluster != nil && r.Name != "" {
+		a.options.Cluster.Refused(r.Namespace, r.Name, r.UID, err.Error())
+	}
+	return err
 }
 
 // begin makes the link of an endpoint while its address is written down. A link without an address is nothing that could be given
@@ -186,7 +216,7 @@ func (a *Agent) disconnect(ctx context.Context, e desired.Endpoint) error {
 	gone := a.kernel.Disconnect(ctx, e)
 	a.passing.RUnlock()
 	a.runners[partReap].Kick()
-	return errors.Join(gone, a.book.Retire(ctx, e.Key))
+	return errors.Join(gone, a.book.Retire(ctx, e.Key), a.second.Retire(ctx, e.Key))
 }
 
 // checkNetNS refuses a namespace that is not there or is the host's own, before an address is used up for it.

@@ -67,7 +67,14 @@ func (a *Agent) keepJournal() allocation.Keep {
 
 // clockFacts tells what speaks for the host's clock now.
 func (a *Agent) clockFacts() allocation.Facts {
-	return allocation.Facts{Synchronised: a.synchronised(), Trusted: a.config.Load().trusted}
+	c := a.config.Load()
+	facts := allocation.Facts{Synchronised: a.synchronised(), Trusted: c.trusted, Witness: c.witness}
+	if a.options.Cluster != nil {
+		if t := a.options.Cluster.Witness(); !t.IsZero() {
+			facts.Witness = max(facts.Witness, ipam.StampAt(ipam.FromUnix(t.Unix())))
+		}
+	}
+	return facts
 }
 
 // synchronised reports whether the kernel says that its clock is right.
@@ -109,7 +116,7 @@ func (a *Agent) foundAddrs() ([]netip.Addr, error) {
 	}
 	var found []netip.Addr
 	for dst := range routes {
-		if dst.IsSingleIP() {
+		if dst.IsSingleIP() && dst.Addr().Is6() {
 			found = append(found, dst.Addr())
 		}
 	}

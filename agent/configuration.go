@@ -19,6 +19,7 @@ type configuration struct {
 	desired desired.Config
 	layout  ipam.Layout      // of this host's addresses
 	trusted bool             // the host's clock is right, says the configuration
+	witness ipam.Stamp       // every address given out from now on is younger, says the configuration
 	source  *v1alpha1.Uplink // where a server gives this host its prefix; nil: the prefix is in the configuration
 }
 
@@ -31,6 +32,9 @@ func newConfiguration(set objects.Set, host string) (*configuration, error) {
 	}
 	if self, ok := set.Objects.Host(host); ok {
 		c.trusted = self.Spec.Clock == v1alpha1.ClockTrusted
+		if t := self.Spec.BornAfter; t != nil {
+			c.witness = ipam.StampAt(ipam.FromUnix(t.Unix()))
+		}
 		for _, u := range self.Spec.Uplinks {
 			if u.PrefixSource != "" {
 				c.source = &u

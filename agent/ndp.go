@@ -68,7 +68,7 @@ func (a *Agent) answerAll(ctx context.Context) error {
 
 // answering returns the uplinks on which this host answers for its addresses.
 func answering(s desired.Snapshot) []desired.Uplink {
-	return slices.DeleteFunc(slices.Clone(s.Config.Self.Uplinks), func(u desired.Uplink) bool { return !u.Answer })
+	return slices.DeleteFunc(slices.Clone(s.Uplinks()), func(u desired.Uplink) bool { return !u.Answer })
 }
 
 // claim looks whether others have the addresses of e, where a prefix is shared (RFC 4862 5.4). It takes a second.

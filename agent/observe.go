@@ -24,6 +24,11 @@ func (k *kernel) HeldRoutes() (map[netip.Prefix]held, error) {
 	if err != nil {
 		return nil, err
 	}
+	list4, err := k.conn.Routes4(unix.RT_TABLE_MAIN, route.Protocol)
+	if err != nil {
+		return nil, err
+	}
+	list = append(list, list4...)
 	links, err := k.conn.Links()
 	if err != nil {
 		return nil, err

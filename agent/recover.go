@@ -34,14 +34,14 @@ func (a *Agent) recover(ctx context.Context) error {
 	}
 	noted := true
 	for _, given := range a.book.Living() {
-		e := endpointOf(given)
+		e := a.endpointOf(given)
 		why := a.abandoned(e)
 		if !sameBoot {
 			why = restarted
 		}
 		if why != "" && !linked[e.Key] {
 			a.log.Info("endpoint retired", "endpoint", e.Key, "why", why)
-			if err := a.book.Retire(ctx, e.Key); err != nil {
+			if err := errors.Join(a.book.Retire(ctx, e.Key), a.second.Retire(ctx, e.Key)); err != nil {
 				a.log.Error("retirement not written; the next start tries again", "endpoint", e.Key, "error", err)
 				noted = false
 			}

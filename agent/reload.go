@@ -24,14 +24,42 @@ type loadState struct {
 	loaded time.Time
 }
 
-// loadFirst asks the source at the start, when nothing runs yet that could go on.
+// loadFirst asks the source at the start, when nothing runs yet that could go on. A folder that is wrong is the end of that start; a
+// cluster may come to know of this host later, and until then the agent waits.
 func (a *Agent) loadFirst(ctx context.Context) error {
+	if a.options.Cluster != nil {
+		return a.awaitFirst(ctx)
+	}
 	set, err := a.options.Source.Load(ctx)
 	if err == nil {
 		err = a.apply(set)
 	}
 	a.metrics.loaded(err)
 	return err
+}
+
+// awaitFirst waits for a configuration that this host can begin with.
+func (a *Agent) awaitFirst(ctx context.Context) error {
+	watching, stop := context.WithCancel(ctx)
+	defer stop()
+	said := ""
+	err := a.options.Source.Watch(watching, func(set objects.Set, err error) {
+		if watching.Err() != nil {
+			return
+		}
+		if err == nil {
+			err = a.apply(set)
+		}
+		a.metrics.loaded(err)
+		switch {
+		case err == nil:
+			stop()
+		case err.Error() != said:
+			said = err.Error()
+			a.log.Warn("waiting for a configuration to begin with", "source", a.options.Source.Name(), "error", err)
+		}
+	})
+	return errors.Join(err, ctx.Err())
 }
 
 // watchSource follows the source and the reload signal until ctx ends.
@@ -69,6 +97,11 @@ func (a *Agent) reloaded(set objects.Set, err error) {
 		a.log.Info("configuration taken", "source", a.options.Source.Name())
 	}
 	if err == nil {
+		if err := a.second.Use(a.config.Load().desired.Self.IPv4); err != nil {
+			a.log.Error("the IPv4 prefix of this host cannot be used", "error", err)
+		}
+		a.toldOf()
+		a.reportSoon()
 		a.kick(parts...)
 		a.kick(partAnswers, partBGP)
 	}

@@ -31,6 +31,7 @@ func (a *Agent) Report() local.Status {
 	s.Objects = append(s.Objects, a.reportPeers(snapshot, st)...)
 	s.Objects = append(s.Objects, a.reportAnswers(snapshot)...)
 	s.Objects = append(s.Objects, a.reportBGP()...)
+	s.Objects = append(s.Objects, a.reportIdentities(snapshot)...)
 	for _, e := range a.Endpoints() {
 		s.Objects = append(s.Objects, local.Object{Kind: "endpoint", Name: e.Container + "/" + e.Interface, State: e.State, Why: e.Why,
 			Detail: strings.Trim(fmt.Sprintf("%v", e.Addrs), "[]")})
@@ -103,7 +104,7 @@ func (a *Agent) reportPeers(s desired.Snapshot, st desired.State) []local.Object
 			left[u.Name] = ", left alone: " + string(u.Why)
 		}
 	}
-	for _, u := range s.Config.Self.Uplinks {
+	for _, u := range s.Uplinks() {
 		object("uplink", u.Name, fmt.Sprintf("mtu %d%s", s.Facts[u.Name].MTU, left[u.Name]))
 	}
 	for _, p := range s.Config.Peers {

@@ -72,6 +72,18 @@ func (s *sections) SetEndpoint(e desired.Endpoint) {
 	}
 }
 
+// Renumber gives an endpoint another number, and reports whether it is there.
+func (s *sections) Renumber(k desired.EndpointKey, n uint16) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	e, ok := s.snapshot.Endpoints.Get(k)
+	if ok {
+		e.Identity = n
+		s.snapshot.Endpoints = s.snapshot.Endpoints.Set(k, e)
+	}
+	return ok
+}
+
 // DeleteEndpoint takes one endpoint out.
 func (s *sections) DeleteEndpoint(k desired.EndpointKey) {
 	s.mu.Lock()

@@ -9,6 +9,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"hexapod.dev/linux/link"
 	"hexapod.dev/linux/route"
 	"hexapod.dev/linux/rtnl"
 	"hexapod.dev/model/desired"
@@ -82,6 +83,14 @@ func (a *Agent) heardAddr(addr netip.Addr, gone bool) {
 	if addr == desired.Gateway() {
 		return
 	}
+	before := a.sections.Snapshot()
+	if err := a.lookAtLinks(); err != nil {
+		a.log.Error("cannot look at the addresses of this host", "error", err)
+	}
+	if !a.sections.Snapshot().Facts.Equal(before.Facts) { // an uplink may be found by it, and hosts behind that
+		a.kick(partHost, partRoutes, partAnswers)
+		a.reportSoon()
+	}
 	if gone && slices.ContainsFunc(a.sections.Snapshot().Own(), func(p netip.Prefix) bool { return addr == desired.RouterAddr(p) }) {
 		a.disturbed(partHost)
 	}
@@ -106,10 +115,11 @@ func (a *Agent) heardLink(l rtnl.Link, gone bool) {
 		a.kick(partAnswers)
 	}
 	before := a.sections.Snapshot()
-	facts := before.Facts.With(l.Name, desired.LinkFact{Up: l.Up, MTU: l.MTU}, !gone)
+	facts := before.Facts.With(l.Name, desired.LinkFact{Up: l.Up, MTU: l.MTU, MAC: l.MAC, Addrs: before.Facts[l.Name].Addrs}, !gone)
 	if !a.sections.SetFacts(facts) || !a.isUplink(l.Name) {
 		return
 	}
+	a.reportSoon()
 	if l.Up && !gone && !before.Facts[l.Name].Up {
 		a.delegation.linkUp(l.Name)
 	}
@@ -120,7 +130,7 @@ func (a *Agent) heardLink(l rtnl.Link, gone bool) {
 }
 
 func (a *Agent) isUplink(name string) bool {
-	uplinks := a.sections.Snapshot().Config.Self.Uplinks
+	uplinks := a.sections.Snapshot().Uplinks()
 	return slices.ContainsFunc(uplinks, func(u desired.Uplink) bool { return u.Name == name })
 }
 
@@ -151,16 +161,27 @@ func (a *Agent) disturbed(part string) {
 	a.kick(part)
 }
 
-// lookAtLinks writes the section of link facts from a whole list.
+// lookAtLinks writes the section of link facts from whole lists.
 func (a *Agent) lookAtLinks() error {
 	list, err := a.kernel.conn.Links()
 	if err != nil {
 		return errors.Join(errors.New("list the links of this host"), err)
 	}
+	addrs, err := a.kernel.conn.Addrs(0)
+	if err != nil {
+		return errors.Join(errors.New("list the addresses of this host"), err)
+	}
+	of := map[int][]netip.Prefix{}
+	for _, h := range addrs {
+		if h.Prefix.Addr().IsGlobalUnicast() && h.Protocol != link.Protocol && h.Flags&unix.IFA_F_DADFAILED == 0 {
+			of[h.Index] = append(of[h.Index], h.Prefix)
+		}
+	}
 	facts := desired.Facts{}
 	for _, l := range list {
 		if !l.OfEndpoint() {
-			facts[l.Name] = desired.LinkFact{Up: l.Up, MTU: l.MTU}
+			slices.SortFunc(of[l.Index], netip.Prefix.Compare)
+			facts[l.Name] = desired.LinkFact{Up: l.Up, MTU: l.MTU, MAC: l.MAC, Addrs: of[l.Index]}
 		}
 	}
 	a.sections.SetFacts(facts)

@@ -54,7 +54,7 @@ type Attachment struct {
 	MAC      desired.MAC // inside the endpoint
 	NetNS    string      // path as the runtime gave it
 
-	Addrs   []netip.Addr // each a /128
+	Addrs   []netip.Addr // each a /128, or a /32 behind the first
 	Gateway netip.Addr   // link-local address of the host side, fe80::1
 	MTU     int          // bytes; 0: not told
 }

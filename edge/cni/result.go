@@ -117,14 +117,24 @@ func (r *result) merge(a Attachment, version string) {
 	if a.Gateway.IsValid() {
 		gateway = a.Gateway.String()
 	}
+	dual := false
 	for _, addr := range a.Addrs {
 		ip := resultIP{Interface: &index, Address: netip.PrefixFrom(addr, addr.BitLen()).String(), Gateway: gateway}
 		if version == wire.Version040 {
 			ip.Version = "6" // removed in 1.0.0
 		}
+		if addr.Is4() { // its next hop is IPv6, which a gateway of the specification cannot say
+			dual, ip.Gateway = true, ""
+			if version == wire.Version040 {
+				ip.Version = "4"
+			}
+		}
 		r.ips = append(r.ips, encode(ip))
 	}
 	r.routes = append(r.routes, encode(resultRoute{Dst: "::/0", GW: gateway}))
+	if dual {
+		r.routes = append(r.routes, encode(resultRoute{Dst: "0.0.0.0/0"}))
+	}
 }
 
 func macText(m desired.MAC) string {

@@ -81,7 +81,10 @@ func hostNames(s v1alpha1.Set) string {
 }
 
 func desiredHost(p addressplan.Plan, planned addressplan.Host, h *v1alpha1.Host) (desired.Host, error) {
-	d := desired.Host{Name: planned.Name, Retired: planned.Retired}
+	d := desired.Host{Name: planned.Name, Retired: planned.Retired, IPv4: h.Spec.IPv4Prefix.Prefix}
+	for _, a := range h.Spec.Addresses {
+		d.Addrs = append(d.Addrs, a.Addr)
+	}
 	if !planned.Delegated { // else it has none that others know
 		var err error
 		if d.Prefix, err = p.PrefixOf(planned); err != nil {

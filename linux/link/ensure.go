@@ -59,7 +59,7 @@ func (t *Table) finish(ctx context.Context, b *Begun, want desired.Link, parts [
 	seen := inside{link: rtnl.Link{Index: host.Peer, Name: want.Key.Interface, MAC: want.MAC, MTU: want.MTU}}
 	var addrs []rtnl.Addr
 	if !b.made {
-		if seen, err = look(in, host); err != nil {
+		if seen, err = look(in, host, want); err != nil {
 			return err
 		}
 		if seen.link.Name != want.Key.Interface {
@@ -155,7 +155,7 @@ func (t *Table) setHost(want desired.Link, host rtnl.Link, addrs []rtnl.Addr, pa
 }
 
 // look reads what an endpoint's namespace holds for the peer of host.
-func look(in *rtnl.Conn, host rtnl.Link) (inside, error) {
+func look(in *rtnl.Conn, host rtnl.Link, want desired.Link) (inside, error) {
 	var seen inside
 	if err := in.Do(rtnl.GetLinkIndex(host.Peer, &seen.link)); err != nil {
 		return seen, err
@@ -164,5 +164,11 @@ func look(in *rtnl.Conn, host rtnl.Link) (inside, error) {
 	seen.addrs, errs[0] = in.Addrs(host.Peer)
 	seen.neighs, errs[1] = in.Neighs(host.Peer)
 	seen.routes, errs[2] = in.Routes(unix.RT_TABLE_MAIN, 0)
-	return seen, errors.Join(errs[:]...)
+	if !dual(want) {
+		return seen, errors.Join(errs[:]...)
+	}
+	addrs, addrErr := in.Addrs4(host.Peer)
+	routes, routeErr := in.Routes4(unix.RT_TABLE_MAIN, 0)
+	seen.addrs, seen.routes = append(seen.addrs, addrs...), append(seen.routes, routes...)
+	return seen, errors.Join(errors.Join(errs[:]...), addrErr, routeErr)
 }

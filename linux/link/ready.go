@@ -42,7 +42,7 @@ func listens(local []rtnl.Route, addrs []netip.Addr) bool {
 		}
 	}
 	for _, a := range addrs {
-		if !there[a] {
+		if !there[a] && !a.Is4() { // IPv4 has no such worker
 			return false
 		}
 	}

@@ -105,7 +105,7 @@ func (t *Table) faults(want desired.Link, host rtnl.Link) ([]string, error) {
 		return nil, err
 	}
 	defer in.Close()
-	seen, err := look(in, host)
+	seen, err := look(in, host, want)
 	if err != nil {
 		return nil, err
 	}

@@ -94,19 +94,31 @@ func insideSteps(want desired.Link, have inside) []*rtnl.Request {
 	if !slices.Contains(have.neighs, gateway) {
 		steps = append(steps, rtnl.AddNeigh(gateway, name, rtnl.Replace))
 	}
-	if !slices.ContainsFunc(have.routes, func(r rtnl.Route) bool {
-		return r.Dst.Bits() == 0 && r.Via == desired.Gateway() && r.Index == index && r.Type == unix.RTN_UNICAST
-	}) {
-		steps = append(steps, rtnl.AddRoute(defaultRoute(index), rtnl.Replace))
+	for _, any := range everywhere(want) {
+		if !slices.ContainsFunc(have.routes, func(r rtnl.Route) bool {
+			return r.Dst == any && r.Via == desired.Gateway() && r.Index == index && r.Type == unix.RTN_UNICAST
+		}) {
+			steps = append(steps, rtnl.AddRoute(defaultRoute(any, index), rtnl.Replace))
+		}
 	}
 	return steps
 }
 
+// everywhere is the destinations of an endpoint's default routes. IPv4 leads to the same next hop, fe80::1, which every kernel since
+// 5.2 takes: the neighbour that is there already serves both, and nobody asks by ARP.
+func everywhere(l desired.Link) []netip.Prefix {
+	list := []netip.Prefix{netip.PrefixFrom(netip.IPv6Unspecified(), 0)}
+	if dual(l) {
+		list = append(list, netip.PrefixFrom(netip.IPv4Unspecified(), 0))
+	}
+	return list
+}
+
 // defaultRoute has a metric of its own for each interface of an endpoint: with equal ones the kernel would join them to
 // one route with two paths and send from one address through the link of the other.
-func defaultRoute(index int) rtnl.Route {
+func defaultRoute(dst netip.Prefix, index int) rtnl.Route {
 	return rtnl.Route{
-		Dst: netip.PrefixFrom(netip.IPv6Unspecified(), 0), Via: desired.Gateway(), Index: index,
+		Dst: dst, Via: desired.Gateway(), Index: index,
 		Protocol: Protocol, Metric: rtnl.DefaultMetric + uint32(index),
 	}
 }

@@ -8,6 +8,8 @@ package link
 import (
 	"errors"
 	"fmt"
+	"net/netip"
+	"slices"
 
 	"hexapod.dev/linux/netns"
 	"hexapod.dev/linux/rtnl"
@@ -72,12 +74,18 @@ func valid(l desired.Link) error {
 		return fmt.Errorf("link %s of %s: a MAC is missing", l.Name, l.Key)
 	}
 	for _, a := range l.Addrs {
-		if !a.Is6() || a.Is4In6() || a.Zone() != "" {
-			return fmt.Errorf("link %s of %s: %s is no IPv6 address", l.Name, l.Key, a)
+		if !a.IsValid() || a.Is4In6() || a.Zone() != "" {
+			return fmt.Errorf("link %s of %s: %s is no address of an endpoint", l.Name, l.Key, a)
 		}
+	}
+	if len(l.Addrs) > 0 && !l.Addrs[0].Is6() {
+		return fmt.Errorf("link %s of %s: its first address has to be IPv6, it is %s", l.Name, l.Key, l.Addrs[0])
 	}
 	return nil
 }
+
+// dual tells whether an endpoint has an IPv4 address as well.
+func dual(l desired.Link) bool { return slices.ContainsFunc(l.Addrs, netip.Addr.Is4) }
 
 // refuseAdvertisements keeps the host from taking an endpoint for a router (RFC 4861 6.1.2), also when the default of
 // this host is to listen.

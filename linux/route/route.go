@@ -88,7 +88,11 @@ func (t *Table) Part(r desired.Route) rtnl.Part {
 
 // settle is called when the kernel has a route for that destination already: ours is replaced when it differs.
 func (t *Table) settle(want rtnl.Route) error {
-	have, err := t.conn.Routes(unix.RT_TABLE_MAIN, 0)
+	list := t.conn.Routes
+	if want.Dst.Addr().Is4() {
+		list = t.conn.Routes4
+	}
+	have, err := list(unix.RT_TABLE_MAIN, 0)
 	if err != nil {
 		return err
 	}
@@ -136,6 +140,11 @@ func (t *Table) Reconcile(ctx context.Context, want []desired.Route) (diff.Delta
 	if err != nil {
 		return diff.Delta[string]{}, err
 	}
+	all4, err := t.conn.Routes4(unix.RT_TABLE_MAIN, 0)
+	if err != nil {
+		return diff.Delta[string]{}, err
+	}
+	all = append(all, all4...)
 	have, foreign := t.sort(all)
 	wanted, errs := t.resolve(want, links, have, foreign)
 	delta := diff.For(wanted, have, equal)
@@ -195,8 +204,8 @@ func (t *Table) resolve(want []desired.Route, links []rtnl.Link, have, foreign m
 
 func valid(r desired.Route) error {
 	switch {
-	case !r.Dst.IsValid() || !r.Dst.Addr().Is6() || r.Dst != r.Dst.Masked():
-		return fmt.Errorf("route %s: not an IPv6 prefix", r.Dst)
+	case !r.Dst.IsValid() || r.Dst.Addr().Is4In6() || r.Dst != r.Dst.Masked():
+		return fmt.Errorf("route %s: not an IPv6 or IPv4 prefix", r.Dst)
 	case r.Discard && (r.Via.IsValid() || r.Link != ""):
 		return fmt.Errorf("route %s: a discard route has neither next hop nor link", r.Dst)
 	case !r.Discard && r.Link == "":

@@ -175,8 +175,8 @@ func TestErrorsNameTheRoute(t *testing.T) {
 	}{
 		{desired.Route{Dst: prefix("3fff:1::/64"), Link: "nothere"}, "route 3fff:1::/64: link nothere does not exist"},
 		{desired.Route{Dst: prefix("3fff:1::/64"), Via: addr("3fff:ffff::1"), Link: "up0"}, "add route 3fff:1::/64 via 3fff:ffff::1"},
-		{desired.Route{Dst: prefix("3fff:1::1/64"), Link: "up0"}, "route 3fff:1::1/64: not an IPv6 prefix"},
-		{desired.Route{Dst: prefix("192.0.2.0/24"), Link: "up0"}, "route 192.0.2.0/24: not an IPv6 prefix"},
+		{desired.Route{Dst: prefix("3fff:1::1/64"), Link: "up0"}, "route 3fff:1::1/64: not an IPv6 or IPv4 prefix"},
+		{desired.Route{Dst: prefix("::ffff:192.0.2.0/120"), Link: "up0"}, "route ::ffff:192.0.2.0/120: not an IPv6 or IPv4 prefix"},
 		{desired.Route{Dst: prefix("3fff:1::/64"), Link: "up0", Discard: true}, "neither next hop nor link"},
 		{desired.Route{Dst: prefix("3fff:1::/64")}, "the link is missing"},
 	} {

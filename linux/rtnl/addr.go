@@ -11,7 +11,7 @@ import (
 // ifaProto is the attribute that says who set an address (IFA_PROTO, kernel 5.18).
 const ifaProto = 11
 
-// Addr is an IPv6 address of a link.
+// Addr is an IPv6 or IPv4 address of a link.
 type Addr struct {
 	Index    int
 	Prefix   netip.Prefix // the address with the length of its on-link prefix
@@ -19,9 +19,9 @@ type Addr struct {
 	Protocol uint8        // who set it (IFA_PROTO); 0 is unknown
 }
 
-func ifaddr(index, bits int, flags uint8) []byte {
+func ifaddr(family uint8, index, bits int, flags uint8) []byte {
 	b := make([]byte, unix.SizeofIfAddrmsg)
-	b[0], b[1], b[2] = unix.AF_INET6, uint8(bits), flags
+	b[0], b[1], b[2] = family, uint8(bits), flags
 	binary.NativeEndian.PutUint32(b[4:], uint32(index))
 	return b
 }
@@ -57,7 +57,7 @@ func ParseAddr(m Message) (Addr, error) {
 // on a link that nobody else is on. mode is IfAbsent or Replace. name is the link's, for errors.
 func AddAddr(a Addr, name string, mode int) *Request {
 	r := NewRequest(fmt.Sprintf("add address %s to link %s", a.Prefix, name), unix.RTM_NEWADDR, mode,
-		ifaddr(a.Index, a.Prefix.Bits(), unix.IFA_F_NODAD))
+		ifaddr(familyOf(a.Prefix.Addr()), a.Index, a.Prefix.Bits(), unix.IFA_F_NODAD))
 	r.Addr(unix.IFA_LOCAL, a.Prefix.Addr())
 	r.Addr(unix.IFA_ADDRESS, a.Prefix.Addr())
 	if a.Protocol != 0 {
@@ -69,14 +69,27 @@ func AddAddr(a Addr, name string, mode int) *Request {
 // DeleteAddr removes an address. A missing address or link is no error.
 func DeleteAddr(a Addr, name string) *Request {
 	r := NewRequest(fmt.Sprintf("delete address %s of link %s", a.Prefix, name),
-		unix.RTM_DELADDR, 0, ifaddr(a.Index, a.Prefix.Bits(), 0)).Fine(unix.EADDRNOTAVAIL, unix.ENODEV)
+		unix.RTM_DELADDR, 0, ifaddr(familyOf(a.Prefix.Addr()), a.Index, a.Prefix.Bits(), 0)).Fine(unix.EADDRNOTAVAIL, unix.ENODEV)
 	r.Addr(unix.IFA_LOCAL, a.Prefix.Addr())
 	return r
 }
 
 // Addrs lists the IPv6 addresses of one link, or of all with index 0.
-func (c *Conn) Addrs(index int) ([]Addr, error) {
+func (c *Conn) Addrs(index int) ([]Addr, error) { return c.addrs(unix.AF_INET6, index) }
+
+// Addrs4 lists the IPv4 addresses of one link, or of all with index 0.
+func (c *Conn) Addrs4(index int) ([]Addr, error) { return c.addrs(unix.AF_INET, index) }
+
+func (c *Conn) addrs(family uint8, index int) ([]Addr, error) {
 	var list []Addr
-	err := c.Dump(NewRequest("list addresses", unix.RTM_GETADDR, 0, ifaddr(index, 0, 0)), collect(&list, unix.RTM_NEWADDR, ParseAddr))
+	err := c.Dump(NewRequest("list addresses", unix.RTM_GETADDR, 0, ifaddr(family, index, 0, 0)), collect(&list, unix.RTM_NEWADDR, ParseAddr))
 	return list, err
+}
+
+// familyOf is the address family of a.
+func familyOf(a netip.Addr) uint8 {
+	if a.Is4() {
+		return unix.AF_INET
+	}
+	return unix.AF_INET6
 }

@@ -2,6 +2,7 @@ package rtnl
 
 import (
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"net/netip"
 	"time"
@@ -15,7 +16,10 @@ const DefaultMetric = 1024
 // rtaNextHop names the nexthop object of a route (RTA_NH_ID, kernel 5.3).
 const rtaNextHop = 30
 
-// Route is one IPv6 route.
+// rtaVia is the next hop of another family than the destination's (RTA_VIA, for IPv4 since kernel 5.2).
+const rtaVia = 18
+
+// Route is one IPv6 or IPv4 route. The next hop of an IPv4 one may be IPv6.
 type Route struct {
 	Dst      netip.Prefix
 	Via      netip.Addr // invalid: on-link, or none
@@ -41,8 +45,16 @@ func (r Route) appendHeader(b []byte) []byte {
 	if r.Table < 256 {
 		table = uint8(r.Table)
 	}
-	return append(b, unix.AF_INET6, bits, 0, 0, table, r.Protocol, unix.RT_SCOPE_UNIVERSE, r.Type, 0, 0, 0, 0)
+	b = append(b, familyOf(r.Dst.Addr()), bits, 0, 0, table, r.Protocol, unix.RT_SCOPE_UNIVERSE, r.Type)
+	flags := uint32(0)
+	if r.foreignVia() { // or the route to the next hop would have to be there before
+		flags = unix.RTNH_F_ONLINK
+	}
+	return binary.NativeEndian.AppendUint32(b, flags)
 }
+
+// foreignVia tells whether the next hop is of another family than the destination.
+func (r Route) foreignVia() bool { return r.Via.IsValid() && r.Via.Is4() != r.Dst.Addr().Is4() }
 
 // append appends the whole body of a route message.
 func (r Route) append(b []byte) []byte {
@@ -50,7 +62,10 @@ func (r Route) append(b []byte) []byte {
 	if r.Dst.Bits() > 0 {
 		b = appendAddr(b, unix.RTA_DST, r.Dst.Addr())
 	}
-	if r.Via.IsValid() {
+	switch {
+	case r.foreignVia(): // struct rtvia: family, address
+		b = appendAttr(b, rtaVia, append(binary.NativeEndian.AppendUint16(nil, uint16(familyOf(r.Via))), r.Via.AsSlice()...))
+	case r.Via.IsValid():
 		b = appendAddr(b, unix.RTA_GATEWAY, r.Via)
 	}
 	if r.Index != 0 {
@@ -77,12 +92,19 @@ func ParseRoute(m Message) (Route, error) {
 		LinkDown: flags&unix.RTNH_F_LINKDOWN != 0,
 	}
 	dst := netip.IPv6Unspecified()
+	if head[0] == unix.AF_INET {
+		dst = netip.IPv4Unspecified()
+	}
 	for typ, v := range Attrs(attrs) {
 		switch typ {
 		case unix.RTA_DST:
 			dst = addr(v)
 		case unix.RTA_GATEWAY:
 			r.Via = addr(v)
+		case rtaVia:
+			if len(v) > 2 {
+				r.Via = addr(v[2:])
+			}
 		case unix.RTA_OIF:
 			r.Index = int(u32(v))
 		case unix.RTA_TABLE:
@@ -175,11 +197,20 @@ func (r Route) String() string {
 
 // Routes lists the IPv6 routes of one table, those that the kernel cloned left out. protocol 0 means any.
 func (c *Conn) Routes(table uint32, protocol uint8) ([]Route, error) {
-	r := NewRequest("list routes", unix.RTM_GETROUTE, 0, Route{Protocol: protocol}.appendHeader(nil))
+	return c.routesTo(netip.IPv6Unspecified(), table, protocol)
+}
+
+// Routes4 is Routes for IPv4.
+func (c *Conn) Routes4(table uint32, protocol uint8) ([]Route, error) {
+	return c.routesTo(netip.IPv4Unspecified(), table, protocol)
+}
+
+func (c *Conn) routesTo(any netip.Addr, table uint32, protocol uint8) ([]Route, error) {
+	r := NewRequest("list routes", unix.RTM_GETROUTE, 0, Route{Dst: netip.PrefixFrom(any, 0), Protocol: protocol}.appendHeader(nil))
 	r.Uint32(unix.RTA_TABLE, table)
 	var all, list []Route
-	if err := c.Dump(r, collect(&all, unix.RTM_NEWROUTE, ParseRoute)); err != nil {
-		return nil, err
+	if err := c.Dump(r, collect(&all, unix.RTM_NEWROUTE, ParseRoute)); err != nil && !errors.Is(err, unix.ENOENT) {
+		return nil, err // ENOENT: an IPv4 table is made with its first route (net/ipv4/fib_frontend.c)
 	}
 	for _, v := range all {
 		if !v.Cloned && v.Table == table {

@@ -3,6 +3,7 @@ package desired
 import (
 	"maps"
 	"net/netip"
+	"slices"
 
 	"hexapod.dev/model/section"
 )
@@ -19,7 +20,7 @@ type Snapshot struct {
 // use of every path. It is 0, the kernel's default, while no uplink is known.
 func (s Snapshot) MTU() int {
 	mtu := 0
-	for _, u := range s.Config.Self.Uplinks {
+	for _, u := range s.Uplinks() {
 		if f, ok := s.Facts[u.Name]; ok && f.MTU >= minMTU && (mtu == 0 || f.MTU < mtu) {
 			mtu = f.MTU
 		}
@@ -42,9 +43,11 @@ type Config struct {
 type Host struct {
 	Name    string
 	Prefix  netip.Prefix // what is routed to it; invalid when it has none yet
+	IPv4    netip.Prefix // its second prefix; invalid in a fabric without IPv4
 	MAC     MAC          // zero when not told
 	Uplinks []Uplink
-	Retired bool // gone for good; its prefix rests
+	Addrs   []netip.Addr // of the host itself, on whatever links; may be empty
+	Retired bool         // gone for good; its prefix rests
 }
 
 // Uplink is an interface of a host towards others.
@@ -75,6 +78,7 @@ type Endpoint struct {
 	Name      string
 	UID       string
 	Identity  uint16 // number of its identity; 0: not known yet
+	Bandwidth Bandwidth
 }
 
 // Facts are what the kernel tells about links this host does not make itself, by name.
@@ -82,8 +86,14 @@ type Facts map[string]LinkFact
 
 // LinkFact is one link as the kernel has it.
 type LinkFact struct {
-	Up  bool
-	MTU int
+	Up    bool
+	MTU   int
+	MAC   MAC
+	Addrs []netip.Prefix // IPv6 addresses of global scope that others set, each with the length of its on-link prefix, sorted
+}
+
+func (l LinkFact) equal(m LinkFact) bool {
+	return l.Up == m.Up && l.MTU == m.MTU && l.MAC == m.MAC && slices.Equal(l.Addrs, m.Addrs)
 }
 
 // Equal reports whether both say the same, so that an event without news causes no work.
@@ -92,7 +102,7 @@ func (f Facts) Equal(g Facts) bool {
 		return false
 	}
 	for name, a := range f {
-		if b, ok := g[name]; !ok || a != b {
+		if b, ok := g[name]; !ok || !a.equal(b) {
 			return false
 		}
 	}

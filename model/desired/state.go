@@ -13,6 +13,7 @@ type State struct {
 	Neighbours map[NeighbourKey]Neighbour
 	Addresses  []netip.Addr // of the host itself, on lo, each a /128
 	Uplinks    []string     // interfaces that must go on hearing router advertisements when this host forwards
+	IPv4       bool         // this host forwards IPv4 as well
 	Undone     []Undone     // what the snapshot asks for and cannot be had, sorted
 }
 
@@ -30,7 +31,7 @@ func For(s Snapshot) State {
 		Neighbours: make(map[NeighbourKey]Neighbour, s.Endpoints.Len()),
 	}
 	st.addSelf(s)
-	for _, u := range s.Config.Self.Uplinks {
+	for _, u := range s.Uplinks() {
 		st.addUplink(u, s.Facts)
 	}
 	st.compareMTUs(s)
@@ -62,6 +63,10 @@ func (st *State) addSelf(s Snapshot) {
 	case !s.HostPrefix().IsValid():
 		st.undone("host", s.Config.Self.Name, NoHostPrefix)
 	}
+	if p := s.Config.Self.IPv4; p.IsValid() {
+		st.Routes[p.Masked()] = Route{Dst: p.Masked(), Discard: true}
+		st.IPv4 = true
+	}
 	for _, p := range own {
 		p = p.Masked()
 		st.Routes[p] = Route{Dst: p, Discard: true}
@@ -87,7 +92,7 @@ func (st *State) addUplink(u Uplink, facts Facts) {
 // compareMTUs finds uplinks of different MTUs: which packets are too big would depend on the way they take.
 func (st *State) compareMTUs(s Snapshot) {
 	first := 0
-	for _, u := range s.Config.Self.Uplinks {
+	for _, u := range s.Uplinks() {
 		f, ok := s.Facts[u.Name]
 		switch {
 		case !ok || f.MTU == 0: // not known
@@ -112,9 +117,12 @@ func (st *State) addPeer(p Host, s Snapshot) {
 		st.undone("peer", p.Name, PrefixOverlaps)
 		return
 	}
-	r, why := routeTo(p, s.Config.Self.Uplinks)
+	r, why := routeTo(p, s)
 	if why != "" {
 		st.undone("peer", p.Name, why)
+		return
+	}
+	if r.Link == "" {
 		return
 	}
 	switch f, ok := s.Facts[r.Link]; {
@@ -124,13 +132,18 @@ func (st *State) addPeer(p Host, s Snapshot) {
 		st.undone("peer", p.Name, UplinkDown)
 	default:
 		st.Routes[r.Dst] = r
+		if q := p.IPv4; q.IsValid() && !q.Overlaps(s.Config.Self.IPv4) {
+			st.Routes[q.Masked()] = Route{Dst: q.Masked(), Via: r.Via, Link: r.Link}
+		}
 	}
 }
 
-// routeTo chooses the way to p, or tells why there is none.
-func routeTo(p Host, uplinks []Uplink) (Route, Why) {
+// routeTo chooses the way to p, or tells why there is none. Without either, p is told by its addresses alone and they are not on a
+// link of this host: the network between has to know the way, and the default route leads there.
+func routeTo(p Host, s Snapshot) (Route, Why) {
 	dst := p.Prefix.Masked()
 	why := PeerNoPath
+	uplinks := s.Uplinks()
 	for _, u := range uplinks {
 		for _, pu := range p.Uplinks {
 			if u.Segment == "" || u.Segment != pu.Segment {
@@ -142,10 +155,16 @@ func routeTo(p Host, uplinks []Uplink) (Route, Why) {
 			why = PeerNoAddress
 		}
 	}
+	if via, link, ok := s.onLink(p.Addrs); ok {
+		return Route{Dst: dst, Via: via, Link: link}, ""
+	}
 	for _, u := range uplinks {
 		if u.Gateway.IsValid() {
 			return Route{Dst: dst, Via: u.Gateway, Link: u.Name}, ""
 		}
+	}
+	if len(p.Addrs) > 0 && len(s.Config.Self.Addrs) > 0 {
+		return Route{}, ""
 	}
 	return Route{}, why
 }
@@ -177,5 +196,5 @@ func (s Snapshot) reaches(a netip.Addr) bool {
 			return true
 		}
 	}
-	return false
+	return s.Config.Self.IPv4.Contains(a)
 }

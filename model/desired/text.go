@@ -15,7 +15,17 @@ func (st State) Text() string {
 	line := func(format string, a ...any) { fmt.Fprintf(&b, format+"\n", a...) }
 
 	line("# ip -6 route show proto 206")
+	families := map[bool][]netip.Prefix{}
 	for _, dst := range slices.SortedFunc(maps.Keys(st.Routes), netip.Prefix.Compare) {
+		families[dst.Addr().Is4()] = append(families[dst.Addr().Is4()], dst)
+	}
+	for _, dst := range families[false] {
+		line("%s", st.Routes[dst])
+	}
+	if len(families[true]) > 0 {
+		line("# ip -4 route show proto 206")
+	}
+	for _, dst := range families[true] {
 		line("%s", st.Routes[dst])
 	}
 	line("# ip -6 neigh show nud permanent")
@@ -34,6 +44,9 @@ func (st State) Text() string {
 	for _, u := range st.Uplinks {
 		line("net.ipv6.conf.%s.accept_ra = 2", u)
 	}
+	if st.IPv4 {
+		line("net.ipv4.ip_forward = 1")
+	}
 	line("# not done")
 	for _, u := range st.Undone {
 		line("%s %s: %s", u.Kind, u.Name, u.Why)
@@ -50,6 +63,8 @@ func (r Route) String() string {
 	switch {
 	case r.Discard:
 		return "unreachable " + dst
+	case r.Via.IsValid() && r.Dst.Addr().Is4():
+		return fmt.Sprintf("%s via inet6 %s dev %s", dst, r.Via, r.Link)
 	case r.Via.IsValid():
 		return fmt.Sprintf("%s via %s dev %s", dst, r.Via, r.Link)
 	}
@@ -70,7 +85,19 @@ func (l Link) String() string {
 	}
 	fmt.Fprintf(&b, " peer %s link/ether %s", l.Key.Interface, l.MAC)
 	for _, a := range l.Addrs {
+		if a.Is4() {
+			fmt.Fprintf(&b, " inet %s/32", a)
+			continue
+		}
 		fmt.Fprintf(&b, " inet6 %s/128", a)
+	}
+	for _, r := range []struct {
+		way  string
+		rate Rate
+	}{{"ingress", l.Bandwidth.Ingress}, {"egress", l.Bandwidth.Egress}} {
+		if r.rate.Bits > 0 {
+			fmt.Fprintf(&b, " %s rate %dbit", r.way, r.rate.Bits)
+		}
 	}
 	return b.String()
 }

@@ -31,14 +31,29 @@ type Link struct {
 	NetNS   string       // path of the endpoint's network namespace
 	HostMAC MAC          // host side
 	MAC     MAC          // inside the endpoint
-	Addrs   []netip.Addr // each becomes a /128 without DAD inside the endpoint
+	Addrs   []netip.Addr // each becomes a /128 without DAD inside the endpoint, or a /32
 	MTU     int          // 0: the kernel's default
+
+	Bandwidth Bandwidth
 }
 
-// Route is one route of the main table, known by its destination.
+// Bandwidth bounds what an endpoint receives and sends. A zero rate is no bound.
+type Bandwidth struct {
+	Ingress Rate `json:"ingress,omitzero"` // towards the endpoint
+	Egress  Rate `json:"egress,omitzero"`  // from it
+}
+
+// Rate is one bound.
+type Rate struct {
+	Bits  uint64 `json:"bits"`            // a second
+	Burst uint64 `json:"burst,omitempty"` // bits that may come at once; 0: what suits the rate
+}
+
+// Route is one route of the main table, known by its destination. One to an IPv4 prefix has an IPv6 next hop all the same, as RFC
+// 8950 has it for BGP: no host and no link needs an IPv4 address then, and nobody ARP.
 type Route struct {
 	Dst     netip.Prefix
-	Via     netip.Addr // invalid: on-link
+	Via     netip.Addr // IPv6; invalid: on-link
 	Link    string     // output link; empty for a discard route
 	Discard bool       // an unused address of an owned prefix must not bounce between router and host
 }

@@ -116,7 +116,7 @@ func (a *Agent) apply(set objects.Set) error {
 	}
 	running := a.config.Load()
 	if running != nil {
-		if err := set.Keeps(&running.set, nil); err != nil {
+		if err := set.Keeps(&running.set, nil); err != nil && a.options.Cluster == nil { // there, the controller sees to the others
 			return err
 		}
 		if !sameLayout(next.layout, running.layout) {

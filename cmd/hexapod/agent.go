@@ -7,22 +7,30 @@ import (
 	"log/slog"
 	"os"
 	"os/signal"
+	"path/filepath"
 	"runtime/debug"
 	"syscall"
 
 	"hexapod.dev/agent"
+	"hexapod.dev/edge/kube"
+	kobjects "hexapod.dev/edge/kube/objects"
 )
 
 const agentAbout = `Runs the daemon of this host: it connects endpoints, keeps routes, and answers the CNI plugin.
 When it ends, nothing is removed and endpoints go on talking. With --cleanup it removes everything that Hexapod holds in this
 kernel, and ends.`
 
-const agentUsage = "[--config DIR] [--host NAME] [--state DIR] [--run DIR] [--log-level LEVEL] [--log-format text|json] [--cleanup [--force]]"
+const agentUsage = "[--config DIR | --kube [--kubeconfig FILE]] [--host NAME] [--state DIR] [--run DIR] [--log-level LEVEL] [--log-format text|json] [--cleanup [--force]]"
+
+// nodeName is the variable of the environment that names the host in a cluster: the DaemonSet sets it.
+const nodeName = "NODE_NAME"
 
 // agentCall is one call of `hexapod agent`.
 type agentCall struct {
 	options        agent.Options
-	config         string // folder of YAML files
+	config         string // folder of YAML files; in a cluster, of the files that objects name
+	kube           bool
+	kubeconfig     string
 	cleanup, force bool
 	level          slog.Level
 	format         string
@@ -39,6 +47,9 @@ func runAgent(ctx context.Context, env environment, args []string) error {
 		fmt.Fprint(env.stdout, report)
 		return err
 	}
+	if err := call.connect(); err != nil {
+		return err
+	}
 	hangups := make(chan os.Signal, 1)
 	signal.Notify(hangups, syscall.SIGHUP)
 	defer signal.Stop(hangups)
@@ -46,12 +57,34 @@ func runAgent(ctx context.Context, env environment, args []string) error {
 	return agent.New(call.options).Run(ctx)
 }
 
+// connect makes the source of the configuration.
+func (c *agentCall) connect() error {
+	if !c.kube {
+		c.options.Source = agent.Folder(c.config)
+		return nil
+	}
+	client, err := kobjects.Connect(c.kubeconfig, "hexapod-agent/"+version)
+	if err != nil {
+		return err
+	}
+	cluster := kube.New(kube.Options{
+		Client: client, Host: c.options.Host, Dir: filepath.Join(c.options.StateDir, "kube"), Secrets: c.config, Log: c.options.Log,
+	})
+	c.options.Source, c.options.Cluster = cluster, cluster
+	return nil
+}
+
 func parseAgent(env environment, args []string) (call agentCall, help bool, err error) {
 	call.options.Version, call.options.Built = version, builtAt(built, debug.ReadBuildInfo)
 	hostname, _ := os.Hostname() // without one --host has to be given
+	if name := os.Getenv(nodeName); name != "" {
+		hostname = name
+	}
 	f := newFlags(env, agentAbout)
-	f.StringVar(&call.config, "config", defaultConfigDir, "`DIR` folder of YAML files: plan, hosts, pools, identities")
-	f.StringVar(&call.options.Host, "host", hostname, "`NAME` of this host in the configuration")
+	f.StringVar(&call.config, "config", defaultConfigDir, "`DIR` folder of YAML files: plan, hosts, pools, identities; with --kube, of the keys and passwords that objects name")
+	f.BoolVar(&call.kube, "kube", false, "take the configuration from the API of the Kubernetes cluster that this host is a node of")
+	f.StringVar(&call.kubeconfig, "kubeconfig", "", "`FILE` that says how to reach the API server; none: the service account of the pod")
+	f.StringVar(&call.options.Host, "host", hostname, "`NAME` of this host in the configuration; in a cluster, of its node")
 	f.StringVar(&call.options.StateDir, "state", defaultStateDir, "`DIR` folder of the journal")
 	f.StringVar(&call.options.RunDir, "run", defaultRunDir, "`DIR` folder of the sockets")
 	f.BoolVar(&call.cleanup, "cleanup", false, "remove everything that Hexapod holds in this kernel, then end")
@@ -61,8 +94,9 @@ func parseAgent(env environment, args []string) (call agentCall, help bool, err 
 	if help, err = f.parse(args); help || err != nil {
 		return call, help, err
 	}
-	call.options.Source = agent.Folder(call.config)
 	switch {
+	case call.kubeconfig != "" && !call.kube:
+		return call, false, usagef("--kubeconfig means something only with --kube")
 	case call.force && !call.cleanup:
 		return call, false, usagef("--force means something only with --cleanup")
 	case call.format != "text" && call.format != "json":

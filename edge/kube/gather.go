@@ -1,0 +1,160 @@
+package kube
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+
+	"hexapod.dev/api/v1alpha1"
+	kobjects "hexapod.dev/edge/kube/objects"
+	"hexapod.dev/edge/objects"
+)
+
+// document is any object that a user can write.
+type document[T any] interface {
+	*T
+	v1alpha1.Object
+}
+
+// all lists what the stores hold.
+func (s *Source) all() []v1alpha1.Object {
+	out := make([]v1alpha1.Object, 0, s.hosts.Len()+s.identities.Len()+8)
+	out = appendAll(out, s.plans)
+	out = appendAll(out, s.hosts)
+	out = appendAll(out, s.pools)
+	out = appendAll(out, s.identities)
+	out = appendAll(out, s.addresses)
+	return appendAll(out, s.peers)
+}
+
+func appendAll[T any, P document[T]](out []v1alpha1.Object, from *kobjects.Store[T]) []v1alpha1.Object {
+	for _, o := range from.All() {
+		out = append(out, P(o))
+	}
+	return out
+}
+
+// set makes the configuration of what the stores hold.
+func (s *Source) set() (objects.Set, error) {
+	set, left, err := usable(s.all(), s.o.Secrets)
+	s.mu.Lock()
+	news := left != s.left
+	s.left = left
+	s.mu.Unlock()
+	if news && left != "" {
+		s.o.Log.Warn("objects that are wrong are left out", "problems", left)
+	}
+	return set, err
+}
+
+// usable makes the configuration of objects, less those that are wrong: in a cluster many people write them, and the mistake of one
+// must not stop the others. Whose fault it is, the controller tells in the object's status. Every host leaves out the same ones.
+func usable(all []v1alpha1.Object, secrets string) (_ objects.Set, left string, err error) {
+	wrong := map[[2]string]bool{}
+	var told v1alpha1.Problems
+	all = cleaned(all, func(o v1alpha1.Object) v1alpha1.Problems { return v1alpha1.Validate(o).Errors() }, &told)
+	for {
+		set, problems := objects.Checked(all, secrets, v1alpha1.Error)
+		problems = problems.Errors()
+		if len(problems) == 0 {
+			set.Warnings = nil // the controller's to tell
+			return set, words(told), nil
+		}
+		before := len(wrong)
+		for _, p := range problems {
+			if p.Kind != v1alpha1.KindAddressPlan && p.Name != "" {
+				wrong[[2]string{p.Kind, p.Name}] = true
+			}
+		}
+		if len(wrong) == before {
+			return objects.Set{}, words(told), problems
+		}
+		told = append(told, problems...)
+		all = cleaned(all, func(o v1alpha1.Object) v1alpha1.Problems {
+			if wrong[[2]string{o.Head().Kind, o.ObjectName()}] {
+				return problems
+			}
+			return nil
+		}, nil)
+	}
+}
+
+// cleaned is the objects that judge finds nothing wrong with. What it finds is added to told, if that is not nil.
+func cleaned(all []v1alpha1.Object, judge func(v1alpha1.Object) v1alpha1.Problems, told *v1alpha1.Problems) []v1alpha1.Object {
+	var good []v1alpha1.Object
+	for _, o := range all {
+		found := judge(o)
+		if len(found) == 0 {
+			good = append(good, o)
+		} else if told != nil {
+			*told = append(*told, found...)
+		}
+	}
+	return good
+}
+
+func words(p v1alpha1.Problems) string {
+	if len(p) == 0 {
+		return ""
+	}
+	return p.Sort().Error()
+}
+
+// keep writes what is known to the disk, and reports whether it is there.
+func (s *Source) keep() bool {
+	if !s.listed() {
+		return false
+	}
+	data, err := json.Marshal(v1alpha1.Group(s.all()))
+	if err == nil {
+		err = write(s.configPath(), data)
+	}
+	if err != nil {
+		s.o.Log.Warn("the configuration of the cluster is not kept on the disk", "error", err)
+	}
+	return err == nil
+}
+
+// kept reads what was known last.
+func (s *Source) kept() (objects.Set, error) {
+	data, err := os.ReadFile(s.configPath())
+	if errors.Is(err, os.ErrNotExist) {
+		return objects.Set{}, fmt.Errorf("%w, and nothing is kept on this host from before", errNotListed)
+	}
+	if err != nil {
+		return objects.Set{}, fmt.Errorf("read what is kept of the cluster: %w", err)
+	}
+	var known v1alpha1.Set
+	if err := json.Unmarshal(data, &known); err != nil {
+		return objects.Set{}, fmt.Errorf("read what is kept of the cluster in %s: %w", s.configPath(), err)
+	}
+	set, _, err := usable(known.Objects(), s.o.Secrets)
+	if err == nil {
+		s.o.Log.Warn("the API server does not answer: going on with what this host knew last", "server", s.o.Client.Server())
+	}
+	return set, err
+}
+
+// write replaces a file as a whole: after a power cut it is the old one or the new one.
+func write(path string, data []byte) error {
+	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+		return err
+	}
+	f, err := os.CreateTemp(filepath.Dir(path), ".draft-*")
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(data)
+	if err == nil {
+		err = f.Sync()
+	}
+	if err = errors.Join(err, f.Close()); err == nil {
+		err = os.Rename(f.Name(), path)
+	}
+	if err != nil {
+		return errors.Join(err, os.Remove(f.Name()))
+	}
+	return nil
+}

@@ -1,0 +1,215 @@
+// Package kube is what the agent of a host knows from the API of a Kubernetes cluster, and what it tells there.
+//
+// It follows the objects of Hexapod and the pods of its own host; never nodes, whose heartbeats would come to every host, and never
+// what other hosts report. What it knew last lies on the disk of the host: while the API server is away, a host goes on with that,
+// after a restart as well.
+package kube
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"hexapod.dev/api/v1alpha1"
+	kobjects "hexapod.dev/edge/kube/objects"
+	"hexapod.dev/edge/objects"
+)
+
+// Options say which host of which cluster this is.
+type Options struct {
+	Client  *kobjects.Client
+	Host    string // name of the node, which is that of its Host
+	Dir     string // folder on this host that keeps what was known last; made if missing
+	Secrets string // folder of the files that objects name: keys and passwords
+	Log     *slog.Logger
+}
+
+// Source is the cluster as one host sees it.
+type Source struct {
+	o Options
+
+	plans      *kobjects.Store[v1alpha1.AddressPlan]
+	hosts      *kobjects.Store[v1alpha1.Host]
+	pools      *kobjects.Store[v1alpha1.Pool]
+	identities *kobjects.Store[v1alpha1.Identity]
+	addresses  *kobjects.Store[v1alpha1.Address]
+	peers      *kobjects.Store[v1alpha1.BGPPeer]
+	pods       *kobjects.Store[kobjects.Pod]
+
+	news    chan struct{} // objects changed
+	soon    chan struct{} // a report is wanted
+	refused chan refusal
+
+	mu      sync.Mutex // guards all following fields
+	told    bool       // a configuration was told since the start
+	left    string     // what was left out last, in words
+	record  map[kobjects.Key]Pod
+	witness time.Time
+	away    error // why the API server was not reached last; nil: it was
+}
+
+// New returns a source that has not begun: nothing is sent before Run.
+func New(o Options) *Source {
+	return &Source{o: o,
+		plans: kobjects.NewStore(kobjects.AddressPlans()), hosts: kobjects.NewStore(kobjects.Hosts()),
+		pools: kobjects.NewStore(kobjects.Pools()), identities: kobjects.NewStore(kobjects.Identities()),
+		addresses: kobjects.NewStore(kobjects.Addresses()), peers: kobjects.NewStore(kobjects.BGPPeers()),
+		pods: kobjects.NewStore(podsOnly()),
+		news: make(chan struct{}, 1), soon: make(chan struct{}, 1), refused: make(chan refusal, 64),
+	}
+}
+
+// Name is what status and log call the source.
+func (s *Source) Name() string { return "the API server " + s.o.Client.Server() }
+
+// Times of the watch.
+const (
+	firstPatience = time.Second            // for the first whole lists; then what lies on the disk has to do
+	gather        = 100 * time.Millisecond // changes that come together cost one look
+	keepEvery     = 5 * time.Second        // between two writes of what is known to the disk
+)
+
+// Run follows the API server until ctx ends. report says what this host tells of itself; changed is called when pods changed.
+func (s *Source) Run(ctx context.Context, report func() v1alpha1.HostReport, changed func()) error {
+	s.readRecord()
+	g, ctx := errgroup.WithContext(ctx)
+	follow(ctx, g, s, kobjects.AddressPlans(), s.plans)
+	follow(ctx, g, s, kobjects.Hosts(), s.hosts)
+	follow(ctx, g, s, kobjects.Pools(), s.pools)
+	follow(ctx, g, s, kobjects.Identities(), s.identities)
+	follow(ctx, g, s, kobjects.Addresses(), s.addresses)
+	follow(ctx, g, s, kobjects.BGPPeers(), s.peers)
+	g.Go(func() error {
+		own := kobjects.In(s.o.Client, podsOnly()).Where("spec.nodeName="+s.o.Host, "")
+		return ended(own.Follow(ctx, s.o.Log, s.pods))
+	})
+	g.Go(func() error { return s.followPods(ctx, changed) })
+	g.Go(func() error { return s.reportAll(ctx, report) })
+	g.Go(func() error { return s.tellRefusals(ctx) })
+	return g.Wait()
+}
+
+// follow follows one resource and passes on that something changed.
+func follow[T any](ctx context.Context, g *errgroup.Group, s *Source, r kobjects.Resource[T], store *kobjects.Store[T]) {
+	g.Go(func() error { return ended(kobjects.In(s.o.Client, r).Follow(ctx, s.o.Log, store)) })
+	g.Go(func() error {
+		for {
+			select {
+			case <-ctx.Done():
+				return nil
+			case <-store.Changed():
+				kick(s.news)
+			}
+		}
+	})
+}
+
+// ended makes the end of a context no error.
+func ended(err error) error {
+	if errors.Is(err, context.Canceled) {
+		return nil
+	}
+	return err
+}
+
+// kick puts a word into a mailbox that has room for one.
+func kick(mail chan struct{}) {
+	select {
+	case mail <- struct{}{}:
+	default:
+	}
+}
+
+// listed tells whether every resource was seen whole: half a list is no list.
+func (s *Source) listed() bool {
+	for _, listed := range []func() (bool, int){
+		s.plans.Listed, s.hosts.Listed, s.pools.Listed, s.identities.Listed, s.addresses.Listed, s.peers.Listed,
+	} {
+		if ok, _ := listed(); !ok {
+			return false
+		}
+	}
+	return true
+}
+
+var errNotListed = errors.New("the API server has not told everything yet")
+
+// Load returns the configuration as it is known now.
+func (s *Source) Load(context.Context) (objects.Set, error) {
+	if !s.listed() {
+		return objects.Set{}, errNotListed
+	}
+	return s.set()
+}
+
+// Watch tells every configuration from now on, until ctx ends; Run has to run meanwhile. Where the API server does not answer at the
+// start, it tells what lies on the disk.
+func (s *Source) Watch(ctx context.Context, tell func(objects.Set, error)) error {
+	kick(s.news) // what came before counts
+	patience, keep := time.After(firstPatience), time.NewTimer(keepEvery)
+	defer keep.Stop()
+	var unkept bool
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-patience:
+			if !s.listed() && !s.hasTold() {
+				tell(s.kept())
+			}
+			continue
+		case <-keep.C:
+			if unkept {
+				unkept = !s.keep()
+			}
+			keep.Reset(keepEvery)
+			continue
+		case <-s.news:
+		}
+		if !rest(ctx, gather) || !s.listed() {
+			continue
+		}
+		set, err := s.set()
+		tell(set, err)
+		if err == nil {
+			unkept = true
+			if s.setTold() { // the first is kept at once
+				unkept = !s.keep()
+			}
+		}
+	}
+}
+
+func (s *Source) hasTold() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.told
+}
+
+// setTold notes that a configuration was told, and reports whether it was the first.
+func (s *Source) setTold() (first bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	first, s.told = !s.told, true
+	return first
+}
+
+// rest waits for d and reports whether ctx goes on.
+func rest(ctx context.Context, d time.Duration) bool {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-ctx.Done():
+		return false
+	case <-t.C:
+		return true
+	}
+}
+
+// configPath is the file that keeps the configuration.
+func (s *Source) configPath() string { return filepath.Join(s.o.Dir, "cluster.json") }

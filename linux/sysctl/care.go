@@ -96,7 +96,11 @@ func (c *Care) Reconcile(ctx context.Context, uplinks []string) (Report, error) 
 		report.Cared = append(report.Cared, name)
 		if l.AcceptRA == 1 {
 			want[IPv6(name, "accept_ra")] = "2"
-			if l.Forwarding == 1 {
+			configured, err := c.configured(l.Index)
+			if err != nil {
+				return report, err
+			}
+			if l.Forwarding == 1 && !configured {
 				report.Deaf = append(report.Deaf, name)
 			}
 		}
@@ -107,6 +111,20 @@ func (c *Care) Reconcile(ctx context.Context, uplinks []string) (Report, error) 
 	forward, err := c.settings.Reconcile(map[Key]string{IPv6("all", "forwarding"): "1"})
 	report.Delta.Change = append(report.Delta.Change, forward.Change...)
 	return report, err
+}
+
+// configured tells whether a person or a program other than the kernel set a default route over a link: then none was lost.
+func (c *Care) configured(index int) (bool, error) {
+	for _, protocol := range []uint8{unix.RTPROT_BOOT, unix.RTPROT_STATIC, unix.RTPROT_DHCP} {
+		routes, err := c.conn.Routes(unix.RT_TABLE_MAIN, protocol)
+		if err != nil {
+			return false, err
+		}
+		if slices.ContainsFunc(routes, func(r rtnl.Route) bool { return r.Dst.Bits() == 0 && r.Index == index }) {
+			return true, nil
+		}
+	}
+	return false, nil
 }
 
 // listening is the uplinks that are named and those that show by a route that they listen, sorted.

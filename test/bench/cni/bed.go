@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"hexapod.dev/linux/netns"
+	"hexapod.dev/test/bench/paired"
 )
 
 // plan is a fabric with one host. Its clock is trusted: a benchmark waits for no time server.
@@ -196,7 +197,7 @@ func (b *bed) crowded(ctx context.Context, pair int) ([]*round, error) {
 // lone serves one endpoint of each system, each after a pause.
 func (b *bed) lone(ctx context.Context, pair int) ([]*round, error) {
 	var rounds []*round
-	for _, k := range turns(len(b.systems), pair) {
+	for _, k := range paired.Turns(len(b.systems), pair) {
 		one, err := b.serve(ctx, "lone", pair, 1, b.systems[k:k+1])
 		if err != nil {
 			return nil, err
@@ -238,7 +239,7 @@ func (b *bed) serve(ctx context.Context, kind string, pair, each int, systems []
 		pause = settle
 		for i := range each {
 			// Each pass begins with another system, so that none is always served after the same one.
-			for _, k := range turns(len(systems), i+pair) {
+			for _, k := range paired.Turns(len(systems), i+pair) {
 				if i >= len(endpoints[k]) {
 					continue
 				}
@@ -268,7 +269,7 @@ func wait(ctx context.Context, pause time.Duration) error {
 // burst serves many endpoints at a time.
 func (b *bed) burst(ctx context.Context, pair int) ([]*round, error) {
 	var rounds []*round
-	for _, k := range turns(len(b.systems), pair) {
+	for _, k := range paired.Turns(len(b.systems), pair) {
 		s := b.systems[k]
 		if !s.burst {
 			continue
@@ -286,13 +287,4 @@ func (b *bed) burst(ctx context.Context, pair int) ([]*round, error) {
 		rounds = append(rounds, one)
 	}
 	return rounds, nil
-}
-
-// turns lists 0 to n-1, beginning with another one each time.
-func turns(n, first int) []int {
-	order := make([]int, n)
-	for i := range order {
-		order[i] = (first + i) % n
-	}
-	return order
 }

@@ -5,23 +5,16 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"runtime"
 	"slices"
 	"strings"
-	"syscall"
 	"time"
-)
 
-// fewestPairs make a figure.
-const fewestPairs = 15
+	"hexapod.dev/test/bench/paired"
+)
 
 // report is what a run leaves behind. It names no host and no path.
 type report struct {
-	Version string    `json:"version"`
-	Go      string    `json:"go"`
-	Kernel  string    `json:"kernel"` // x.y
-	CPU     string    `json:"cpu"`
-	CPUs    int       `json:"cpus"`
+	paired.Machine
 	Pairs   int       `json:"pairs"`
 	Burst   int       `json:"burst"`
 	Living  int       `json:"living"`
@@ -76,7 +69,7 @@ type figure struct {
 }
 
 func newReport(o options) *report {
-	return &report{Version: o.version, Go: runtime.Version(), Kernel: kernel(), CPU: cpu(), CPUs: runtime.NumCPU(),
+	return &report{Machine: paired.This(o.version),
 		Pairs: o.pairs, Burst: o.burst, Living: o.living}
 }
 
@@ -115,8 +108,8 @@ func (r *report) figures() {
 				ratios = append(ratios, float64(than)/float64(of))
 			}
 		}
-		f := &figure{What: c.what, Of: c.of, Than: c.than, Mark: c.mark, Most: c.most, Median: medianOf(ratios)}
-		low, high := bounds(ratios)
+		f := &figure{What: c.what, Of: c.of, Than: c.than, Mark: c.mark, Most: c.most, Median: paired.Median(ratios)}
+		low, high := paired.Bounds(ratios)
 		if f.Bound, f.Met = low, low >= c.mark; c.most {
 			f.Bound, f.Met = high, high <= c.mark
 		}
@@ -131,7 +124,7 @@ func (r *report) figures() {
 				}
 			}
 			r.Times = append(r.Times, times{name, kind, len(add),
-				percentile(add, 50), percentile(add, 99), percentile(del, 50), percentile(del, 99)})
+				paired.Percentile(add, 50), paired.Percentile(add, 99), paired.Percentile(del, 50), paired.Percentile(del, 99)})
 		}
 	}
 }
@@ -152,9 +145,9 @@ func (r *report) median(system, kind string, pair int, del bool) int64 {
 	for _, one := range r.Rounds {
 		if one.System == system && one.Kind == kind && one.Pair == pair {
 			if del {
-				return percentile(one.Del, 50)
+				return paired.Percentile(one.Del, 50)
 			}
-			return percentile(one.Add, 50)
+			return paired.Percentile(one.Add, 50)
 		}
 	}
 	return 0
@@ -171,7 +164,7 @@ func (r *report) print(w io.Writer) {
 		if f.Mark == 0 {
 			verdict = ""
 		}
-		if r.Pairs < fewestPairs {
+		if r.Pairs < paired.FewestPairs {
 			verdict = "too few pairs"
 		}
 		fmt.Fprintf(w, "%-20s %-13s %8.2f %8.2f %8.2f %s\n", f.What, f.Than, f.Median, f.Bound, f.Mark, verdict)
@@ -186,30 +179,4 @@ func (r *report) write(path string) error {
 	// One line per round: a change of one is a change of one line.
 	lines := strings.NewReplacer(`{"system"`, "\n{\"system\"", `{"what"`, "\n{\"what\"").Replace(string(text))
 	return os.WriteFile(path, []byte(lines+"\n"), 0o644)
-}
-
-func kernel() string {
-	var u syscall.Utsname
-	if syscall.Uname(&u) != nil {
-		return "unknown"
-	}
-	var release []byte
-	for _, c := range u.Release {
-		if c == 0 {
-			break
-		}
-		release = append(release, byte(c))
-	}
-	parts := strings.SplitN(string(release), ".", 3)
-	return strings.Join(parts[:min(2, len(parts))], ".")
-}
-
-func cpu() string {
-	text, _ := os.ReadFile("/proc/cpuinfo")
-	for line := range strings.Lines(string(text)) {
-		if name, model, ok := strings.Cut(line, ":"); ok && strings.TrimSpace(name) == "model name" {
-			return strings.TrimSpace(model)
-		}
-	}
-	return "unknown"
 }

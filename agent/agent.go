@@ -86,6 +86,9 @@ func (a *Agent) Run(ctx context.Context) (err error) {
 	if err := a.open(ctx, &closing); err != nil {
 		return err
 	}
+	if err := a.speaking.fib.Hush(sub); err != nil { // of 100,000 learned routes the agent need not be told what it did
+		return err
+	}
 	if err := a.recover(ctx); err != nil {
 		return err
 	}

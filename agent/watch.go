@@ -60,7 +60,7 @@ func (a *Agent) heard(e rtnl.Event) {
 		if err := a.lookAtLinks(); err != nil {
 			a.log.Error("cannot look at the links of this host", "error", err)
 		}
-		a.kick(partHost, partLinks, partRoutes, partNeighbours)
+		a.kick(partHost, partLinks, partRoutes, partNeighbours, partLearned)
 	case e.Link != nil:
 		a.heardLink(*e.Link, e.Gone)
 	case e.Route != nil:
@@ -138,7 +138,10 @@ func (a *Agent) isUplink(name string) bool {
 func (a *Agent) heardRoute(r rtnl.Route, gone bool) {
 	ours := r.Protocol == route.Protocol
 	switch {
-	case route.Learned(r, route.Protocol): // not of the snapshot
+	case route.Learned(r, route.Protocol): // what the agent itself does to them is not told
+		if gone {
+			a.disturbed(partLearned)
+		}
 	case r.Protocol == unix.RTPROT_RA && !gone: // a link that begins to hear advertisements must go on
 		a.kick(partHost)
 	case r.Dst.IsSingleIP():

@@ -74,12 +74,12 @@ func toPeer(p announce.Peer, addr netip.Addr) *api.Peer {
 	return out
 }
 
-// family: IPv4 routes travel with IPv6 next hops (RFC 8950).
+// family: IPv4 routes travel with IPv6 next hops (RFC 8950). The limit of prefixes is the table's (table.offered): the server
+// would count all it has at each update, which takes most of the time of a large feed.
 func family(afi api.Family_Afi, p announce.Peer) *api.AfiSafi {
 	f := &api.Family{Afi: afi, Safi: api.Family_SAFI_UNICAST}
 	return &api.AfiSafi{
 		Config:            &api.AfiSafiConfig{Family: f, Enabled: true},
 		MpGracefulRestart: &api.MpGracefulRestart{Config: &api.MpGracefulRestartConfig{Enabled: !p.Restart.Off}},
-		PrefixLimits:      &api.PrefixLimit{Family: f, MaxPrefixes: p.MaxPrefixes},
 	}
 }

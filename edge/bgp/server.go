@@ -228,6 +228,17 @@ func (s *server) removePeer(key string, was session) error {
 	return nil
 }
 
+// refuse ends the sessions with peers that offered too much. The server knows one kind of Cease for that, an administrative
+// shutdown, which carries the reason as text (RFC 9003); that of RFC 4486 section 4 is reserved to its own count.
+func (s *server) refuse() {
+	for _, h := range s.table.overNow() {
+		// A peer that is gone meanwhile needs no refusal.
+		_ = s.bgp.DisablePeer(context.Background(), &api.DisablePeerRequest{
+			Address: h.addr.String(), Communication: fmt.Sprintf("more than %d prefixes", h.peer.MaxPrefixes),
+		})
+	}
+}
+
 // forgive lets peers try again that offered too much before the given time.
 func (s *server) forgive(before time.Time) {
 	for _, addr := range s.table.overSince(before) {

@@ -55,7 +55,6 @@ type Config struct {
 type Speaker struct {
 	options Options
 	table   *table
-	wake    chan struct{} // to Run: look again
 
 	mu      sync.Mutex // guards all following fields
 	want    Config
@@ -67,7 +66,7 @@ type Speaker struct {
 
 // New returns a speaker that has not begun.
 func New(o Options) *Speaker {
-	return &Speaker{options: o, table: newTable(), wake: make(chan struct{}, 1), trouble: map[string]string{}}
+	return &Speaker{options: o, table: newTable(), trouble: map[string]string{}}
 }
 
 // Run speaks until ctx ends. It then falls silent without a word: peers keep the routes for the restart time (RFC 4724), as
@@ -89,10 +88,10 @@ func (s *Speaker) Run(ctx context.Context) error {
 		select {
 		case <-ctx.Done():
 			return s.end()
-		case <-s.wake:
-			s.attempt()
 		case <-found:
 			s.attempt()
+		case <-s.table.over:
+			s.refuse()
 		case <-again.C:
 			if s.failed() {
 				s.attempt()
@@ -126,6 +125,15 @@ func (s *Speaker) attempt() {
 	before := len(s.trouble)
 	if _, err := s.apply(); err != nil && before == 0 {
 		s.options.Log.Warn("BGP is not as wanted yet", "error", err)
+	}
+}
+
+// refuse ends the sessions with peers that offered too much.
+func (s *Speaker) refuse() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.live != nil {
+		s.live.refuse()
 	}
 }
 

@@ -2,6 +2,7 @@ package bgp
 
 import (
 	"context"
+	"fmt"
 	"net/netip"
 	"slices"
 	"sync"
@@ -23,6 +24,7 @@ type table struct {
 	late   bool // the time to settle is over
 
 	news chan struct{} // holds one word while fresh is not empty or the table settled
+	over chan struct{} // holds one word after a peer offered too much
 }
 
 // heard is one peer as far as its session tells.
@@ -37,6 +39,7 @@ type heard struct {
 	rejected  int
 	lastError string
 	overSince time.Time // it offered more than it may; zero: it did not
+	refused   bool      // it was told so
 }
 
 // entry is what one peer offers for one prefix.
@@ -50,7 +53,7 @@ type entry struct {
 func newTable() *table {
 	return &table{
 		terms: map[string]announce.Terms{}, peers: map[netip.Addr]*heard{}, routes: map[netip.Prefix][]entry{},
-		fresh: map[netip.Prefix]bool{}, groups: map[string][]desired.NextHop{}, news: make(chan struct{}, 1),
+		fresh: map[netip.Prefix]bool{}, groups: map[string][]desired.NextHop{}, news: make(chan struct{}, 1), over: make(chan struct{}, 1),
 	}
 }
 
@@ -113,8 +116,11 @@ func (h *heard) count(why announce.Why, n int) {
 	}
 }
 
-// offered takes what a peer says of a prefix.
+// offered takes what a peer says of a prefix. A peer that offers more than it may is not listened to until it may try again.
 func (t *table) offered(h *heard, p netip.Prefix, a *attrs) {
+	if !h.overSince.IsZero() {
+		return
+	}
 	e := entry{from: h, attrs: a, session: h.session, why: t.judge(h, a, p)}
 	h.count(e.why, 1)
 	list := t.routes[p]
@@ -130,6 +136,17 @@ func (t *table) offered(h *heard, p netip.Prefix, a *attrs) {
 	if e.why == "" {
 		t.renew(p)
 	}
+	if most := h.peer.MaxPrefixes; most > 0 && h.accepted+h.rejected > int(most) {
+		h.exceeded(time.Now())
+		tell(t.over)
+	}
+}
+
+// exceeded notes that a peer offered too much.
+func (h *heard) exceeded(at time.Time) {
+	h.overSince, h.refused = at, false
+	h.lastError = fmt.Sprintf("it offered more than %d prefixes (maxPrefixes); the next attempt is at %s",
+		h.peer.MaxPrefixes, at.Add(limitRest).UTC().Format(time.RFC3339))
 }
 
 // withdrawn forgets what a peer said of a prefix.
@@ -164,12 +181,13 @@ func (t *table) drop(gone func(netip.Prefix, entry) bool) {
 // renew notes that the next hops of p may have changed.
 func (t *table) renew(p netip.Prefix) {
 	t.fresh[p] = true
-	t.tell()
+	tell(t.news)
 }
 
-func (t *table) tell() {
+// tell leaves a word for whoever waits at c.
+func tell(c chan struct{}) {
 	select {
-	case t.news <- struct{}{}:
+	case c <- struct{}{}:
 	default:
 	}
 }
@@ -270,7 +288,7 @@ func (t *table) settle() {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.late = true
-	t.tell()
+	tell(t.news)
 }
 
 // forget drops all peers and what they said.
@@ -308,6 +326,19 @@ func (t *table) overSince(before time.Time) (out []netip.Addr) {
 		if !h.overSince.IsZero() && h.overSince.Before(before) {
 			h.overSince = time.Time{}
 			out = append(out, addr)
+		}
+	}
+	return out
+}
+
+// overNow returns the peers that offered too much and were not told so yet.
+func (t *table) overNow() (out []*heard) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for _, h := range t.peers {
+		if !h.overSince.IsZero() && !h.refused {
+			h.refused = true
+			out = append(out, h)
 		}
 	}
 	return out

@@ -1,7 +1,6 @@
 package bgp
 
 import (
-	"fmt"
 	"net/netip"
 	"time"
 
@@ -64,7 +63,7 @@ func (t *table) onEnd(path *apiutil.Path, _ time.Time) {
 		})
 	}
 	if t.settled() {
-		t.tell()
+		tell(t.news)
 	}
 }
 
@@ -98,13 +97,8 @@ func (t *table) onPeer(ev *apiutil.WatchEventMessage_PeerEvent, at time.Time) {
 		h.overSince = time.Time{}
 		return
 	}
-	if before == Established || s.DisconnectReason == api.PeerState_DISCONNECT_REASON_BAD_PEER_AS {
+	if h.overSince.IsZero() && (before == Established || s.DisconnectReason == api.PeerState_DISCONNECT_REASON_BAD_PEER_AS) {
 		h.lastError = s.DisconnectMessage
-	}
-	if s.AdminState == api.PeerState_ADMIN_STATE_PFX_CT {
-		h.overSince = at
-		h.lastError = fmt.Sprintf("it offered more than %d prefixes (maxPrefixes); the next attempt is at %s",
-			h.peer.MaxPrefixes, at.Add(limitRest).UTC().Format(time.RFC3339))
 	}
 }
 

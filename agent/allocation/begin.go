@@ -24,7 +24,7 @@ func (b *Book) begin(now ipam.Seconds, accepted bool) (*ipam.Allocator, error) {
 		Now: now, Built: b.o.Built, Mark: b.mark(), Witness: facts.Witness, Changed: b.past.changed(b.o.IDs),
 		Synchronised: facts.Synchronised, Trusted: facts.Trusted, Accepted: accepted, MaxJump: b.o.MaxClockJump,
 	}
-	clocked := b.o.Layout.Kind() < ipam.Mid
+	clocked := b.o.Layout.Clocked()
 	if clocked {
 		start.Kernel = b.found()
 	}
@@ -111,7 +111,7 @@ func (b *Book) AcceptClock() error {
 		b.mu.Unlock()
 		return err
 	}
-	if b.alloc == nil || b.o.Layout.Kind() < ipam.Mid {
+	if b.alloc == nil || b.o.Layout.Clocked() {
 		b.alloc = alloc
 	} else { // a counter that runs goes on: it knows what is being written
 		b.alloc.Accept(now)

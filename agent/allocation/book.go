@@ -68,7 +68,7 @@ func Open(o Options) (*Book, error) {
 	if b.journal, err = journal.Open(journal.Options{FS: o.FS, Checkpoint: b.checkpoint}, b.replay); err != nil {
 		return nil, err
 	}
-	if o.Layout.Kind() >= ipam.Mid && !b.past.counted {
+	if !o.Layout.Clocked() && !b.past.counted {
 		if err := b.recount(); err != nil {
 			return nil, errors.Join(err, b.journal.Close())
 		}

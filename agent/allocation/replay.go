@@ -59,7 +59,7 @@ func (b *Book) position(n uint64, counts bool, step uint64) {
 
 // rest remembers when a counter was retired, until there is an allocator that does.
 func (b *Book) rest(addr netip.Addr, since ipam.Seconds) {
-	if b.o.Layout.Kind() < ipam.Mid {
+	if b.o.Layout.Clocked() {
 		return
 	}
 	if f, err := b.o.Layout.Decode(addr); err == nil {
@@ -123,7 +123,7 @@ func (b *Book) checkpoint(emit func([]byte)) {
 }
 
 func (b *Book) checkpointResting(write func(ipam.Record)) {
-	if b.o.Layout.Kind() < ipam.Mid {
+	if b.o.Layout.Clocked() {
 		return
 	}
 	resting := b.past.sortedResting()

@@ -67,7 +67,7 @@ func (b *Book) writeMark(now ipam.Seconds) error {
 	b.alloc.Observe(now)
 	b.announceBoot(now)
 	mark := ipam.Record{Kind: ipam.RecordMark, Time: now, Position: uint64(b.alloc.Mark())}
-	if b.o.Layout.Kind() >= ipam.Mid {
+	if !b.o.Layout.Clocked() {
 		mark.Position = b.alloc.Next()
 	}
 	ticket := b.journal.Enqueue(now.Day(), mark.Append(nil), func() {

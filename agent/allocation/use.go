@@ -27,7 +27,7 @@ func (b *Book) Use(layout ipam.Layout) error {
 	before := b.o.Layout
 	b.o.Layout = layout
 	b.past.next, b.past.counted, b.past.resting = 0, false, map[uint64]ipam.Seconds{}
-	if layout.Kind() >= ipam.Mid {
+	if !layout.Clocked() {
 		if err := b.recount(); err != nil {
 			b.o.Layout = before
 			return err

@@ -82,7 +82,7 @@ func Search(ctx context.Context, fs journal.FS, layout ipam.Layout, addr netip.A
 // span tells in which segment to begin, and whether the address has one life only. A wide address carries its birthday, and its
 // record lies in a segment of that day, or of the one before when the logical clock was ahead over midnight.
 func span(all []journal.Segment, layout ipam.Layout, addr netip.Addr) (from int, once bool) {
-	if !layout.Prefix().IsValid() || layout.Kind() >= ipam.Mid || !layout.Prefix().Contains(addr) {
+	if !layout.Prefix().IsValid() || !layout.Clocked() || !layout.Prefix().Contains(addr) {
 		return 0, false
 	}
 	f, err := layout.Decode(addr)

@@ -170,7 +170,7 @@ func (a *whereisAnswer) decode(set file.Set, layout ipam.Layout, role addresspla
 	}
 	switch {
 	case role != addressplan.RoleEndpoint: // the host's own say no time
-	case layout.Kind() < ipam.Mid:
+	case layout.Clocked():
 		a.Born, a.Sequence = &f.Born, &f.Sequence
 	default:
 		a.Counter = &f.Counter

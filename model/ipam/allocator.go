@@ -8,7 +8,7 @@ import (
 // Given is one address given out, with its place in the order in which its host gave addresses out.
 type Given struct {
 	Addr netip.Addr
-	// Position is the stamp of a wide or sealed address, the counter of a mid or narrow one. A journal keeps the highest.
+	// Position is the stamp of a clocked address, the counter of a mid or narrow one. A journal keeps the highest.
 	Position uint64
 	// Pressed is set when the address was reused before its usual rest (mid and narrow prefixes only).
 	Pressed bool
@@ -18,12 +18,12 @@ type Given struct {
 // down before anybody may use it; what was not written is lost, never given out again.
 type Allocator struct {
 	layout  Layout
-	last    Stamp // wide and sealed: the stamp given out last; mid and narrow: the latest second that was believed
+	last    Stamp // clocked: the stamp given out last; mid and narrow: the latest second that was believed
 	maxJump Seconds
 	counter *counter // mid and narrow
 }
 
-// NewAllocator returns an allocator of a wide or sealed layout whose clock begins above begin (see Start.Begin). maxJump is
+// NewAllocator returns an allocator of a clocked layout, wide, sealed or on-link, whose clock begins above begin (see Start.Begin). maxJump is
 // the leap of the clock it still believes while it runs; 0: MaxClockJump.
 func NewAllocator(layout Layout, begin Stamp, maxJump Seconds) (*Allocator, error) {
 	if layout.counter != 0 {
@@ -37,6 +37,18 @@ func NewAllocator(layout Layout, begin Stamp, maxJump Seconds) (*Allocator, erro
 
 // Layout returns the layout of the prefix.
 func (a *Allocator) Layout() Layout { return a.layout }
+
+// at returns the address of a stamp; false when it is reserved, or that of its twin is: both must be writable.
+func (l Layout) at(s Stamp, identity uint16) (netip.Addr, bool) {
+	f := Fields{Identity: identity, Born: s.Born(), Sequence: s.Sequence()}
+	clear, err := l.pack(f)
+	f.Twin = true
+	twin, twinErr := l.pack(f)
+	if err != nil || twinErr != nil || l.reserved(clear) || l.reserved(twin) {
+		return netip.Addr{}, false
+	}
+	return l.join(clear), true
+}
 
 // Mark returns the stamp given out last; 0 for mid and narrow layouts.
 func (a *Allocator) Mark() Stamp {
@@ -62,13 +74,13 @@ func (a *Allocator) Allocate(now Seconds, identity uint16) (Given, error) {
 	}
 	next := max(StampAt(now), a.last+1)
 	for {
+		next = a.layout.fits(next)
 		if err := a.behind(next, now); err != nil {
 			return Given{}, err
 		}
-		clear := uint64(identity)<<48 | uint64(next)
-		if !a.layout.reserved(clear) && !a.layout.reserved(clear|1<<47) { // the twin must be writable too
+		if addr, ok := a.layout.at(next, identity); ok {
 			a.last = next
-			return Given{Addr: a.layout.join(clear), Position: uint64(next)}, nil
+			return Given{Addr: addr, Position: uint64(next)}, nil
 		}
 		next++
 	}
@@ -82,7 +94,7 @@ func (a *Allocator) Observe(now Seconds) {
 	}
 }
 
-// Accept makes a mid or narrow allocator go on with the clock as it is now, because somebody vouches for it. Wide and sealed ones are
+// Accept makes a mid or narrow allocator go on with the clock as it is now, because somebody vouches for it. Clocked ones are
 // made anew instead: their clock is in their addresses.
 func (a *Allocator) Accept(now Seconds) {
 	if a.counter != nil {

@@ -13,16 +13,17 @@ type Kind uint8
 const (
 	Wide   Kind = iota // up to /64, readable: identity 16 | twin 1 | born 31 | sequence 16
 	Sealed             // up to /64: the same through a keyed permutation
+	OnLink             // a /64 of a link, shared with others: twin 1 | born 31 | sequence 8 | group 24
 	Mid                // /65 to /80: identity 16 | twin 1 | counter 31
 	Narrow             // /81 and longer: counter
 )
 
 func (k Kind) String() string {
-	return [...]string{"wide", "sealed", "mid", "narrow"}[k]
+	return [...]string{"wide", "sealed", "on-link", "mid", "narrow"}[k]
 }
 
-// Fields is what a host part says. Wide and sealed ones have Born and Sequence, mid and narrow ones Counter; narrow ones
-// have nothing else.
+// Fields is what a host part says. Wide, sealed and on-link ones have Born and Sequence, mid and narrow ones Counter. On-link and
+// narrow ones have no Identity, narrow ones no Twin either.
 type Fields struct {
 	Identity uint16
 	Twin     bool // the CLAT address of the endpoint (RFC 6877 6.3 wants one of its own)
@@ -40,7 +41,8 @@ type Layout struct {
 	high    uint64 // upper 64 bits of the prefix
 	low     uint64 // lower 64 bits of the prefix
 	bits    int    // width of the host part
-	counter int    // width of the counter, 0 for wide and sealed
+	counter int    // width of the counter, 0 for those with a clock
+	group   uint64 // on-link: the low bits of all addresses
 }
 
 // NewLayout returns the layout of a host prefix. A seal applies up to /64 only; for longer prefixes it must be nil.
@@ -80,7 +82,10 @@ func (l Layout) Prefix() netip.Prefix { return l.prefix }
 func (l Layout) Kind() Kind { return l.kind }
 
 // IdentityBearing reports whether an address of the prefix says who.
-func (l Layout) IdentityBearing() bool { return l.kind != Narrow }
+func (l Layout) IdentityBearing() bool { return l.kind != Narrow && l.kind != OnLink }
+
+// Clocked reports whether an address of the prefix says when: then it is never given out again.
+func (l Layout) Clocked() bool { return l.counter == 0 }
 
 var errReserved = errors.New("the host part is reserved (RFC 5453, RFC 2526)")
 
@@ -110,6 +115,9 @@ func (l Layout) Decode(addr netip.Addr) (Fields, error) {
 	if l.kind == Sealed && !l.reserved(host) {
 		host = l.seal.open(l.mask, host, l.reserved)
 	}
+	if l.kind == OnLink && host&(1<<groupBits-1) != l.group {
+		return Fields{}, fmt.Errorf("decode %s: not an address of this host, whose end in %06x; others have addresses in %s too", addr, l.group, l.prefix)
+	}
 	return l.unpack(host), nil
 }
 
@@ -133,11 +141,16 @@ func (l Layout) pack(f Fields) (uint64, error) {
 	if f.Twin {
 		twin = 1
 	}
+	if l.Clocked() && (f.Born < 0 || f.Born > maxBorn) {
+		return 0, fmt.Errorf("born %s does not fit 31 bits of seconds", f.Born)
+	}
 	switch l.kind {
-	case Wide, Sealed:
-		if f.Born < 0 || f.Born > maxBorn {
-			return 0, fmt.Errorf("born %s does not fit 31 bits of seconds", f.Born)
+	case OnLink:
+		if f.Sequence >= 1<<onLinkSequenceBits {
+			return 0, fmt.Errorf("sequence %d does not fit %d bits", f.Sequence, onLinkSequenceBits)
 		}
+		return twin<<onLinkTwinAt | uint64(f.Born)<<onLinkBornAt | uint64(f.Sequence)<<groupBits | l.group, nil
+	case Wide, Sealed:
 		return uint64(f.Identity)<<48 | twin<<47 | uint64(f.Born)<<16 | uint64(f.Sequence), nil
 	case Mid:
 		if f.Counter >= 1<<31 {
@@ -154,6 +167,12 @@ func (l Layout) pack(f Fields) (uint64, error) {
 
 func (l Layout) unpack(host uint64) Fields {
 	switch l.kind {
+	case OnLink:
+		return Fields{
+			Twin:     host>>onLinkTwinAt == 1,
+			Born:     Seconds(host >> onLinkBornAt & maxBorn),
+			Sequence: uint16(host >> groupBits & (1<<onLinkSequenceBits - 1)),
+		}
 	case Wide, Sealed:
 		return Fields{
 			Identity: uint16(host >> 48),
@@ -182,13 +201,22 @@ func (l Layout) join(host uint64) netip.Addr {
 // reserved reports whether a host part is not for endpoints. Sealed prefixes keep the clear values of the host's own
 // identities out of the permutation, so that no sealed address falls on the router address or into the locator.
 func (l Layout) reserved(host uint64) bool {
-	return reservedHostPart(l.low, host, l.bits) || (l.kind == Sealed || l.kind == Narrow) && l.hostsOwn(host)
+	switch l.kind {
+	case OnLink:
+		return reservedInterfaceID(host) || selfNumbered(host)
+	case Sealed, Narrow:
+		return reservedHostPart(l.low, host, l.bits) || l.hostsOwn(host)
+	}
+	return reservedHostPart(l.low, host, l.bits)
 }
 
 // hostsOwn reports whether a clear host part belongs to the host itself: it carries one of its identities, or where there is no
-// identity it is 1, the router address.
+// identity it is 1, the router address. In a prefix that others share the host has none of its own.
 func (l Layout) hostsOwn(host uint64) bool {
-	if l.kind == Narrow {
+	switch l.kind {
+	case OnLink:
+		return false
+	case Narrow:
 		return host == 1
 	}
 	return !Workload(uint16(host >> (l.bits - 16)))

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"iter"
 	"net/netip"
+	"slices"
 	"sync"
 	"time"
 
@@ -82,7 +83,7 @@ func (a *Agent) speak(ctx context.Context) error {
 		ok = false
 	}
 	routes, withheld := announce.ForHost(announce.Host{
-		Own: snapshot.Own(), Pools: poolsOf(snapshot), Held: heldBy(snapshot), Drain: s.drain, Retired: snapshot.Config.Self.Retired,
+		Own: snapshot.Own(), OnLink: snapshot.OnLink(), Pools: poolsOf(snapshot), Held: heldBy(snapshot), Drain: s.drain, Retired: snapshot.Config.Self.Retired,
 	})
 	s.withheld = withheld
 	s.mu.Unlock()
@@ -125,7 +126,8 @@ func heldBy(s desired.Snapshot) iter.Seq[netip.Addr] {
 // speakOf asks for a new look at what is announced when an endpoint with an address outside the host's own prefixes came or
 // went: all others change nothing.
 func (a *Agent) speakOf(e desired.Endpoint) {
-	for _, own := range a.sections.Snapshot().Own() {
+	s := a.sections.Snapshot()
+	for _, own := range slices.Concat(s.Own(), s.OnLink()) {
 		if len(e.Addrs) > 0 && own.Contains(e.Addrs[0]) {
 			return
 		}

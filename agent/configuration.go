@@ -45,10 +45,12 @@ func newConfiguration(set objects.Set, host string) (*configuration, error) {
 	if !c.desired.Self.Prefix.IsValid() {
 		return nil, fmt.Errorf("host %s has no prefix: give its Host object a number, or the prefix it has", host)
 	}
-	if c.layout, err = ipam.NewLayout(c.desired.Self.Prefix, c.sealFor(c.desired.Self.Prefix)); err != nil {
-		return nil, fmt.Errorf("host %s: %w", host, err)
+	for _, h := range set.Model.Plan.Hosts { // names are unique in a plan, also among the retired
+		if h.Name == host {
+			c.layout, err = set.Model.Plan.LayoutOf(h, set.Seal)
+		}
 	}
-	return c, nil
+	return c, err
 }
 
 // sealFor returns the seal for a prefix of this host: one longer than /64 has no room for it (model/ipam).

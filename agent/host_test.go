@@ -1,6 +1,7 @@
 package agent_test
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"log/slog"
@@ -64,6 +65,7 @@ var (
 // host is a namespace with an uplink, and the folders of an agent in it.
 type host struct {
 	t    testing.TB
+	name string // of its Host object; empty: h1
 	ns   *netns.NS
 	dir  string
 	log  *lines
@@ -92,6 +94,8 @@ func newHost(t testing.TB) *host {
 	})
 	return h
 }
+
+func (h *host) hostName() string { return cmp.Or(h.name, "h1") }
 
 func (h *host) conf() string  { return filepath.Join(h.dir, "conf") }
 func (h *host) run() string   { return filepath.Join(h.dir, "run") }

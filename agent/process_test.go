@@ -69,7 +69,7 @@ func (h *host) spawn() *process {
 		h.t.Fatal(err)
 	}
 	defer manager.Close()
-	cmd := exec.Command(h.program("hexapod"), "agent", "--config", h.conf(), "--host", "h1", "--state", h.state(), "--run", h.run())
+	cmd := exec.Command(h.program("hexapod"), "agent", "--config", h.conf(), "--host", h.hostName(), "--state", h.state(), "--run", h.run())
 	cmd.Env = append(os.Environ(), "NOTIFY_SOCKET="+socket)
 	cmd.Stderr = h.log
 	netnstest.Do(h.t, h.ns, cmd.Start)

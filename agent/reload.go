@@ -181,7 +181,7 @@ func sameLayout(a, b ipam.Layout) bool {
 	if a.Prefix() != b.Prefix() || a.Kind() != b.Kind() {
 		return false
 	}
-	if a.Kind() != ipam.Sealed {
+	if a.Kind() != ipam.Sealed { // an on-link one goes by the host's name, which stays
 		return true
 	}
 	probe := ipam.Fields{Identity: 0x100, Born: 1, Sequence: 1}

@@ -189,6 +189,9 @@ func (h *Host) check(r *report) {
 		if !linkName(u.Name) {
 			r.errorf(at+".name", "write it as ip link shows it", "%q is not a link name", u.Name)
 		}
+		if u.OnLink == OnLinkShared && (s.Number != nil || s.Prefix.Bits() != 64) {
+			r.errorf(at+".onLink", "write spec.prefix with the /64 of the link, and leave out spec.number; or write onLink: answer", "is shared, and the host has no /64 of a link that it could share")
+		}
 		names.add(r, at+".name", u.Name)
 		if u.Segment != "" && !validName(u.Segment) {
 			r.errorf(at+".segment", nameRule, "%q is not a name", u.Segment)

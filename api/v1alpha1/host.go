@@ -68,7 +68,8 @@ type OnLink string
 const (
 	// OnLinkAnswer answers at once: the host's prefix is its own.
 	OnLinkAnswer OnLink = "answer"
-	// OnLinkShared looks for duplicates before an address is used: others may have addresses in the same prefix.
+	// OnLinkShared looks for duplicates before an address is used: others have addresses in the same prefix. The host's prefix is then
+	// the /64 of the link, written as an adopted one, and other hosts of the link may have the same.
 	OnLinkShared OnLink = "shared"
 )
 
@@ -86,6 +87,11 @@ const (
 // Delegated reports whether the host gets its prefix from a server while it runs.
 func (h *Host) Delegated() bool {
 	return slices.ContainsFunc(h.Spec.Uplinks, func(u Uplink) bool { return u.PrefixSource != "" })
+}
+
+// Shared reports whether the host takes its addresses from a prefix that others on a link take theirs from.
+func (h *Host) Shared() bool {
+	return slices.ContainsFunc(h.Spec.Uplinks, func(u Uplink) bool { return u.OnLink == OnLinkShared })
 }
 
 // Clock is a statement about a host's clock.

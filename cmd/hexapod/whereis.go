@@ -138,15 +138,12 @@ func (a *whereisAnswer) locate(set file.Set) ipam.Layout {
 	if !l.Host.Prefix.IsValid() {
 		return ipam.Layout{}
 	}
-	seal := set.Seal
-	if l.Host.Prefix.Bits() > 64 { // too short a host part to seal
-		seal = nil
-	}
-	if seal == nil && l.Host.Prefix.Bits() <= 64 && set.Objects.Plan.Spec.HostPart == v1alpha1.HostPartSealed {
+	readable := l.Shared || l.Host.Prefix.Bits() > 64 // too short a host part to seal, or others read it anyway
+	if set.Seal == nil && !readable && set.Objects.Plan.Spec.HostPart == v1alpha1.HostPartSealed {
 		a.Closed = "sealed, and the key is not here: " + filepath.Join(set.Dir, filepath.FromSlash(set.Objects.Plan.Spec.SealKeyFile))
 		return ipam.Layout{}
 	}
-	layout, err := ipam.NewLayout(l.Host.Prefix, seal)
+	layout, err := l.Layout(set.Seal)
 	if err != nil {
 		return ipam.Layout{}
 	}

@@ -1,7 +1,6 @@
 package objects
 
 import (
-	"fmt"
 	"net/netip"
 
 	"hexapod.dev/api/v1alpha1"
@@ -13,17 +12,13 @@ import (
 // identity-bearing. Exact and prefix entries are for the caller to add. seal is the fabric's, nil where host parts are readable.
 func Directory(s v1alpha1.Set, m Model, seal *ipam.Seal) (*identity.Directory, error) {
 	d := identity.NewDirectory(m.Trust)
-	for _, h := range hostPrefixes(m.Plan) {
-		layoutSeal := seal
-		if h.prefix.Bits() > 64 {
-			layoutSeal = nil // only host parts of 64 bits are sealed
-		}
-		l, err := ipam.NewLayout(h.prefix, layoutSeal)
+	for _, h := range living(m.Plan) {
+		l, err := m.Plan.LayoutOf(h, seal)
 		if err != nil {
-			return nil, fmt.Errorf("host %s: %w", h.name, err)
+			return nil, err
 		}
 		if l.IdentityBearing() {
-			d = d.WithBearing(h.prefix, bitsOf(l))
+			d = d.WithBearing(l.Prefix(), bitsOf(l))
 		}
 	}
 	for _, p := range s.Plan.Spec.Peers {

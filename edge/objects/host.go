@@ -23,6 +23,7 @@ func planHost(p *v1alpha1.AddressPlan, h *v1alpha1.Host) addressplan.Host {
 		Adopted: h.Spec.Number == nil && !h.Delegated(),
 
 		Delegated: h.Delegated(),
+		Shared:    h.Shared(),
 		MAC:       string(h.Spec.MAC),
 		Retired:   !h.Living(),
 	}

@@ -43,12 +43,20 @@ type hostPrefix struct {
 	prefix netip.Prefix
 }
 
-// hostPrefixes lists the prefixes of living hosts in order of their addresses. They do not overlap: the plan's check says so.
+// living lists the hosts that are there and have a prefix.
+func living(p addressplan.Plan) []addressplan.Host {
+	return slices.DeleteFunc(slices.Clone(p.Hosts), func(h addressplan.Host) bool {
+		_, err := p.PrefixOf(h)
+		return err != nil || h.Retired
+	})
+}
+
+// hostPrefixes lists the prefixes of living hosts in order of their addresses. They do not overlap, or are shared and equal: the
+// plan's check says so.
 func hostPrefixes(p addressplan.Plan) (out []hostPrefix) {
-	for _, h := range p.Hosts {
-		if q, err := p.PrefixOf(h); err == nil && !h.Retired {
-			out = append(out, hostPrefix{h.Name, q})
-		}
+	for _, h := range living(p) {
+		q, _ := p.PrefixOf(h) // living has looked
+		out = append(out, hostPrefix{h.Name, q})
 	}
 	slices.SortFunc(out, func(a, b hostPrefix) int { return a.prefix.Compare(b.prefix) })
 	return out

@@ -5,6 +5,7 @@ import (
 	"net/netip"
 	"slices"
 
+	"hexapod.dev/model/ipam"
 	"hexapod.dev/model/prefix"
 )
 
@@ -42,6 +43,10 @@ func (p Plan) checkHosts() []Problem {
 			wrong("prefix", "%s lies in the fabric %s, so it is numbered there: write rack and number", q, p.Prefix)
 			continue
 		}
+		if h.Shared && (!h.Adopted || q.Bits() != 64) {
+			wrong("prefix", "%s cannot be shared with others on a link: write the /64 of the link, without rack and number", q)
+			continue
+		}
 		if !h.Retired {
 			prefixes[i] = q
 		}
@@ -53,6 +58,13 @@ func (p Plan) checkHosts() []Problem {
 	}
 	for _, pair := range prefix.Overlaps(prefixes) {
 		a, b := p.Hosts[pair[0]], p.Hosts[pair[1]]
+		if a.Shared && b.Shared && prefixes[pair[0]] == prefixes[pair[1]] {
+			if ipam.GroupOf(a.Name) == ipam.GroupOf(b.Name) {
+				ps = append(ps, Problem{Object: "host " + b.Name, Text: fmt.Sprintf(
+					"its addresses in the shared prefix %s would end like those of host %s, in %06x: give one of them another name", prefixes[pair[1]], a.Name, ipam.GroupOf(a.Name))})
+			}
+			continue
+		}
 		ps = append(ps, Problem{Object: "host " + b.Name, Field: "number",
 			Text: fmt.Sprintf("prefix %s overlaps %s of host %s: give one of them another number", prefixes[pair[1]], prefixes[pair[0]], a.Name)})
 	}

@@ -1,9 +1,12 @@
 package addressplan
 
 import (
+	"fmt"
 	"net/netip"
 	"strings"
 	"testing"
+
+	"hexapod.dev/model/ipam"
 )
 
 func netipPrefix(bits int) netip.Prefix {
@@ -40,11 +43,16 @@ func TestCheckTellsEveryProblem(t *testing.T) {
 		"adopted": {func(p *Plan) {
 			p.Hosts[0].Adopted, p.Hosts[0].Prefix, p.RouterIDs = true, pfx("2001:db8:1::/80"), map[string]netip.Addr{"h18": addr("0.0.0.7")}
 		}, nil},
-		"router id zero":      {func(p *Plan) { p.RouterIDs = map[string]netip.Addr{"h18": addr("0.0.0.0")} }, []string{"0.0.0.0 is no router id"}},
-		"router id twice":     {func(p *Plan) { p.RouterIDs = map[string]netip.Addr{"h18": addr("128.0.0.1")} }, []string{"router id 128.0.0.1 would belong"}},
-		"ipv4 too small":      {func(p *Plan) { p.IPv4 = IPv4{pfx("10.0.0.0/16"), 24} }, []string{"host number 3090 of the fabric, and 10.0.0.0/16 holds 256 ranges"}},
-		"ipv4":                {func(p *Plan) { p.IPv4 = IPv4{pfx("10.0.0.0/8"), 24} }, nil},
-		"too many router ids": {func(p *Plan) { p.Lengths.Host, p.Hosts[0].Number = 80, 1 }, []string{"router id of h18: a fabric of /37 has 2^43 hosts of /80"}},
+		"one link of several hosts":         {shared("h18", "h19"), nil},
+		"one link, hosts of the same group": {shared("h18", "n5670069"), []string{"would end like those of host h18, in " + groupText("h18")}},
+		"one link, one of them alone":       {func(p *Plan) { shared("h18", "h19")(p); p.Hosts[0].Shared = false }, []string{"host h19: spec.number: prefix 2001:db8:1:2::/64 overlaps 2001:db8:1:2::/64 of host h18"}},
+		"a link in another":                 {func(p *Plan) { shared("h18", "h19")(p); p.Hosts[0].Prefix = pfx("2001:db8:1::/63") }, []string{"host h18: spec.prefix: 2001:db8:1::/63 cannot be shared"}},
+		"shared by number":                  {func(p *Plan) { p.Hosts[0].Shared = true }, []string{"host h18: spec.prefix: 2001:db8:a000:c12::/64 cannot be shared"}},
+		"router id zero":                    {func(p *Plan) { p.RouterIDs = map[string]netip.Addr{"h18": addr("0.0.0.0")} }, []string{"0.0.0.0 is no router id"}},
+		"router id twice":                   {func(p *Plan) { p.RouterIDs = map[string]netip.Addr{"h18": addr("128.0.0.1")} }, []string{"router id 128.0.0.1 would belong"}},
+		"ipv4 too small":                    {func(p *Plan) { p.IPv4 = IPv4{pfx("10.0.0.0/16"), 24} }, []string{"host number 3090 of the fabric, and 10.0.0.0/16 holds 256 ranges"}},
+		"ipv4":                              {func(p *Plan) { p.IPv4 = IPv4{pfx("10.0.0.0/8"), 24} }, nil},
+		"too many router ids":               {func(p *Plan) { p.Lengths.Host, p.Hosts[0].Number = 80, 1 }, []string{"router id of h18: a fabric of /37 has 2^43 hosts of /80"}},
 	} {
 		p := defaultPlan()
 		c.change(&p)
@@ -201,6 +209,43 @@ func TestRFC4193_3_2_ULA(t *testing.T) {
 	for _, b := range []byte{0, 1, 0xff} {
 		if p, err := ULA([5]byte{b, b, b, b, b}); err == nil {
 			t.Errorf("ULA of the byte %#x five times = %s, want an error", b, p)
+		}
+	}
+}
+
+// shared makes hosts of a plan that share the prefix of one link.
+func shared(names ...string) func(*Plan) {
+	return func(p *Plan) {
+		p.Hosts, p.RouterIDs = nil, map[string]netip.Addr{}
+		for i, name := range names {
+			p.Hosts = append(p.Hosts, Host{Name: name, Prefix: pfx("2001:db8:1:2::/64"), Adopted: true, Shared: true})
+			p.RouterIDs[name] = netip.AddrFrom4([4]byte{10, 0, 0, byte(i + 1)})
+		}
+	}
+}
+
+func groupText(name string) string { return fmt.Sprintf("%06x", ipam.GroupOf(name)) }
+
+// On a shared link an address belongs to the host whose group it ends in; one of nobody's group to nobody of the plan.
+func TestLocateOnASharedLink(t *testing.T) {
+	p := defaultPlan()
+	shared("h18", "h19")(&p)
+	for _, h := range p.Hosts {
+		l, err := p.LayoutOf(h, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		a, err := l.Encode(ipam.Fields{Born: 59_000_000, Sequence: 7})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if at := p.Locate(a); at.Host.Name != h.Name || at.Role != RoleEndpoint || !at.Shared || at.Host.Prefix != h.Prefix {
+			t.Errorf("%s of host %s: %+v", a, h.Name, at)
+		}
+	}
+	for _, a := range []string{"2001:db8:1:2::1", "2001:db8:1:2:5054:ff:fe12:3456"} {
+		if at := p.Locate(addr(a)); at.Host.Name != "" {
+			t.Errorf("%s of nobody: %+v", a, at)
 		}
 	}
 }

@@ -22,6 +22,7 @@ type Location struct {
 	Rack    Place
 	Host    Place
 	Adopted bool // the host prefix is not from the plan: Rack and Cluster are what its host says
+	Shared  bool // the host prefix lies on a link, and the address is of this host's group
 	Role    Role
 }
 
@@ -69,19 +70,35 @@ func (p Plan) Locate(a netip.Addr) Location {
 func (p Plan) locateAdopted(a netip.Addr) (Location, bool) {
 	var best Host
 	for _, h := range p.Hosts {
-		if h.Adopted && !h.Retired && h.Prefix.Contains(a) && (best.Name == "" || h.Prefix.Bits() > best.Prefix.Bits()) {
+		if h.Adopted && !h.Retired && h.has(a) && (best.Name == "" || h.Prefix.Bits() > best.Prefix.Bits()) {
 			best = h
 		}
 	}
 	if best.Name == "" {
 		return Location{}, false
 	}
-	l := Location{Level: LevelHost, Fabric: Place{Name: p.Name, Prefix: p.Prefix}, Adopted: true,
+	l := Location{Level: LevelHost, Fabric: Place{Name: p.Name, Prefix: p.Prefix}, Adopted: true, Shared: best.Shared,
 		Host: Place{Name: best.Name, Prefix: best.Prefix}, Role: roleInHost(best.Prefix, a)}
+	if best.Shared { // where no part is kept for the host itself
+		l.Role = RoleEndpoint
+	}
 	if c, r, err := p.Place(best); err == nil {
 		l.Cluster, l.Edge, l.Rack = Place{Name: c.Name, Number: c.Number}, c.Edge, Place{Name: r.Name, Number: r.Number}
 	}
 	return l, true
+}
+
+// has reports whether a lies in the adopted prefix of h, and not in what others have of it.
+func (h Host) has(a netip.Addr) bool {
+	if !h.Prefix.Contains(a) || !h.Shared {
+		return h.Prefix.Contains(a)
+	}
+	l, err := layout(h.Prefix, h.Name, true, nil)
+	if err != nil {
+		return false
+	}
+	_, err = l.Decode(a)
+	return err == nil
 }
 
 // clusterOf returns the named cluster that holds a, the narrowest where an edge cluster lies in another's number.

@@ -57,6 +57,9 @@ type Host struct {
 	Number  uint64
 	Prefix  netip.Prefix // given by somebody else when Adopted; otherwise zero, or what the plan gives
 	Adopted bool         // the prefix comes from a cloud or an older network, the number means nothing
+	// Shared says that the prefix lies on a link where others have addresses in it too: other hosts, and nodes that number
+	// themselves. It is adopted, routed to nobody, and each of its hosts has the addresses of its own group (see ipam.GroupOf).
+	Shared bool
 	// Delegated says that a server gives the host its prefix while it runs (DHCPv6): the plan does not know it.
 	Delegated bool
 	MAC       string // of the uplink, lower case with colons; empty when not known

@@ -22,6 +22,7 @@ const (
 	WhyDraining   Why = "this host is being drained"
 	WhyHostGone   Why = "this host is marked retired"
 	WhyNoMembers  Why = "none of what it stands for is reached from here"
+	WhyOnLink     Why = "it lies on a link, with addresses of others: the routers of the link know it, and neighbours find each endpoint"
 	WhyMemberLost Why = "another router reaches a part of it that this one has lost; the parts that are reached are announced one by one"
 )
 
@@ -73,6 +74,7 @@ const (
 // Host is what one host has to announce.
 type Host struct {
 	Own     []netip.Prefix       // prefixes routed to it
+	OnLink  []netip.Prefix       // prefixes of its endpoints that it shares with others on a link
 	Pools   []netip.Prefix       // ranges of fixed addresses
 	Held    iter.Seq[netip.Addr] // addresses of its endpoints, in any order; nil: none
 	Drain   Drain
@@ -94,12 +96,15 @@ func ForHost(h Host) (routes []Route, withheld []Withheld) {
 			withheld = append(withheld, Withheld{p, cmp.Or(refuse, WhyDraining)})
 		}
 	}
-	pools := prefix.NewSet(h.Pools...)
+	onLink, pools := prefix.NewSet(h.OnLink...), prefix.NewSet(h.Pools...)
+	for _, p := range onLink.Prefixes() {
+		withheld = append(withheld, Withheld{p, WhyOnLink})
+	}
 	if h.Held != nil {
 		for a := range h.Held {
 			p := netip.PrefixFrom(a, a.BitLen())
 			switch {
-			case own.Contains(a): // the usual endpoint: its host's prefix brings its packets here
+			case own.Contains(a), onLink.Contains(a): // the usual endpoint: its host's prefix, or the link's, brings its packets here
 			case !pools.Contains(a):
 				withheld = append(withheld, Withheld{p, WhyNoPool})
 			case refuse != "" || h.Drain != InService:

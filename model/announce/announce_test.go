@@ -49,6 +49,10 @@ func TestForHost(t *testing.T) {
 		{"retired", func(h *announce.Host) { h.Retired = true }, nil,
 			[]announce.Withheld{{seven, announce.WhyHostGone}, {eighty, announce.WhyHostGone}, {own, announce.WhyHostGone}, {stray, announce.WhyNoPool}}},
 		{"nothing held", func(h *announce.Host) { h.Held = nil }, []announce.Route{{Prefix: own, Purpose: announce.PurposeHost}}, nil},
+		{"a prefix of the link: nothing of it, and nothing said of each endpoint",
+			func(h *announce.Host) { h.OnLink, h.Own = h.Own[:1], nil },
+			[]announce.Route{{Prefix: seven, Purpose: announce.PurposeFixed}, {Prefix: eighty, Purpose: announce.PurposeFixed}},
+			[]announce.Withheld{{own, announce.WhyOnLink}, {stray, announce.WhyNoPool}}},
 		{"no prefix", func(h *announce.Host) { h.Own, h.Held = []netip.Prefix{{}}, nil }, nil, nil},
 	} {
 		h := host

@@ -18,8 +18,11 @@ func (s Snapshot) HostPrefix() netip.Prefix {
 	return s.Delegated.Prefix
 }
 
-// Own returns every prefix that is routed to this host, that of new endpoints first.
+// Own returns every prefix that is routed to this host, that of new endpoints first. One that is shared on a link is nobody's own.
 func (s Snapshot) Own() []netip.Prefix {
+	if s.Config.Self.Shared() {
+		return nil
+	}
 	var list []netip.Prefix
 	if p := s.HostPrefix(); p.IsValid() {
 		list = append(list, p)
@@ -28,4 +31,12 @@ func (s Snapshot) Own() []netip.Prefix {
 		return list
 	}
 	return append(list, s.Delegated.Draining...)
+}
+
+// OnLink returns the prefix that this host shares with others on a link, in a list; nil when its prefix is its own.
+func (s Snapshot) OnLink() []netip.Prefix {
+	if !s.Config.Self.Shared() || !s.Config.Self.Prefix.IsValid() {
+		return nil
+	}
+	return []netip.Prefix{s.Config.Self.Prefix}
 }

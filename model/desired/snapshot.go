@@ -42,12 +42,18 @@ type Config struct {
 // Host is what every host knows of one host.
 type Host struct {
 	Name    string
-	Prefix  netip.Prefix // what is routed to it; invalid when it has none yet
+	Prefix  netip.Prefix // of its endpoints, routed to it unless it is shared; invalid when it has none yet
 	IPv4    netip.Prefix // its second prefix; invalid in a fabric without IPv4
 	MAC     MAC          // zero when not told
 	Uplinks []Uplink
 	Addrs   []netip.Addr // of the host itself, on whatever links; may be empty
 	Retired bool         // gone for good; its prefix rests
+}
+
+// Shared reports whether the host's prefix lies on a link where others have addresses in it too: nobody routes it to the host, and
+// who is on the link finds its endpoints by neighbour discovery.
+func (h Host) Shared() bool {
+	return slices.ContainsFunc(h.Uplinks, func(u Uplink) bool { return u.Shared })
 }
 
 // Uplink is an interface of a host towards others.

@@ -108,7 +108,7 @@ func (st *State) compareMTUs(s Snapshot) {
 // addPeer adds the route to another host's prefix: directly on a shared segment, else through a gateway.
 func (st *State) addPeer(p Host, s Snapshot) {
 	switch {
-	case p.Retired:
+	case p.Retired, p.Shared(): // the routers of its link know the way there, and its neighbours need none
 		return
 	case !p.Prefix.IsValid():
 		st.undone("peer", p.Name, PeerNoPrefix)
@@ -184,9 +184,10 @@ func (st *State) addEndpoint(e Endpoint, s Snapshot) {
 	}
 }
 
-// reaches reports whether packets to a can be brought to this host by the plan: it lies in the own prefix or in a pool.
+// reaches reports whether packets to a can be brought to this host by the plan: it lies in a prefix of its
+// own, in that of a link, or in a pool.
 func (s Snapshot) reaches(a netip.Addr) bool {
-	for _, p := range s.Own() {
+	for _, p := range slices.Concat(s.Own(), s.OnLink()) {
 		if p.Contains(a) {
 			return true
 		}

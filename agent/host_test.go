@@ -118,7 +118,7 @@ func (h *host) configure(text string) {
 
 func (h *host) options() agent.Options {
 	return agent.Options{
-		Source: agent.Folder(h.conf()), Host: "h1", StateDir: h.state(), RunDir: h.run(), Version: "test",
+		Source: agent.Folder(h.conf()), Host: h.hostName(), StateDir: h.state(), RunDir: h.run(), Version: "test",
 		NS: h.ns, Reload: h.reload, Log: slog.New(slog.NewTextHandler(h.log, &slog.HandlerOptions{Level: slog.LevelDebug})),
 	}
 }
@@ -235,7 +235,13 @@ func (h *host) reaches(addr string) {
 // until waits for what another program does to the kernel or to a file, where nobody tells of it.
 func until(t testing.TB, what string, is func() bool) {
 	t.Helper()
-	deadline := time.NewTimer(20 * time.Second)
+	untilIn(t, 20, what, is)
+}
+
+// untilIn is until with more patience, in seconds.
+func untilIn(t testing.TB, seconds int, what string, is func() bool) {
+	t.Helper()
+	deadline := time.NewTimer(time.Duration(seconds) * time.Second)
 	defer deadline.Stop()
 	tick := time.NewTicker(5 * time.Millisecond)
 	defer tick.Stop()

@@ -49,7 +49,8 @@ func (l *lan) join(addrs ...string) (ns *netns.NS, mac string) {
 		return strings.Contains(netnstest.Run(l.t, ns, "ip -6 addr show dev up0 -tentative"), "scope link") &&
 			strings.Contains(netnstest.Run(l.t, l.ns, "bridge link show dev "+port), "state forwarding")
 	})
-	return ns, strings.TrimSpace(netnstest.Run(l.t, ns, "cat /sys/class/net/up0/address"))
+	_, mac, _ = strings.Cut(netnstest.Run(l.t, ns, "ip -o link show dev up0"), "link/ether ")
+	return ns, mac[:len("00:00:00:00:00:00")]
 }
 
 // host makes a host of that name on the switch, without an agent.

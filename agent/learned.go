@@ -158,6 +158,7 @@ func (a *Agent) reportBGP() (list []local.Object) {
 		}
 		list = append(list, o)
 	}
+	list = append(list, reportAdvertising(a.speaking.routers.State())...)
 	for _, part := range []string{partBGP, partLearned} {
 		if _, _, last := a.runners[part].State(); last != nil {
 			list = append(list, stateOf(local.Object{Kind: "kernel", Name: part}, a.runners[part]))

@@ -230,7 +230,7 @@ func checkOverlaps(s Set) (found Problems) {
 	var open owned
 	for _, x := range all {
 		if open.r.IsValid() && open.r.Overlaps(x.r) {
-			if open.o != x.o { // within one object, its own checks have said so
+			if open.o != x.o && !sharedLink(open, x) { // within one object, its own checks have said so
 				found = append(found, overlap(open, x))
 			}
 			continue
@@ -238,6 +238,13 @@ func checkOverlaps(s Set) (found Problems) {
 		open = x
 	}
 	return found
+}
+
+// sharedLink reports whether both are hosts that share the prefix of one link.
+func sharedLink(a, b owned) bool {
+	x, ok := a.o.(*Host)
+	y, also := b.o.(*Host)
+	return ok && also && x.Shared() && y.Shared() && a.r == b.r
 }
 
 // overlap blames the pool if one is a pool: a pool is the range that can be moved.

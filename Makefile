@@ -19,10 +19,10 @@ SUDO := $(shell command -v sudo)
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help build dist test cuts demo lab bench lint vulncheck generate fuzz soak packages clean
+.PHONY: help build dist test cuts demo lab cluster cluster-down conformance bench lint vulncheck generate fuzz soak packages clean
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 build: ## build bin/hexapod and bin/hexapod-cni
 	@echo "building $(BIN)/ $(VERSION)"
@@ -47,6 +47,21 @@ demo: build ## a fabric of 2 racks x 2 hosts x 3 endpoints on this machine, chec
 
 lab: build ## bring a fabric up and leave it; `bin/hexapod lab down` removes it
 	$(SUDO) $(BIN)/hexapod lab up
+
+# The cluster's knobs reach it through sudo too; it builds with the caller's Go and caches.
+KNOBS   := NAME NODES FAMILY NETWORK FABRIC HOSTPREFIXES KUBEPROXY FOCUS
+CLUSTER  = $(SUDO) env PATH="$(PATH)" HOME="$(HOME)" BIN="$(BIN)" $(foreach k,$(KNOBS),$(if $($k),$k='$($k)')) $(BIN)/cluster
+
+cluster: build packages ## bring a real Kubernetes up on this machine and leave it (knobs: docs/cluster.md; bin/cluster kubectl, exec, status, logs)
+	@$(GO) build -trimpath -o $(BIN)/cluster ./test/cluster/cmd/cluster
+	@$(CLUSTER) up
+
+cluster-down: ## remove the cluster; what was built for it stays in the cache
+	@test -x $(BIN)/cluster || $(GO) build -trimpath -o $(BIN)/cluster ./test/cluster/cmd/cluster
+	@$(CLUSTER) down
+
+conformance: ## run upstream's network conformance suite on the cluster
+	@$(CLUSTER) conformance
 
 bench: build ## run the benchmarks, ours and beside other plugins (root), and write bench/results
 	@tools/bench.sh

@@ -43,6 +43,7 @@ var features = []struct {
 	{"lab", []string{"lab"}},
 	{"command line", []string{"cmd/hexapod", "agent/local"}},
 	{"kubernetes", []string{"edge/kube", "controller"}},
+	{"a real cluster", []string{"test/cluster"}},
 	{"rules", []string{"arch", "test"}},
 }
 

@@ -67,7 +67,7 @@ func (t *Tree) Group(path ...string) Group {
 	return Group{rel: rel, dir: filepath.Join(t.root, rel)}
 }
 
-// Group is one cgroup and everything below it.
+// Group is one cgroup2 group and everything below it.
 type Group struct{ rel, dir string }
 
 func (g Group) String() string { return "cgroup " + g.rel }
@@ -160,8 +160,16 @@ func (g Group) Remove() error {
 	if err := g.Kill(); err != nil {
 		return err
 	}
+	if err := removeFolders(g.dir); err != nil {
+		return fmt.Errorf("remove %s: %w", g, err)
+	}
+	return nil
+}
+
+// removeFolders removes a group and all below it, whose processes have ended. The files of a group go with it.
+func removeFolders(top string) error {
 	var dirs []string
-	err := filepath.WalkDir(g.dir, func(path string, d fs.DirEntry, err error) error {
+	err := filepath.WalkDir(top, func(path string, d fs.DirEntry, err error) error {
 		switch {
 		case errors.Is(err, fs.ErrNotExist):
 			return nil
@@ -171,12 +179,12 @@ func (g Group) Remove() error {
 		return err
 	})
 	if err != nil {
-		return fmt.Errorf("list what is below %s: %w", g, err)
+		return fmt.Errorf("list the cgroups: %w", err)
 	}
 	slices.Reverse(dirs) // children before parents
 	for _, dir := range dirs {
 		if err := os.Remove(dir); err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return fmt.Errorf("remove %s: %w", g, err)
+			return err
 		}
 	}
 	return nil

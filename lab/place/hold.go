@@ -17,10 +17,12 @@ import (
 
 // Spec is what a holder sets up inside its place before it reports ready.
 type Spec struct {
-	Name   string `json:"name"`   // host name
-	Run    string `json:"run"`    // folder shown as /run
-	Binds  []Bind `json:"binds"`  // other folders of its own
-	Cgroup string `json:"cgroup"` // path below the cgroup2 root, shown as /sys/fs/cgroup
+	Name   string `json:"name"`             // host name
+	Run    string `json:"run"`              // folder shown as /run
+	Binds  []Bind `json:"binds"`            // other folders, and files, of its own
+	Cgroup string `json:"cgroup"`           // path below the cgroup2 root, shown as /sys/fs/cgroup
+	Whole  bool   `json:"whole,omitempty"`  // as in Place
+	Legacy Legacy `json:"legacy,omitempty"` // as in Place
 }
 
 // Bind shows the folder From under the name To.
@@ -35,6 +37,12 @@ const ready = "ready"
 // Make starts the holder of p: self, the arguments that lead the program to Hold, and what to set up. It returns when the place can be used.
 func (p Place) Make(ctx context.Context, self string, args []string, spec Spec) error {
 	g := p.Group.Sub(groupInit)
+	if p.Whole {
+		g = p.Group // the root of its cgroup namespace; the holder moves to init afterwards
+		if err := p.makeLegacy(); err != nil {
+			return err
+		}
+	}
 	if err := g.Make(); err != nil {
 		return err
 	}
@@ -43,7 +51,7 @@ func (p Place) Make(ctx context.Context, self string, args []string, spec Spec) 
 		return fmt.Errorf("open %s: %w", g, err)
 	}
 	defer dir.Close()
-	spec.Name, spec.Cgroup = p.Name, p.Group.rel
+	spec.Name, spec.Cgroup, spec.Whole, spec.Legacy = p.Name, p.Group.rel, p.Whole, p.Legacy
 	input, err := json.Marshal(spec)
 	if err != nil {
 		return fmt.Errorf("machine %s: %w", p.Name, err)
@@ -60,6 +68,9 @@ func (p Place) Make(ctx context.Context, self string, args []string, spec Spec) 
 		Cloneflags:  unix.CLONE_NEWNET | unix.CLONE_NEWNS | unix.CLONE_NEWUTS,
 		UseCgroupFD: true,
 		CgroupFD:    int(dir.Fd()),
+	}
+	if p.Whole {
+		cmd.SysProcAttr.Cloneflags |= unix.CLONE_NEWPID | unix.CLONE_NEWIPC
 	}
 	if err := cmd.Start(); err != nil {
 		return fmt.Errorf("start the holder of machine %s (needs root, network and mount namespaces): %w", p.Name, err)
@@ -90,7 +101,7 @@ func Hold(ctx context.Context, in io.Reader, out io.WriteCloser) error {
 	var spec Spec
 	err := json.NewDecoder(in).Decode(&spec)
 	if err == nil {
-		err = spec.arrange()
+		err = onThread(spec.arrange) // a cgroup namespace belongs to one thread
 	}
 	if err != nil {
 		fmt.Fprintln(out, strings.ReplaceAll(err.Error(), "\n", "; "))
@@ -100,19 +111,22 @@ func Hold(ctx context.Context, in io.Reader, out io.WriteCloser) error {
 	if err := out.Close(); err != nil {
 		return fmt.Errorf("close the report: %w", err)
 	}
+	if spec.Whole {
+		return reap(ctx)
+	}
 	<-ctx.Done()
 	return nil
 }
 
 func (s Spec) arrange() error {
 	// Outside a namespace of its own, private mounts would be the machine's.
-	mine, err1 := os.Readlink("/proc/self/ns/mnt")
-	parent, err2 := os.Readlink(fmt.Sprintf("/proc/%d/ns/mnt", os.Getppid()))
-	if err := errors.Join(err1, err2); err != nil {
-		return fmt.Errorf("look at the mount namespace: %w", err)
+	if err := s.awayFromMachine(); err != nil {
+		return err
 	}
-	if mine == parent {
-		return errors.New("the holder must be started by the lab, in namespaces of its own")
+	if s.Whole {
+		if err := s.ownCgroups(); err != nil {
+			return err
+		}
 	}
 	if err := unix.Sethostname([]byte(s.Name)); err != nil {
 		return fmt.Errorf("set the host name %s: %w", s.Name, err)
@@ -120,5 +134,34 @@ func (s Spec) arrange() error {
 	if err := s.mounts(); err != nil {
 		return err
 	}
+	if s.Whole {
+		if err := keepCgroupNS(); err != nil {
+			return err
+		}
+		// What a runtime mounts for a container with propagation has to arrive there.
+		if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_SHARED, ""); err != nil {
+			return fmt.Errorf("share the mounts: %w", err)
+		}
+	}
 	return LoopbackUp()
+}
+
+// awayFromMachine refuses to arrange anything in the namespaces of the machine.
+func (s Spec) awayFromMachine() error {
+	failed := errors.New("the holder must be started by the lab, in namespaces of its own")
+	if s.Whole {
+		if os.Getpid() != 1 {
+			return failed
+		}
+		return nil
+	}
+	mine, err1 := os.Readlink("/proc/self/ns/mnt")
+	parent, err2 := os.Readlink(fmt.Sprintf("/proc/%d/ns/mnt", os.Getppid()))
+	if err := errors.Join(err1, err2); err != nil {
+		return fmt.Errorf("look at the mount namespace: %w", err)
+	}
+	if mine == parent {
+		return failed
+	}
+	return nil
 }

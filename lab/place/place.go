@@ -26,6 +26,11 @@ const (
 type Place struct {
 	Name  string
 	Group Group
+
+	// Whole makes it a machine that programs take for a real one, a container runtime for example: with processes, IPC and
+	// cgroups of its own, and mounts that reach what is mounted below them.
+	Whole  bool
+	Legacy Legacy // of a whole one: its group in the cgroup v1 hierarchies of the machine, if there are any
 }
 
 // ErrGone tells that a place has no holder: it was never made, or was taken down.
@@ -48,7 +53,7 @@ func (p Place) Holder() (int, error) {
 var entered = []struct {
 	file string
 	flag int
-}{{"uts", unix.CLONE_NEWUTS}, {"net", unix.CLONE_NEWNET}, {"mnt", unix.CLONE_NEWNS}}
+}{{"uts", unix.CLONE_NEWUTS}, {"net", unix.CLONE_NEWNET}, {"pid", unix.CLONE_NEWPID}, {"ipc", unix.CLONE_NEWIPC}, {"mnt", unix.CLONE_NEWNS}}
 
 // Do runs fn on a thread inside the place. Sockets and processes that fn makes belong there, wherever they are used later.
 // fn must not start goroutines that need the place too.
@@ -61,7 +66,7 @@ func (p Place) DoIn(path string, fn func() error) error {
 		return err
 	}
 	return onThread(func() error {
-		if err := enter(pid, path); err != nil {
+		if err := p.enter(pid, path); err != nil {
 			return fmt.Errorf("enter machine %s: %w", p.Name, err)
 		}
 		return fn()
@@ -85,13 +90,22 @@ func onThread(fn func() error) error {
 	return <-done
 }
 
-func enter(pid int, netns string) error {
+// enter brings the calling thread into the place. Programs that it starts are born in the place's cgroups and see its processes.
+func (p Place) enter(pid int, netns string) error {
+	if err := p.Legacy.join(); err != nil {
+		return err
+	}
 	// setns(2): a thread that shares its root and working directory may not change its mount namespace.
 	if err := unix.Unshare(unix.CLONE_FS); err != nil {
 		return fmt.Errorf("unshare the file system attributes: %w", err)
 	}
 	for _, ns := range entered {
 		if err := setns(fmt.Sprintf("/proc/%d/ns/%s", pid, ns.file), ns.flag); err != nil {
+			return err
+		}
+	}
+	if p.Whole {
+		if err := setns(cgroupNS, unix.CLONE_NEWCGROUP); err != nil {
 			return err
 		}
 	}

@@ -1,0 +1,206 @@
+// Package cluster is a real Kubernetes on one machine: a control plane and workers in namespaces, for upstream's own tests and for people.
+//
+// Every node is a machine of its own (package place): the API server, kubelet, containerd and runc on it are the real ones and use their
+// default paths. The machine's own network, mounts and files stay as they are; everything lives below one cgroup and one folder,
+// so `down` works after any crash.
+package cluster
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+
+	"hexapod.dev/lab/place"
+	"hexapod.dev/test/cluster/build"
+)
+
+// Networks that a cluster can have.
+const (
+	Hexapod = "hexapod" // ours
+	PTP     = "ptp"     // the stock plugin and static routes, as a reference
+	None    = "none"    // nothing: the nodes stay not ready until somebody installs one
+)
+
+// Who gives a node its prefix.
+const (
+	Plan  = "plan"  // Hexapod, from its address plan
+	Adopt = "adopt" // Kubernetes; Hexapod takes what is there
+)
+
+// Families of addresses.
+const (
+	IPv6 = "ipv6"
+	Dual = "dual"
+)
+
+// Fabrics below a cluster.
+const (
+	Flat = "flat" // all nodes on one link
+	BGP  = "bgp"  // racks behind routers that speak BGP
+)
+
+// Options say what to bring up.
+type Options struct {
+	Name         string `json:"name"`
+	Workers      int    `json:"workers"`      // nodes beside the control plane
+	Family       string `json:"family"`       // IPv6 or Dual
+	Network      string `json:"network"`      // Hexapod, PTP or None
+	Fabric       string `json:"fabric"`       // Flat or BGP
+	HostPrefixes string `json:"hostPrefixes"` // Plan or Adopt
+	KubeProxy    bool   `json:"kubeProxy"`    // upstream's kube-proxy (nftables) serves Services
+}
+
+// maxWorkers keep addresses and memory in bounds: a node takes about 250 MB.
+const maxWorkers = 9
+
+var goodName = regexp.MustCompile(`^[a-z0-9][a-z0-9-]{0,20}$`)
+
+// Check refuses options that mean nothing.
+func (o Options) Check() error {
+	var errs error
+	if !goodName.MatchString(o.Name) {
+		errs = errors.Join(errs, fmt.Errorf("NAME %q: want at most 21 lower-case letters, digits and dashes", o.Name))
+	}
+	if o.Workers < 1 || o.Workers > maxWorkers {
+		errs = errors.Join(errs, fmt.Errorf("NODES %d: want one control plane and 1 to %d workers", o.Workers+1, maxWorkers))
+	}
+	for _, c := range []struct {
+		knob, value string
+		known       []string
+	}{
+		{"FAMILY", o.Family, []string{IPv6, Dual}},
+		{"NETWORK", o.Network, []string{Hexapod, PTP, None}},
+		{"FABRIC", o.Fabric, []string{Flat, BGP}},
+		{"HOSTPREFIXES", o.HostPrefixes, []string{Plan, Adopt}},
+	} {
+		if !slices.Contains(c.known, c.value) {
+			errs = errors.Join(errs, fmt.Errorf("%s %q: want %s", c.knob, c.value, strings.Join(c.known, " or ")))
+		}
+	}
+	if o.Network == PTP && o.HostPrefixes != Adopt {
+		errs = errors.Join(errs, errors.New("NETWORK=ptp takes its prefixes from Kubernetes: HOSTPREFIXES must be adopt"))
+	}
+	return errs
+}
+
+// Cluster is one cluster of this machine.
+type Cluster struct {
+	Options Options
+
+	cache  build.Cache
+	dir    string // everything of this cluster on disk
+	tree   *place.Tree
+	group  place.Group
+	legacy place.Legacy
+	report func(string)
+}
+
+// DefaultName is the name of a cluster that was given none.
+const DefaultName = "cluster"
+
+// locate prepares a cluster without looking whether it exists.
+func locate(cache build.Cache, name string) (*Cluster, error) {
+	if !goodName.MatchString(name) {
+		return nil, Options{Name: name, Workers: 1, Family: IPv6, Network: None, Fabric: Flat, HostPrefixes: Plan}.Check()
+	}
+	tree, err := place.OpenTree()
+	if err != nil {
+		return nil, err
+	}
+	legacy, err := tree.Legacy("hexapod-cluster-" + name)
+	if err != nil {
+		return nil, errors.Join(err, tree.Close())
+	}
+	return &Cluster{
+		Options: Options{Name: name}, cache: cache, dir: filepath.Join(cache.Root, "run", name),
+		tree: tree, group: tree.Group("hexapod-cluster-" + name), legacy: legacy, report: func(string) {},
+	}, nil
+}
+
+// ErrNotUp tells that there is no such cluster.
+var ErrNotUp = errors.New("is not up; `make cluster` makes it")
+
+// Open finds a cluster, also one that was not finished. The caller closes it.
+func Open(cache build.Cache, name string) (*Cluster, error) {
+	c, err := locate(cache, name)
+	if err != nil {
+		return nil, err
+	}
+	text, err := os.ReadFile(c.stateFile())
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, errors.Join(fmt.Errorf("cluster %s %w", name, ErrNotUp), c.Close())
+	}
+	if err == nil {
+		err = json.Unmarshal(text, &c.Options)
+	}
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("read the state of cluster %s: %w", name, err), c.Close())
+	}
+	return c, nil
+}
+
+// Close gives up what the process holds of a cluster. The cluster stays as it is.
+func (c *Cluster) Close() error { return c.tree.Close() }
+
+// Kubeconfig is the file by which clients are the cluster's administrator. Its server is reached from the router and the nodes.
+func (c *Cluster) Kubeconfig() string { return filepath.Join(c.dir, "pki", "admin.conf") }
+
+// Logs is the one folder of all logs: NODE-COMPONENT.log.
+func (c *Cluster) Logs() string { return filepath.Join(c.dir, "logs") }
+
+func (c *Cluster) stateFile() string { return filepath.Join(c.dir, "cluster.json") }
+
+// save writes what Open needs.
+func (c *Cluster) save() error {
+	text, err := json.MarshalIndent(c.Options, "", "  ")
+	if err == nil {
+		err = os.WriteFile(c.stateFile(), text, 0o644)
+	}
+	if err != nil {
+		return fmt.Errorf("write the state of cluster %s: %w", c.Options.Name, err)
+	}
+	return nil
+}
+
+// Router is the machine that the nodes' network leads to; clients and tests run there.
+const Router = "router"
+
+// controlPlane is the node that runs the API server and what belongs to it.
+const controlPlane = "cp"
+
+// Nodes lists the control plane and the workers.
+func (c *Cluster) Nodes() []string {
+	nodes := []string{controlPlane}
+	for i := range c.Options.Workers {
+		nodes = append(nodes, fmt.Sprintf("w%d", i+1))
+	}
+	return nodes
+}
+
+// place is a machine of the cluster. The router needs no processes or cgroups of its own.
+func (c *Cluster) place(machine string) place.Place {
+	p := place.Place{Name: machine, Group: c.group.Sub(machine)}
+	if machine != Router {
+		p.Whole, p.Legacy = true, c.legacy.Sub(machine)
+	}
+	return p
+}
+
+// machine finds a machine by name.
+func (c *Cluster) machine(name string) (place.Place, error) {
+	if name != Router && !slices.Contains(c.Nodes(), name) {
+		return place.Place{}, fmt.Errorf("cluster %s has no machine %q: it has %s, %s", c.Options.Name, name, Router, strings.Join(c.Nodes(), ", "))
+	}
+	return c.place(name), nil
+}
+
+// folder is a folder of a machine's own, by the name under which the cluster keeps it.
+func (c *Cluster) folder(machine string, words ...string) string {
+	return filepath.Join(append([]string{c.dir, "machines", machine}, words...)...)
+}

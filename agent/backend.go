@@ -205,9 +205,16 @@ func (a *Agent) connect(ctx context.Context, begun *link.Begun, e desired.Endpoi
 	return err
 }
 
-// disconnect takes e out of the snapshot and out of service, then retires it: a fixed address is free for the next endpoint only when
-// nothing of this one is left that could be taken for it. All of it is tried whatever fails.
+// disconnect takes e out of the snapshot and out of service, and retires it. A fixed address is free for the next endpoint only when
+// nothing of this one is left that could be taken for it, so it is retired last; any other is nobody's ever after, and the disk and
+// the kernel work side by side. All of it is tried whatever fails.
 func (a *Agent) disconnect(ctx context.Context, e desired.Endpoint) error {
+	retired := make(chan error, 1)
+	retire := func() { retired <- errors.Join(a.book.Retire(ctx, e.Key), a.second.Retire(ctx, e.Key)) }
+	given, _ := a.book.Get(e.Key)
+	if !given.Fixed {
+		go retire()
+	}
 	a.passing.RLock()
 	a.sections.DeleteEndpoint(e.Key)
 	a.answerNoMore(e)
@@ -216,7 +223,10 @@ func (a *Agent) disconnect(ctx context.Context, e desired.Endpoint) error {
 	gone := a.kernel.Disconnect(ctx, e)
 	a.passing.RUnlock()
 	a.runners[partReap].Kick()
-	return errors.Join(gone, a.book.Retire(ctx, e.Key), a.second.Retire(ctx, e.Key))
+	if given.Fixed {
+		retire()
+	}
+	return errors.Join(gone, <-retired)
 }
 
 // checkNetNS refuses a namespace that is not there or is the host's own, before an address is used up for it.

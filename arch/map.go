@@ -40,6 +40,7 @@ var features = []struct {
 	{"prefix delegation", []string{"edge/dhcp", "linux/dhcp"}},
 	{"datapath", []string{"model/datapath", "linux/datapath"}},
 	{"state", []string{"model/section", "model/desired", "model/diff", "linux/rtnl", "linux/flock", "agent"}},
+	{"services", []string{"model/service", "linux/datapath/connect"}},
 	{"lab", []string{"lab"}},
 	{"command line", []string{"cmd/hexapod", "agent/local"}},
 	{"kubernetes", []string{"edge/kube", "controller"}},

@@ -1,0 +1,263 @@
+// SPDX-License-Identifier: BSD-2-Clause OR GPL-2.0-only
+/*
+ * Services at connect time: a socket that connects or sends to a service is led to a backend before a packet exists, and is
+ * told the service's address wherever it asks who it talks to. No packet is rewritten and no connection tracked.
+ *
+ * The programs hang on a cgroup and see every socket of the processes below it, in whatever network namespace they are.
+ */
+#include "service.h"
+
+#define AF_INET 2
+#define AF_INET6 10
+#define PROTOCOL_TCP 6
+#define PROTOCOL_UDP 17
+#define PROTOCOL_SCTP 132
+#define PROTOCOL_MPTCP 262 /* connects as TCP does (Linux 5.6) */
+#define ECONNREFUSED 111
+
+char LICENSE[] SEC("license") = "Dual BSD/GPL";
+
+/* Network namespaces whose sockets are left alone, by cookie: their packets are translated one by one. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 16384);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, u64);
+	__type(value, u64);
+	__uint(pinning, LIBBPF_PIN_BY_NAME);
+} service_bypass SEC(".maps");
+
+/* What a connected socket thinks it talks to. It goes with the socket. */
+struct service_peer {
+	struct service_key key;
+	struct service_backend backend;
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_SK_STORAGE);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, int);
+	__type(value, struct service_peer);
+	__uint(pinning, LIBBPF_PIN_BY_NAME);
+} service_peers SEC(".maps");
+
+/* What a datagram socket thinks its correspondents are: it may have many. Connected ones are here, too: the agent finds by it
+ * which sockets talk to a backend that has gone. */
+struct service_datagram {
+	u64 socket;
+	struct service_backend backend;
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, 65536);
+	__type(key, struct service_datagram);
+	__type(value, struct service_key);
+	__uint(pinning, LIBBPF_PIN_BY_NAME);
+} service_datagrams SEC(".maps");
+
+/* What the hooks did, by struct tally. */
+enum tally {
+	TALLY_CONNECT = 0, /* sockets led to a backend */
+	TALLY_SEND = 1, /* datagrams led to a backend */
+	TALLY_REFUSE = 2, /* refused: nobody answers, or the service has no such port */
+	TALLY_BYPASS = 3, /* left alone for the packets' translation */
+	TALLIES = 4,
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, TALLIES);
+	__type(key, u32);
+	__type(value, u64);
+	__uint(pinning, LIBBPF_PIN_BY_NAME);
+} service_tally SEC(".maps");
+
+INLINE void count(u32 what)
+{
+	u64 *n = bpf_map_lookup_elem(&service_tally, &what);
+
+	if (n)
+		*n += 1; /* of this CPU alone, and hooks are not interrupted by hooks */
+}
+
+INLINE int refuse(void)
+{
+	count(TALLY_REFUSE);
+	bpf_set_retval(-ECONNREFUSED);
+	return 0;
+}
+
+/* The address a call names. Fields of the context must be reached from its begin, each in its own width. */
+INLINE void read_key(struct bpf_sock_addr *ctx, int v4, struct service_key *key)
+{
+	OPAQUE(ctx);
+	if (v4) {
+		key->addr.w[2] = bpf_htonl(0xffff);
+		key->addr.w[3] = ctx->user_ip4;
+	} else {
+		key->addr.w[0] = ctx->user_ip6[0];
+		key->addr.w[1] = ctx->user_ip6[1];
+		key->addr.w[2] = ctx->user_ip6[2];
+		key->addr.w[3] = ctx->user_ip6[3];
+	}
+	key->port = ctx->user_port;
+}
+
+INLINE void write_addr(struct bpf_sock_addr *ctx, int v4, const union addr *addr, __be16 port)
+{
+	OPAQUE(ctx);
+	if (v4) {
+		ctx->user_ip4 = addr->w[3];
+	} else {
+		ctx->user_ip6[0] = addr->w[0];
+		ctx->user_ip6[1] = addr->w[1];
+		ctx->user_ip6[2] = addr->w[2];
+		ctx->user_ip6[3] = addr->w[3];
+	}
+	ctx->user_port = port;
+}
+
+/* protocol_of is the protocol of a service that a socket can ask for; 0: none. */
+INLINE u8 protocol_of(struct bpf_sock_addr *ctx)
+{
+	switch (ctx->protocol) {
+	case PROTOCOL_TCP:
+	case PROTOCOL_MPTCP:
+		return PROTOCOL_TCP;
+	case PROTOCOL_UDP:
+		return PROTOCOL_UDP;
+	case PROTOCOL_SCTP:
+		return PROTOCOL_SCTP;
+	}
+	return 0;
+}
+
+INLINE void remember_datagram(const struct service_call *c, const struct service_seat *seat)
+{
+	struct service_datagram d = { .socket = c->socket, .backend = seat->backend };
+
+	bpf_map_update_elem(&service_datagrams, &d, &c->key, BPF_ANY);
+}
+
+INLINE void remember_peer(struct bpf_sock_addr *ctx, const struct service_call *c, const struct service_seat *seat)
+{
+	struct bpf_sock *sk = ctx->sk;
+	struct service_peer *p = sk ? bpf_sk_storage_get(&service_peers, sk, 0, BPF_SK_STORAGE_GET_F_CREATE) : 0;
+
+	if (p) {
+		p->key = c->key;
+		p->backend = seat->backend;
+	}
+}
+
+/* translate leads a call to a backend. It returns what the hook returns: 1 goes on, 0 fails the system call. */
+INLINE int translate(struct bpf_sock_addr *ctx, int v4, int sends)
+{
+	struct service_call c = { .sends = sends };
+	struct service_seat seat = {};
+
+	c.key.protocol = protocol_of(ctx);
+	if (!c.key.protocol)
+		return 1;
+	read_key(ctx, v4, &c.key);
+	if (!service_owns(&c.key.addr))
+		return 1;
+	c.client.d[0] = bpf_get_netns_cookie(ctx);
+	if (bpf_map_lookup_elem(&service_bypass, &c.client.d[0])) {
+		count(TALLY_BYPASS);
+		return 1;
+	}
+	if (c.key.protocol == PROTOCOL_UDP)
+		c.socket = bpf_get_socket_cookie(ctx);
+	c.random = bpf_get_prandom_u32();
+	c.now = bpf_ktime_get_coarse_ns() / 1000000000;
+	switch (service_translate(&c, &seat)) {
+	case SERVICE_PASS:
+		return 1;
+	case SERVICE_REFUSE:
+		return refuse();
+	case SERVICE_TRANSLATE:
+		break;
+	}
+	if (c.key.protocol == PROTOCOL_UDP)
+		remember_datagram(&c, &seat);
+	else
+		remember_peer(ctx, &c, &seat);
+	write_addr(ctx, v4, &seat.backend.addr, seat.backend.port);
+	count(sends ? TALLY_SEND : TALLY_CONNECT);
+	return 1;
+}
+
+/* name shows the service's address where a socket would see the backend's. */
+INLINE int name(struct bpf_sock_addr *ctx, int v4)
+{
+	struct service_key at = {}, *key = 0;
+	u8 protocol = protocol_of(ctx);
+
+	read_key(ctx, v4, &at);
+	if (protocol == PROTOCOL_UDP) {
+		struct service_datagram d = { .socket = bpf_get_socket_cookie(ctx) };
+
+		d.backend.addr = at.addr;
+		d.backend.port = at.port;
+		key = bpf_map_lookup_elem(&service_datagrams, &d);
+	} else if (protocol) {
+		struct bpf_sock *sk = ctx->sk;
+		struct service_peer *p = sk ? bpf_sk_storage_get(&service_peers, sk, 0, 0) : 0;
+
+		if (p && p->backend.port == at.port && addr_equal(&p->backend.addr, &at.addr))
+			key = &p->key;
+	}
+	if (key)
+		write_addr(ctx, v4, &key->addr, key->port);
+	return 1;
+}
+
+SEC("cgroup/connect6")
+int service_connect6(struct bpf_sock_addr *ctx)
+{
+	return translate(ctx, 0, 0);
+}
+
+SEC("cgroup/connect4")
+int service_connect4(struct bpf_sock_addr *ctx)
+{
+	return translate(ctx, 1, 0);
+}
+
+SEC("cgroup/sendmsg6")
+int service_sendmsg6(struct bpf_sock_addr *ctx)
+{
+	return translate(ctx, 0, 1);
+}
+
+SEC("cgroup/sendmsg4")
+int service_sendmsg4(struct bpf_sock_addr *ctx)
+{
+	return translate(ctx, 1, 1);
+}
+
+SEC("cgroup/recvmsg6")
+int service_recvmsg6(struct bpf_sock_addr *ctx)
+{
+	return name(ctx, 0);
+}
+
+SEC("cgroup/recvmsg4")
+int service_recvmsg4(struct bpf_sock_addr *ctx)
+{
+	return name(ctx, 1);
+}
+
+SEC("cgroup/getpeername6")
+int service_getpeername6(struct bpf_sock_addr *ctx)
+{
+	return name(ctx, 0);
+}
+
+SEC("cgroup/getpeername4")
+int service_getpeername4(struct bpf_sock_addr *ctx)
+{
+	return name(ctx, 1);
+}

@@ -1,0 +1,44 @@
+/* SPDX-License-Identifier: BSD-2-Clause OR GPL-2.0-only */
+/* Written by `make generate` from model/datapath/why.go, which tells what each means; do not edit. */
+#pragma once
+
+enum why {
+	WHY_NOT_OURS = 0,
+	WHY_LOCAL = 1,
+	WHY_REMOTE = 2,
+	WHY_KERNEL_PATH = 3,
+	WHY_TO_HOST = 4,
+	WHY_HOP_LIMIT = 5,
+	WHY_TOO_BIG = 6,
+	WHY_NEIGHBOUR = 7,
+	WHY_JUDGED = 8,
+	WHY_FROM_HOST = 9,
+	WHY_OTHER_WAY = 10,
+	WHY_NOT_IPV6 = 16,
+	WHY_TRUNCATED = 17,
+	WHY_MALFORMED = 18,
+	WHY_TOO_MANY_HEADERS = 19,
+	WHY_ROUTING_HEADER = 20,
+	WHY_SPOOFED_SOURCE = 21,
+	WHY_SPOOFED_MAC = 22,
+	WHY_FOREIGN_MAC = 23,
+	WHY_SPOOFED_NEIGHBOUR = 24,
+	WHY_ROUTER_ADVERTISEMENT = 25,
+	WHY_REDIRECT = 26,
+	WHY_MULTICAST = 27,
+	WHY_LOCATOR = 28,
+	WHY_FORGED_INSIDE = 29,
+	WHY_WRONG_HOST_MAC = 30,
+	WHY_UNRELATED_ERROR = 31,
+	WHY_ERROR_RATE = 32,
+	WHY_ICMP_TYPE = 33,
+	WHY_FRAGMENT_TINY = 34,
+	WHY_FRAGMENT_OVERLAP = 35,
+	WHY_FRAGMENT_UNKNOWN = 36,
+	WHY_DENIED = 37,
+	WHY_FLOW_TABLE_FULL = 38,
+	WHY_NOT_ITS_ADDRESS = 39,
+};
+
+#define WHY_DROPS 16 /* from here on a packet ends */
+#define WHYS 40

@@ -1,0 +1,283 @@
+// SPDX-License-Identifier: BSD-2-Clause OR GPL-2.0-only
+/*
+ * One generation of the datapath: what becomes of every packet from and to an endpoint. The stubs call it through the slot.
+ * The slow twin is model/datapath/judge.go: same names, same order, same answers.
+ */
+#include "icmp.h"
+#include "fragment.h"
+#include "policy.h"
+#include "forward.h"
+
+#include <linux/pkt_cls.h>
+
+char LICENSE[] SEC("license") = "Dual BSD/GPL";
+
+/* believed tells whether a source may arrive by this way; 0 or the reason to drop. */
+GLOBAL int believed(struct __sk_buff *skb, const struct base *b)
+{
+	struct inside *in;
+	u32 flags;
+
+	if (!b)
+		return WHY_TRUNCATED;
+	in = inside_of(&b->src);
+	if (!in)
+		return 0;
+	if (skb->cb[CB_PLACE] == TO_ENDPOINT)
+		return WHY_FORGED_INSIDE;
+	flags = link_flags(skb->ifindex);
+	if ((in->flags & INSIDE_OWN) || (flags & LINK_OUTSIDE))
+		return WHY_FORGED_INSIDE;
+	if (!(flags & LINK_FLAT))
+		return 0;
+	if (in->flags & INSIDE_KNOWN_BY)
+		return in->link == skb->ifindex && mac_equal(in->mac, b->src_mac) ? 0 : WHY_WRONG_HOST_MAC;
+	return flags & LINK_GATEWAY ? 0 : WHY_FORGED_INSIDE;
+}
+
+/* sight_of makes the packet one of a flow. */
+INLINE void sight_of(struct sight *p, const struct base *b, const struct header *h, const struct settings *set)
+{
+	p->seed = set->seed;
+	p->generation = set->generation;
+	p->now = clock_now(set);
+	p->flags = h->flags;
+	p->from_a = key_of(&p->key, &b->src, &b->dst, h->src_port, h->dst_port, h->proto);
+}
+
+/* known passes packets of known flows, and judges those that begin one; 0 or the reason to drop. */
+GLOBAL int known(struct __sk_buff *skb, const struct base *b, const struct header *h, u32 owner, u32 uplink)
+{
+	struct settings *set;
+	struct sight p = { .link = uplink };
+	u32 zero = 0;
+	int why;
+
+	set = bpf_map_lookup_elem(&settings, &zero);
+	if (!set || !b || !h)
+		return WHY_DENIED;
+	sight_of(&p, b, h, set);
+	if (uplink)
+		__builtin_memcpy(p.mac, b->src_mac, 6);
+	if (flow_pass(&p))
+		return 0;
+	why = uplink ? believed(skb, b) : 0;
+	if (why)
+		return why;
+	why = policy(&b->src, &b->dst);
+	if (why) {
+		flow_remove(&p.key, p.seed, p.now);
+		return why;
+	}
+	return flow_add(&p, owner) ? 0 : WHY_FLOW_TABLE_FULL;
+}
+
+/* pass judges a packet by its flow; 0 or the reason to drop. uplink is 0 for what an endpoint of this host sends. */
+INLINE int pass(struct __sk_buff *skb, const struct base *b, const struct header *h, u32 owner, u32 uplink)
+{
+	struct settings *set;
+	u32 zero = 0, now;
+	int why;
+
+	set = bpf_map_lookup_elem(&settings, &zero);
+	if (!set)
+		return WHY_DENIED;
+	now = clock_now(set);
+	if (h->fragment && !h->first) {
+		why = uplink ? believed(skb, b) : 0;
+		return why ? why : later_fragment(b, h, now);
+	}
+	if (h->proto == PROTO_ICMP && !is_echo(h->type)) {
+		if (!h->type || h->type > PARAM_PROBLEM)
+			return WHY_ICMP_TYPE;
+		why = uplink ? believed(skb, b) : 0;
+		return why ? why : icmp_error(skb, b, h, uplink, now);
+	}
+	why = known(skb, b, h, owner, uplink);
+	if (why)
+		return why;
+	return h->fragment ? first_fragment(b, h, now) : 0;
+}
+
+INLINE int is_locator(const union addr *a)
+{
+	struct inside *in;
+
+	if (a->h[4] != bpf_htons(2))
+		return 0;
+	in = inside_of(a);
+	return in && (in->flags & INSIDE_LOCATED);
+}
+
+/* from_endpoint judges what an endpoint sends. */
+GLOBAL int from_endpoint(struct __sk_buff *skb)
+{
+	struct header h = {};
+	struct endpoint *self, *to;
+	struct base b;
+	int why;
+
+	if (!is_ipv6(skb))
+		return WHY_NOT_IPV6;
+	if (load_base(skb, &b))
+		return WHY_TRUNCATED;
+	why = parse(skb, &b, &h);
+	if (why)
+		return why;
+	if (is_unspecified(&b.src))
+		return detection(skb, &b, &h);
+	self = endpoint_of(&b.src);
+	if (!self || self->link != skb->ifindex)
+		return WHY_SPOOFED_SOURCE;
+	if (!mac_equal(b.src_mac, self->mac))
+		return WHY_SPOOFED_MAC;
+	if (h.routing)
+		return WHY_ROUTING_HEADER;
+	if (is_discovery(&h))
+		return discovery(skb, &b, &h, self);
+	if (is_martian(&b.dst))
+		return WHY_MALFORMED;
+	if (is_multicast(&b.dst))
+		return WHY_MULTICAST;
+	if (!mac_equal(b.dst_mac, self->host_mac))
+		return WHY_FOREIGN_MAC;
+	if (is_locator(&b.dst))
+		return WHY_LOCATOR;
+	why = pass(skb, &b, &h, self->link, 0);
+	if (why)
+		return why;
+	to = endpoint_of(&b.dst);
+	return to ? deliver(skb, &b, to) : forward(skb, &b, &h);
+}
+
+/* from_uplink judges what arrives for endpoints. All else is the host's business, unless it claims to come from inside. */
+GLOBAL int from_uplink(struct __sk_buff *skb)
+{
+	struct header h = {};
+	struct endpoint *self;
+	struct base b;
+	int why;
+
+	if (!is_ipv6(skb) || load_base(skb, &b))
+		return WHY_NOT_OURS;
+	self = endpoint_of(&b.dst);
+	if (!self) {
+		if ((link_flags(skb->ifindex) & LINK_OUTSIDE) && b.next != PROTO_ICMP && inside_of(&b.src))
+			return WHY_FORGED_INSIDE;
+		return WHY_NOT_OURS;
+	}
+	why = parse(skb, &b, &h);
+	if (why)
+		return why;
+	if (h.routing)
+		return WHY_ROUTING_HEADER;
+	if (is_discovery(&h))
+		return WHY_SPOOFED_NEIGHBOUR;
+	if (is_multicast(&b.src) || is_martian(&b.src) || is_link_local(&b.src))
+		return WHY_MALFORMED;
+	why = pass(skb, &b, &h, self->link, skb->ifindex);
+	return why ? why : deliver(skb, &b, self);
+}
+
+/* note_host notes the flow of what the host itself sends, so that answers to it are no new flows. */
+INLINE void note_host(struct __sk_buff *skb, const struct base *b)
+{
+	struct header h = {};
+	struct endpoint *self;
+	struct settings *set;
+	struct sight p = {};
+	u32 zero = 0;
+
+	if (parse(skb, b, &h) || (h.fragment && !h.first) || (h.proto == PROTO_ICMP && !is_echo(h.type)))
+		return;
+	self = endpoint_of(&b->dst);
+	set = bpf_map_lookup_elem(&settings, &zero);
+	if (!self || self->link != skb->ifindex || !set)
+		return;
+	sight_of(&p, b, &h, set);
+	if (!flow_pass(&p))
+		flow_add(&p, self->link);
+}
+
+/* to_endpoint judges what the kernel delivers to an endpoint. */
+GLOBAL int to_endpoint(struct __sk_buff *skb)
+{
+	struct header h = {};
+	struct endpoint *self;
+	struct base b;
+	int why;
+
+	if (!is_ipv6(skb))
+		return WHY_NOT_IPV6;
+	why = load_base(skb, &b);
+	if (!skb->ingress_ifindex) {
+		if (!why)
+			note_host(skb, &b);
+		return WHY_FROM_HOST;
+	}
+	if ((skb->mark & MARK_MASK) == MARK_SET)
+		return WHY_JUDGED;
+	if (!why)
+		why = parse(skb, &b, &h);
+	if (why)
+		return why;
+	self = endpoint_of(&b.dst);
+	if (!self || self->link != skb->ifindex)
+		return WHY_NOT_ITS_ADDRESS;
+	if (h.routing)
+		return WHY_ROUTING_HEADER;
+	if (is_discovery(&h))
+		return WHY_SPOOFED_NEIGHBOUR;
+	if (is_multicast(&b.src) || is_martian(&b.src) || is_link_local(&b.src))
+		return WHY_MALFORMED;
+	why = pass(skb, &b, &h, self->link, skb->ingress_ifindex);
+	return why ? why : WHY_OTHER_WAY;
+}
+
+/* carry_out counts a packet under its reason and does what the reason says. */
+INLINE int carry_out(struct __sk_buff *skb, u32 place, int why)
+{
+	u32 at = place * WHY_SLOTS + why;
+	struct count *c = bpf_map_lookup_elem(&counts, &at);
+
+	if (c) {
+		c->packets++;
+		c->bytes += skb->len;
+	}
+	skb->cb[CB_WHY] = why;
+	if (why >= WHY_DROPS)
+		return TC_ACT_SHOT;
+	switch (why) {
+	case WHY_LOCAL:
+		return bpf_redirect_peer(skb->cb[CB_OUT], 0);
+	case WHY_REMOTE:
+		return leave(skb);
+	case WHY_KERNEL_PATH:
+	case WHY_TO_HOST:
+	case WHY_HOP_LIMIT:
+	case WHY_TOO_BIG:
+	case WHY_NEIGHBOUR:
+		skb->mark |= MARK_SET;
+	}
+	return TC_ACT_UNSPEC;
+}
+
+SEC("tc")
+int judge(struct __sk_buff *skb)
+{
+	u32 place = skb->cb[CB_PLACE];
+	int why;
+
+	if (place == FROM_ENDPOINT) {
+		skb->mark &= ~MARK_MASK; /* nobody outside says that a packet was judged */
+		why = from_endpoint(skb);
+	} else if (place == FROM_UPLINK) {
+		skb->mark &= ~MARK_MASK;
+		why = from_uplink(skb);
+	} else {
+		why = to_endpoint(skb);
+	}
+	if (why < 0 || why >= WHY_SLOTS)
+		return TC_ACT_SHOT;
+	return carry_out(skb, place, why);
+}

@@ -1,0 +1,99 @@
+package datapath
+
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+
+	"github.com/cilium/ebpf"
+
+	"hexapod.dev/model/datapath"
+	"hexapod.dev/model/desired"
+)
+
+// Maps is what the programs know, as maps of the kernel. The shapes are those of bpf/include/state.h.
+type Maps struct {
+	byName map[string]*ebpf.Map
+}
+
+type endpointValue struct {
+	Link          uint32
+	MAC, HostMAC  desired.MAC
+	Identity, Pad uint16
+}
+
+type insideKey struct {
+	Bits uint32
+	Addr [16]byte
+}
+
+type insideValue struct {
+	Flags, Link uint32
+	MAC         desired.MAC
+	Pad         uint16
+}
+
+type pairKey struct{ From, To [16]byte }
+
+const (
+	settingFast = 1 << iota
+	settingEvents
+)
+
+type settings struct {
+	Flags, Generation uint32
+	Seed              uint64
+	Now, Pad          uint32
+}
+
+func settingsValue(s datapath.Settings) settings {
+	v := settings{Generation: s.Generation, Seed: s.Seed}
+	if s.Fast {
+		v.Flags |= settingFast
+	}
+	return v
+}
+
+// PutEndpoint makes an address that of an endpoint.
+func (m *Maps) PutEndpoint(a netip.Addr, e datapath.Endpoint) error {
+	return m.put("endpoints", a.As16(), endpointValue{Link: e.Link, MAC: e.MAC, HostMAC: e.HostMAC, Identity: e.Identity}, "endpoint "+a.String())
+}
+
+// RemoveEndpoint forgets an address. A missing one is no error.
+func (m *Maps) RemoveEndpoint(a netip.Addr) error {
+	return m.remove("endpoints", a.As16(), "endpoint "+a.String())
+}
+
+// PutLink says what lies behind an uplink.
+func (m *Maps) PutLink(index uint32, f datapath.LinkFlags) error {
+	return m.put("links", index, uint32(f), fmt.Sprintf("link with index %d", index))
+}
+
+// PutInside makes a prefix an inside one.
+func (m *Maps) PutInside(p netip.Prefix, in datapath.Inside) error {
+	return m.put("inside", keyOf(p), insideValue{Flags: uint32(in.Flags), Link: in.Link, MAC: in.MAC}, "prefix "+p.String())
+}
+
+func keyOf(p netip.Prefix) insideKey {
+	p = p.Masked()
+	return insideKey{Bits: uint32(p.Bits()), Addr: p.Addr().As16()}
+}
+
+// PutDenied forbids a pair.
+func (m *Maps) PutDenied(p datapath.Pair) error {
+	return m.put("denied", pairKey{p.From.As16(), p.To.As16()}, uint32(1), fmt.Sprintf("denied %s to %s", p.From, p.To))
+}
+
+func (m *Maps) put(name string, key, value any, what string) error {
+	if err := m.byName[name].Put(key, value); err != nil {
+		return fmt.Errorf("write %s to map %s: %w", what, name, err)
+	}
+	return nil
+}
+
+func (m *Maps) remove(name string, key any, what string) error {
+	if err := m.byName[name].Delete(key); err != nil && !errors.Is(err, ebpf.ErrKeyNotExist) {
+		return fmt.Errorf("remove %s from map %s: %w", what, name, err)
+	}
+	return nil
+}

@@ -56,9 +56,7 @@ var (
 	worldOwn      = netip.MustParsePrefix("2001:db8:a000:c12::/64")
 	worldPeer     = netip.MustParsePrefix("2001:db8:a000:c13::/64")
 	worldFabric   = netip.MustParsePrefix("2001:db8:a000::/37")
-	worldOutside  = netip.MustParsePrefix("3fff:7::/32")
 	worldNoRoute  = netip.MustParsePrefix("3fff:8::/32")
-	worldRouter   = netip.MustParseAddr("3fff:9::1")
 	worldPeerMAC  = desired.MAC{2, 0, 0, 0, 0x13, 1}
 	worldOtherMAC = desired.MAC{2, 0, 0, 0, 0x99, 1}
 )

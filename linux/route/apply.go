@@ -74,7 +74,7 @@ func (f *FIB) makeHop(h desired.NextHop, links map[string]int) (uint32, error) {
 	if !ok {
 		return 0, fmt.Errorf("all %d ids of nexthop objects are in use", idRange)
 	}
-	if err := f.conn.Do(rtnl.AddNextHop(rtnl.NextHop{ID: id, Protocol: f.protocol, Via: h.Via, Index: index}, rtnl.IfAbsent)); err != nil {
+	if err := f.conn.Do(rtnl.AddNextHop(rtnl.NextHop{ID: id, Protocol: f.protocol, Via: h.Via, Index: index, Link: h.Link}, rtnl.IfAbsent)); err != nil {
 		return 0, err
 	}
 	f.seen.hops[id], f.seen.byHop[at] = at, id

@@ -92,6 +92,16 @@ func (t *Table) settle(want rtnl.Route) error {
 	if want.Dst.Addr().Is4() {
 		list = t.conn.Routes4
 	}
+	// An address is looked up first: a table of 100,000 learned routes takes tenths of a second to list.
+	if want.Dst.Addr().Is6() && want.Dst.IsSingleIP() {
+		h, ok, err := t.conn.RouteTo(want.Dst.Addr())
+		if err != nil {
+			return err
+		}
+		if ok && h.Protocol == t.protocol && h.Table == unix.RT_TABLE_MAIN && equal(want, h) {
+			return nil
+		}
+	}
 	have, err := list(unix.RT_TABLE_MAIN, 0)
 	if err != nil {
 		return err
@@ -221,7 +231,7 @@ func valid(r desired.Route) error {
 // scan is answered only as fast as the kernel's ICMPv6 limit allows (RFC 4443 2.4 f).
 func (t *Table) kernel(r desired.Route, index int) rtnl.Route {
 	k := rtnl.Route{
-		Dst: r.Dst, Via: r.Via, Index: index, Type: unix.RTN_UNICAST,
+		Dst: r.Dst, Via: r.Via, Index: index, Link: r.Link, Type: unix.RTN_UNICAST,
 		Protocol: t.protocol, Table: unix.RT_TABLE_MAIN, Metric: rtnl.DefaultMetric,
 	}
 	if r.Discard {

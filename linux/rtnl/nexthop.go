@@ -30,6 +30,7 @@ type NextHop struct {
 	Protocol uint8      // who set it (rt_protos)
 	Via      netip.Addr // of a single one; invalid: on-link
 	Index    int        // of a single one: output link
+	Link     string     // its name as far as the caller knows it, for errors alone
 	Group    []uint32   // of a group: ids of its members, which weigh the same
 	Other    bool       // it has something that is not told here: weights, encapsulation, another family
 	Dead     bool       // its link is down
@@ -108,7 +109,7 @@ func ParseNextHop(m Message) (NextHop, error) {
 	return n, nil
 }
 
-// String is the object as `ip nexthop` shows it, links by index.
+// String is the object as `ip nexthop` shows it, with the index of a link whose name is not known.
 func (n NextHop) String() string {
 	s := fmt.Sprintf("nexthop %d", n.ID)
 	for i, id := range n.Group {
@@ -121,7 +122,7 @@ func (n NextHop) String() string {
 		s += " via " + n.Via.String()
 	}
 	if n.Index != 0 {
-		s += fmt.Sprintf(" dev #%d", n.Index)
+		s += " dev " + linkName(n.Link, n.Index)
 	}
 	return s
 }

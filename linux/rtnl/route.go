@@ -24,6 +24,7 @@ type Route struct {
 	Dst      netip.Prefix
 	Via      netip.Addr // invalid: on-link, or none
 	Index    int        // output link; the kernel shows lo for routes that discard
+	Link     string     // its name as far as the caller knows it, for errors alone
 	Type     uint8      // unix.RTN_UNICAST, unix.RTN_UNREACHABLE ...
 	Protocol uint8      // who set it (rt_protos)
 	Table    uint32
@@ -187,12 +188,37 @@ func (r Route) String() string {
 		s += " via " + r.Via.String()
 	}
 	if r.Index != 0 {
-		s += fmt.Sprintf(" dev #%d", r.Index)
+		s += " dev " + linkName(r.Link, r.Index)
 	}
 	if r.NextHop != 0 {
 		s += fmt.Sprintf(" nhid %d", r.NextHop)
 	}
 	return s
+}
+
+// linkName is what an operator calls a link.
+func linkName(name string, index int) string {
+	if name == "" {
+		return fmt.Sprintf("#%d", index)
+	}
+	return name
+}
+
+// RouteTo returns the route by which packets to an IPv6 address leave this host, as it is configured, whatever its table.
+// It costs the same however many routes there are. ok is false when there is none, or the one there refuses packets.
+func (c *Conn) RouteTo(a netip.Addr) (found Route, ok bool, err error) {
+	head := Route{Dst: netip.PrefixFrom(a, a.BitLen())}.appendHeader(nil)
+	binary.NativeEndian.PutUint32(head[8:], unix.RTM_F_FIB_MATCH) // the route itself, not what is made of it for one packet (kernel 4.13)
+	r := NewRequest("look up the route to "+a.String(), unix.RTM_GETROUTE, 0, head)
+	r.Fine(unix.ENETUNREACH, unix.EHOSTUNREACH, unix.EACCES, unix.EINVAL) // what routes that refuse answer, by their type
+	r.Addr(unix.RTA_DST, a)
+	r.OnReply(func(m Message) (err error) {
+		found, err = ParseRoute(m)
+		ok = err == nil
+		return err
+	})
+	err = c.Do(r)
+	return found, ok, err
 }
 
 // Routes lists the IPv6 routes of one table, those that the kernel cloned left out. protocol 0 means any.

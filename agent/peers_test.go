@@ -104,14 +104,20 @@ func (h *host) file(name, text string) string {
 // radvd advertises a default router on rt0 with a lifetime in seconds.
 func (h *host) radvd(router *netns.NS, lifetime int) *peer {
 	h.t.Helper()
-	conf := h.file("radvd.conf", fmt.Sprintf(`interface rt0 {
+	return h.radvdOn(router, "rt0", lifetime)
+}
+
+// radvdOn is radvd on a link of the router's.
+func (h *host) radvdOn(router *netns.NS, link string, lifetime int) *peer {
+	h.t.Helper()
+	conf := h.file("radvd.conf", fmt.Sprintf(`interface %s {
   AdvSendAdvert on;
   MinRtrAdvInterval %d;
   MaxRtrAdvInterval %d;
   AdvDefaultLifetime %d;
   prefix fd5e:1:2:3::/64 {};
 };
-`, max(3, lifetime/4), max(4, lifetime/3), lifetime))
+`, link, max(3, lifetime/4), max(4, lifetime/3), lifetime))
 	return startPeer(h.t, router, nil, "radvd", "-n", "-m", "stderr", "-C", conf, "-p", filepath.Join(h.dir, "radvd.pid"))
 }
 

@@ -13,10 +13,11 @@ var (
 	nodeNet6 = netip.MustParsePrefix("2001:db8:10::/64")
 	nodeNet4 = netip.MustParsePrefix("192.0.2.0/24")
 
-	// podNet is what Kubernetes gives prefixes of, a /64 and a /24 a node; planNet is a cluster of an address plan. At most 16 bits lie between
+	// podNet6 and podNet4 are what Kubernetes gives prefixes of, a /64 and a /24 a node; planNet6 is a cluster of an address plan. At most 16 bits lie between
 	// the controller manager's range and its nodes', so it could not serve a plan's /44.
 	podNet6  = netip.MustParsePrefix("2001:db8:20::/56")
-	planNet6 = netip.MustParsePrefix("2001:db8:8010::/44")
+	fabric6  = netip.MustParsePrefix("2001:db8:8000::/37")
+	planNet6 = netip.MustParsePrefix("2001:db8:8010::/44") // its cluster 1
 	podNet4  = netip.MustParsePrefix("198.18.0.0/16")
 
 	serviceNet6 = netip.MustParsePrefix("fdc4:7a1e:5b09::/112")

@@ -2,10 +2,43 @@ package cluster
 
 import (
 	"context"
-	"errors"
+	"fmt"
+	"path/filepath"
 )
 
-// hexapod installs our network, as an operator does.
+// manifests is where the tree keeps what installs Hexapod on a cluster.
+const manifests = "deploy/kustomize/base"
+
+// hexapod installs our network as an operator does: the manifests of the tree, and one address plan.
 func (c *Cluster) hexapod(ctx context.Context) error {
-	return errors.New("NETWORK=hexapod: deploy/ has no manifests yet")
+	if _, err := c.kubectl(ctx, nil, "apply", "--server-side", "-k", filepath.Join(c.cache.Tree, manifests)); err != nil {
+		return err
+	}
+	if err := c.await(ctx, "condition=Established", "crd/addressplans.hexapod.dev"); err != nil {
+		return err
+	}
+	values := map[string]any{"Name": "home", "Fabric": fabric6, "HostPrefixes": c.Options.HostPrefixes, "IPv4": ""}
+	if c.dual() && c.Options.HostPrefixes == Plan {
+		values["IPv4"] = podNet4.String()
+	}
+	plan, err := render("addressplan.yaml", values)
+	if err != nil {
+		return err
+	}
+	if err := c.apply(ctx, plan); err != nil {
+		return err
+	}
+	c.report("Hexapod installed")
+	for _, n := range c.Nodes() {
+		prefixes, err := c.prefixes(ctx, n)
+		if err != nil {
+			return err
+		}
+		// Hosts on one link learn each other's prefixes from the cluster; the router to the outside is told by its operator.
+		if err := c.routePods(ctx, n, prefixes, []string{Router}); err != nil {
+			return err
+		}
+	}
+	c.report(fmt.Sprintf("nodes have their prefixes (%s)", c.Options.HostPrefixes))
+	return nil
 }

@@ -219,4 +219,3 @@ func (c *Cluster) ourImage(programs string) (string, error) {
 	}
 	return file, nil
 }
-

@@ -51,7 +51,7 @@ func text(name, body string) entry {
 }
 
 func executable(name, from string) entry { return copied(name, from, 0o755) }
-func plain(name, from string) entry    { return copied(name, from, 0o644) }
+func plain(name, from string) entry      { return copied(name, from, 0o644) }
 
 // copied is a file of the machine. Times are left out, so that the same files make the same image.
 func copied(name, from string, mode int64) entry {

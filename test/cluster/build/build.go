@@ -31,8 +31,7 @@ var modules = []string{"kube", "etcd", "containerd", "cni", "coredns"}
 type Cache struct {
 	Root string // of all caches and of the clusters' own folders
 	Dir  string // of this set of versions
-
-	tree string // test/cluster in the source tree
+	Tree string // the source tree
 }
 
 // Root is where caches and clusters are kept: $HEXAPOD_CLUSTER_DIR, else hexapod-cluster in the user's cache folder.
@@ -61,12 +60,15 @@ func Open(tree string) (Cache, error) {
 	if err != nil {
 		return Cache{}, err
 	}
-	c := Cache{Root: root, tree: filepath.Join(tree, "test", "cluster")}
+	if tree, err = filepath.Abs(tree); err != nil {
+		return Cache{}, fmt.Errorf("find the source tree: %w", err)
+	}
+	c := Cache{Root: root, Tree: tree}
 	sum := sha256.New()
 	fmt.Fprintln(sum, recipe, runtime.Version(), runtime.GOARCH)
 	for _, m := range modules {
 		for _, file := range []string{"go.mod", "go.sum"} {
-			text, err := os.ReadFile(filepath.Join(c.tree, m, file))
+			text, err := os.ReadFile(filepath.Join(c.module(m), file))
 			if err != nil {
 				return Cache{}, fmt.Errorf("read the pinned versions (run from the root of the source tree): %w", err)
 			}
@@ -76,6 +78,9 @@ func Open(tree string) (Cache, error) {
 	c.Dir = filepath.Join(root, hex.EncodeToString(sum.Sum(nil))[:16])
 	return c, nil
 }
+
+// module is a folder of test/cluster in the source tree.
+func (c Cache) module(name string) string { return filepath.Join(c.Tree, "test", "cluster", name) }
 
 // Bin is the folder of the programs.
 func (c Cache) Bin() string { return filepath.Join(c.Dir, "bin") }
@@ -149,7 +154,7 @@ func (c Cache) steps() []step {
 // run executes a program in one of the pinning modules. What it said is in the error.
 func (c Cache) run(ctx context.Context, module string, env []string, words ...string) (string, error) {
 	cmd := exec.CommandContext(ctx, words[0], words[1:]...)
-	cmd.Dir = filepath.Join(c.tree, module)
+	cmd.Dir = c.module(module)
 	cmd.Env = append(os.Environ(), env...)
 	var out, said bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &said

@@ -79,18 +79,17 @@ func busyboxApplets(ctx context.Context, c Cache) ([]string, error) {
 
 // root is what one has to know of an extracted root to put a layer upon it.
 type root struct {
-	programs map[string]bool   // base names in any folder of programs
+	programs map[string]string // where each is, by its name in any folder of programs
 	text     map[string]string // contents of small files that were asked for
 }
 
-func (r root) has(name string) bool { return r.programs[name] }
-func (r root) add(name string)      { r.programs[name] = true }
+func (r root) has(name string) bool { return r.programs[name] != "" }
 
 // skip leaves out what a runtime makes itself.
 func (r root) skip(name string) bool { return strings.HasPrefix(name, "dev/") }
 
 func readRoot(file string) (root, error) {
-	r := root{programs: map[string]bool{}, text: map[string]string{}}
+	r := root{programs: map[string]string{}, text: map[string]string{}}
 	f, err := os.Open(file)
 	if err != nil {
 		return r, fmt.Errorf("read the Debian root: %w", err)
@@ -107,7 +106,7 @@ func readRoot(file string) (root, error) {
 		}
 		name := clean(h.Name)
 		if dir := path.Base(path.Dir(name)); dir == "bin" || dir == "sbin" {
-			r.add(path.Base(name))
+			r.programs[path.Base(name)] = "/" + name
 		}
 		if path.Dir(name) == "usr/share/base-passwd" && h.Typeflag == tar.TypeReg {
 			body, err := io.ReadAll(t)

@@ -156,8 +156,8 @@ func agnhostRoot(ctx context.Context, c Cache) ([]layer, error) {
 	// Debian sets these names up when a package is configured, which an extracted root never was.
 	for name, to := range map[string]string{"sh": "dash", "nc": "nc.openbsd", "awk": "gawk"} {
 		if base.has(to) && !base.has(name) {
-			top = append(top, link("usr/bin/"+name, to))
-			base.add(name)
+			top = append(top, link("usr/bin/"+name, base.programs[to]))
+			base.programs[name] = "/usr/bin/" + name
 		}
 	}
 	for _, a := range applets {

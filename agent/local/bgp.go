@@ -26,6 +26,13 @@ type Sent struct {
 	Withheld  []announce.Withheld `json:"withheld"`
 }
 
+// SpeakingHandler answers the questions about BGP from src, and no others.
+func SpeakingHandler(src Speaking) http.Handler {
+	mux := http.NewServeMux()
+	speaking(mux, src)
+	return mux
+}
+
 func speaking(mux *http.ServeMux, src Speaking) {
 	mux.HandleFunc("GET /v1/bgp/peers", func(w http.ResponseWriter, _ *http.Request) { answer(w, src.BGPPeers(), nil) })
 	mux.HandleFunc("GET /v1/bgp/received", func(w http.ResponseWriter, _ *http.Request) { answer(w, src.BGPOffers(false), nil) })

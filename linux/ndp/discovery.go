@@ -18,6 +18,8 @@ type RouterLink struct {
 	// RouterPeer says that the one neighbour is a router of the fabric and may call itself a default router, as FRR does on its
 	// unnumbered links. It does not allow a second neighbour.
 	RouterPeer bool
+	// Cable says that the link is known to be a cable between two routers: nothing is listened for before the first advertisement.
+	Cable bool
 }
 
 // Why nothing is advertised on a link that asks for it.
@@ -128,6 +130,9 @@ func (m *discovery) verdict(now time.Time) desired.Why {
 // listening is how long to listen first. A router answers within listenFirst, as it may have just advertised (RFC 4861 6.2.6).
 // Where one is expected and has been heard, a second is enough to notice another node beside it.
 func (m *discovery) listening() time.Duration {
+	if m.want.Cable {
+		return 0
+	}
 	if m.want.RouterPeer && m.knowsRouter() {
 		return listenPeer
 	}

@@ -28,6 +28,7 @@ type Router struct {
 	RouterID netip.Addr
 	Loopback netip.Addr     // invalid: none
 	Discard  []netip.Prefix // owned and announced; unused addresses of them end here
+	Members  []netip.Prefix // what those stand for: the prefixes of hosts at a ToR, of racks at a spine
 	Peers    []RouterPeer
 }
 
@@ -126,6 +127,7 @@ func (v view) tor(ref string) (Router, error) {
 	b := Router{Name: "tor-" + r.cluster.Name + "-" + r.rack.Name, About: fmt.Sprintf("ToR of rack %s: %s", r.name(), r.prefix), ASN: r.asn,
 		RouterID: r.routerID, Loopback: r.loopback, Discard: []netip.Prefix{r.prefix}}
 	for _, h := range r.hosts {
+		b.Members = append(b.Members, h.prefix)
 		b.Peers = append(b.Peers, RouterPeer{Name: h.name, Port: h.port, About: "host " + h.name, ASN: r.hostASN,
 			In: append(prefix.Exactly(h.prefix), r.single()...), Out: down, Limit: hostLimit})
 	}
@@ -165,6 +167,7 @@ func (v view) spine(n uint32) (Router, error) {
 		}
 	}
 	for _, r := range racks {
+		b.Members = append(b.Members, r.prefix)
 		in := append(prefix.Exactly(r.prefix), prefix.Exactly(r.adopted()...)...)
 		in = append(in, r.single()...)
 		if r.loopback.IsValid() {

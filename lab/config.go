@@ -15,6 +15,8 @@ import (
 const (
 	clusterName   = "lab"
 	clusterNumber = 1
+
+	spineASN = 4200000000 // that of rack 0, which has no ToR
 )
 
 var fabricPrefix = netip.MustParsePrefix("2001:db8:8000::/37")
@@ -41,7 +43,7 @@ func plan(racks int, hosts []topology.Host) addressplan.Plan {
 	}
 	p := addressplan.Plan{
 		Name: "lab", Prefix: fabricPrefix, Lengths: addressplan.DefaultLengths(), Lab: true,
-		Rest: addressplan.DefaultRest, Clusters: []addressplan.Cluster{c},
+		Rest: addressplan.DefaultRest, Clusters: []addressplan.Cluster{c}, SpineASN: spineASN,
 	}
 	for _, h := range hosts {
 		p.Hosts = append(p.Hosts, addressplan.Host{Name: h.Name, Cluster: clusterName, Rack: rackName(h.Rack), Number: uint64(h.Number)})
@@ -51,43 +53,31 @@ func plan(racks int, hosts []topology.Host) addressplan.Plan {
 
 func rackName(rack int) string { return fmt.Sprintf("rack%d", rack) }
 
-// prefixes asks the plan for the ranges that the routers forward by.
-func prefixes(p addressplan.Plan) (topology.Prefixes, error) {
-	out := topology.Prefixes{Fabric: p.Prefix, Rack: map[int]netip.Prefix{}, Host: map[string]netip.Prefix{}}
-	for _, k := range p.Clusters[0].Racks {
-		prefix, err := p.RackPrefix(p.Clusters[0], k.Number)
-		if err != nil {
-			return out, fmt.Errorf("plan rack %d: %w", k.Number, err)
-		}
-		out.Rack[int(k.Number)] = prefix
-	}
-	for _, h := range p.Hosts {
-		prefix, err := p.PrefixOf(h)
-		if err != nil {
-			return out, fmt.Errorf("plan host %s: %w", h.Name, err)
-		}
-		out.Host[h.Name] = prefix
-	}
-	return out, nil
-}
-
 // objects is the configuration of a lab, one slice per file. It is the same on all hosts.
-func objects(racks int, hosts []topology.Host) map[string][]v1alpha1.Object {
+func objects(size topology.Size, hosts []topology.Host) map[string][]v1alpha1.Object {
 	cluster := v1alpha1.Cluster{Name: clusterName, Number: clusterNumber}
-	for r := 1; r <= racks; r++ {
+	for r := 1; r <= size.Racks; r++ {
 		cluster.Racks = append(cluster.Racks, v1alpha1.Rack{Name: rackName(r), Number: uint32(r)})
 	}
 	files := map[string][]v1alpha1.Object{
 		"plan.yaml": {v1alpha1.NewAddressPlan("lab", v1alpha1.AddressPlanSpec{
 			Prefix: v1alpha1.PrefixFrom(fabricPrefix), Lab: true, Clusters: []v1alpha1.Cluster{cluster},
+			ASN: v1alpha1.ASNPlan{Spine: spineASN},
 		})},
+	}
+	for n := range size.Uplinks() {
+		name := topology.UplinkName(n)
+		files["peers.yaml"] = append(files["peers.yaml"], v1alpha1.NewBGPPeer("tor-"+name, v1alpha1.BGPPeerSpec{Interface: name, AllowDefault: true}))
 	}
 	for _, h := range hosts {
 		number := uint32(h.Number)
+		var uplinks []v1alpha1.Uplink
+		for n := range size.Uplinks() {
+			uplinks = append(uplinks, v1alpha1.Uplink{Name: topology.UplinkName(n), Address: v1alpha1.AddrFrom(topology.Below)})
+		}
 		files["hosts.yaml"] = append(files["hosts.yaml"], v1alpha1.NewHost(h.Name, v1alpha1.HostSpec{
 			Cluster: clusterName, Rack: v1alpha1.Ref(rackName(h.Rack)), Number: &number,
-			Uplinks: []v1alpha1.Uplink{{Name: topology.UplinkName, Address: v1alpha1.AddrFrom(topology.Below), Gateway: v1alpha1.AddrFrom(topology.Above)}},
-			Clock:   v1alpha1.ClockTrusted,
+			Uplinks: uplinks, Clock: v1alpha1.ClockTrusted,
 		}))
 	}
 	for i, k := range kinds {
@@ -100,7 +90,7 @@ func objects(racks int, hosts []topology.Host) map[string][]v1alpha1.Object {
 
 // writeConfig writes the configuration folder of every host. Files are replaced in one step, as the agents watch the folder.
 func (l *Lab) writeConfig() error {
-	for name, list := range objects(l.state.Size.Racks, l.state.Hosts) {
+	for name, list := range objects(l.state.Size, l.state.Hosts) {
 		text, err := v1alpha1.Encode(list...)
 		if err != nil {
 			return err
@@ -116,25 +106,4 @@ func (l *Lab) writeConfig() error {
 		}
 	}
 	return nil
-}
-
-// rangeOf reads a prefix, or the name of a host or rack, which stands for its prefix.
-func (l *Lab) rangeOf(s string) (netip.Prefix, error) {
-	p, err := prefixes(l.Plan())
-	if err != nil {
-		return netip.Prefix{}, err
-	}
-	if prefix, ok := p.Host[s]; ok {
-		return prefix, nil
-	}
-	for r, prefix := range p.Rack {
-		if rackName(r) == s {
-			return prefix, nil
-		}
-	}
-	prefix, err := netip.ParsePrefix(s)
-	if err != nil {
-		return netip.Prefix{}, fmt.Errorf("range %q: want a prefix, or a host or rack of the lab such as r1h1 or rack1", s)
-	}
-	return prefix, nil
 }

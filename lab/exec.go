@@ -9,7 +9,6 @@ import (
 	"syscall"
 
 	"hexapod.dev/lab/probe"
-	"hexapod.dev/lab/topology"
 	"hexapod.dev/model/addressplan"
 )
 
@@ -63,7 +62,11 @@ func (l *Lab) Addr(name string) netip.Addr {
 		return e.Addr
 	}
 	if _, isHost := l.host(name); !isHost {
-		return topology.RouterAddr(name)
+		configs, err := l.routerConfigs()
+		if err != nil {
+			return netip.Addr{}
+		}
+		return configs[name].Loopback // none where there is no such router
 	}
 	for _, h := range l.Plan().Hosts {
 		if h.Name != name {

@@ -44,7 +44,7 @@ func (l *Lab) makeMachine(ctx context.Context, name string) error {
 	if isHost {
 		return nil
 	}
-	return number(p)
+	return l.number(p)
 }
 
 func (l *Lab) host(name string) (topology.Host, bool) {
@@ -56,31 +56,17 @@ func (l *Lab) host(name string) (topology.Host, bool) {
 	return topology.Host{}, false
 }
 
-// makeFabric lays the cables and writes the routes of all machines.
+// makeFabric lays the cables.
 func (l *Lab) makeFabric(ctx context.Context) error {
 	places := map[string]place.Place{}
 	for _, m := range l.Machines() {
 		places[m] = l.place(m)
 	}
-	for _, link := range topology.Links(l.state.Size.Racks, l.state.Hosts) {
+	for _, link := range l.state.Size.Links(l.state.Hosts) {
 		if err := ctx.Err(); err != nil {
 			return fmt.Errorf("lay the cables: %w", context.Cause(ctx))
 		}
 		if err := connect(places, link); err != nil {
-			return err
-		}
-	}
-	return l.RestoreRoutes()
-}
-
-// RestoreRoutes writes every route of the lab that is not there.
-func (l *Lab) RestoreRoutes() error {
-	p, err := prefixes(l.Plan())
-	if err != nil {
-		return err
-	}
-	for machine, routes := range topology.Routes(l.state.Size.Racks, l.state.Hosts, p) {
-		if err := addRoutes(l.place(machine), routes); err != nil {
 			return err
 		}
 	}
@@ -106,39 +92,20 @@ func (l *Lab) AddHost(ctx context.Context, name string) error {
 	if err := l.makeMachine(ctx, name); err != nil {
 		return err
 	}
-	tor := topology.TorName(h.Rack)
-	places := map[string]place.Place{tor: l.place(tor), name: l.place(name)}
-	if err := connect(places, topology.HostLink(h)); err != nil {
-		return err
-	}
-	p, err := prefixes(l.Plan())
-	if err != nil {
-		return err
-	}
-	if err := addRoutes(places[tor], []topology.Route{topology.HostRoute(h, p.Host[name])}); err != nil {
-		return err
-	}
-	if err := addRoutes(places[name], []topology.Route{topology.Default}); err != nil {
-		return err
+	for _, cable := range l.state.Size.HostLinks(h) {
+		tor := cable.Above.Machine
+		if err := connect(map[string]place.Place{tor: l.place(tor), name: l.place(name)}, cable); err != nil {
+			return err
+		}
 	}
 	if err := l.writeConfig(); err != nil {
 		return err
 	}
-	return l.StartAgent(ctx, name)
-}
-
-// DeleteRoute removes a route that the lab wrote on one of its machines.
-func (l *Lab) DeleteRoute(machine, dst string) error {
-	p, netns, err := l.find(machine)
-	if err != nil {
+	if err := l.renewRouters(); err != nil {
 		return err
 	}
-	if netns != "" {
-		return fmt.Errorf("route of %s: the lab writes routes on machines only, not on endpoints", machine)
-	}
-	prefix, err := l.rangeOf(dst)
-	if err != nil {
+	if err := l.StartAgent(ctx, name); err != nil {
 		return err
 	}
-	return deleteRoute(p, prefix)
+	return l.Converge(ctx)
 }

@@ -44,6 +44,7 @@ func (e Endpoint) netns() string { return filepath.Join("/run/netns", e.Name) }
 // state is what a lab remembers between commands.
 type state struct {
 	Size      topology.Size       `json:"size"`
+	Router    RouterKind          `json:"router"`
 	Bin       string              `json:"bin"` // folder of the programs under test
 	Hosts     []topology.Host     `json:"hosts"`
 	Endpoints map[string]Endpoint `json:"endpoints"`
@@ -132,7 +133,7 @@ func (l *Lab) Endpoint(name string) (Endpoint, error) {
 }
 
 // Machines lists routers, outside and hosts.
-func (l *Lab) Machines() []string { return topology.Machines(l.state.Size.Racks, l.state.Hosts) }
+func (l *Lab) Machines() []string { return l.state.Size.Machines(l.state.Hosts) }
 
 func (l *Lab) place(machine string) place.Place {
 	return place.Place{Name: machine, Group: l.group.Sub(machine)}

@@ -218,9 +218,9 @@ func TestDownAfterCrashAtAnyPoint(t *testing.T) {
 	}
 }
 
-func TestMissingRouteIsFound(t *testing.T) {
+func TestPulledCableIsFound(t *testing.T) {
 	l := up(t, lab.Options{Name: testName("route"), Size: topology.Size{Racks: 1, Hosts: 2, Endpoints: 1}})
-	if err := l.DeleteRoute("tor1", "r1h2"); err != nil {
+	if err := l.SetLink("tor1", "to-r1h2", false); err != nil {
 		t.Fatal(err)
 	}
 	r, err := l.Check(t.Context(), nil)

@@ -21,6 +21,7 @@ const parallel = 4
 type Options struct {
 	Name   string // DefaultName when empty
 	Size   topology.Size
+	Router RouterKind   // what runs on the routers; HexapodRouter when empty
 	Bin    string       // folder of hexapod and hexapod-cni; empty: that of the running program
 	Bare   bool         // no agents and no endpoints: the fabric alone
 	Hold   bool         // keep other commands from changing the lab until Close
@@ -52,7 +53,7 @@ func Up(ctx context.Context, o Options) (*Lab, error) {
 	if err != nil {
 		return nil, errors.Join(err, l.Close())
 	}
-	l.state = state{Size: o.Size, Bin: o.Bin, Hosts: o.Size.AllHosts(), Endpoints: map[string]Endpoint{}}
+	l.state = state{Size: o.Size, Router: o.Router, Bin: o.Bin, Hosts: o.Size.AllHosts(), Endpoints: map[string]Endpoint{}}
 	err = l.build(ctx, o.Bare)
 	if o.Hold && err == nil {
 		l.held = lock
@@ -75,6 +76,12 @@ func (o *Options) complete() error {
 		return err
 	}
 	if err := o.Size.Check(); err != nil {
+		return err
+	}
+	if o.Router == "" {
+		o.Router = HexapodRouter
+	}
+	if err := o.Router.Check(); err != nil {
 		return err
 	}
 	if o.Bin == "" {
@@ -137,17 +144,25 @@ func (l *Lab) build(ctx context.Context, bare bool) error {
 	if err := each(parallel, l.Machines(), func(name string) error { return l.makeMachine(ctx, name) }); err != nil {
 		return err
 	}
-	l.report("cables, addresses and routes")
+	l.report("cables and addresses")
 	if err := l.makeFabric(ctx); err != nil {
 		return err
 	}
 	if err := l.writeConfig(); err != nil {
 		return err
 	}
+	l.report(fmt.Sprintf("routers: %s", l.state.Router))
+	if err := l.startRouters(ctx); err != nil {
+		return err
+	}
 	if !bare {
 		if err := l.populate(ctx); err != nil {
 			return err
 		}
+	}
+	l.report("routes")
+	if err := l.Converge(ctx); err != nil {
+		return err
 	}
 	l.state.Up = true
 	return l.save()

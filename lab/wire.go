@@ -25,7 +25,8 @@ func prepare(p place.Place, router bool) error {
 	return p.Do(func() error {
 		set := sysctls
 		if router {
-			set = append(set[:len(set):len(set)], [2]string{"net/ipv6/conf/all/forwarding", "1"})
+			set = append(set[:len(set):len(set)], [2]string{"net/ipv6/conf/all/forwarding", "1"},
+				[2]string{"net/ipv6/fib_multipath_hash_policy", "1"}) // two cables are shared by flow, not by pair of hosts
 		}
 		for _, kv := range set {
 			if err := os.WriteFile(filepath.Join("/proc/sys", kv[0]), []byte(kv[1]), 0); err != nil {
@@ -62,30 +63,12 @@ func connect(places map[string]place.Place, l topology.Link) error {
 	return nil
 }
 
-// number gives a router its own address on lo.
-func number(p place.Place) error {
-	a := topology.RouterAddr(p.Name)
+// number gives a router its own address on lo: without one of global scope its ICMPv6 errors could not leave the link.
+func (l *Lab) number(p place.Place) error {
+	configs, err := l.routerConfigs()
+	if err != nil {
+		return err
+	}
+	a := configs[p.Name].Loopback
 	return inside(p, func(k kernel) error { return k.address("lo", netip.PrefixFrom(a, a.BitLen())) })
-}
-
-// addRoutes writes routes on a machine; one that is there already is kept.
-func addRoutes(p place.Place, routes []topology.Route) error {
-	return inside(p, func(k kernel) error {
-		for _, r := range routes {
-			if err := k.addRoute(r); err != nil {
-				return fmt.Errorf("machine %s: %w", p.Name, err)
-			}
-		}
-		return nil
-	})
-}
-
-// deleteRoute removes one route that the lab wrote.
-func deleteRoute(p place.Place, dst netip.Prefix) error {
-	return inside(p, func(k kernel) error {
-		if err := k.deleteRoute(dst); err != nil {
-			return fmt.Errorf("machine %s: %w", p.Name, err)
-		}
-		return nil
-	})
 }

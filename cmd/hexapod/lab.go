@@ -1,11 +1,14 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io"
 	"os"
+	"slices"
+	"strings"
 
 	"hexapod.dev/lab"
 	"hexapod.dev/lab/topology"
@@ -16,17 +19,18 @@ IPv6 alone. Needs root and nothing else; leaves nothing behind.`
 
 const where = "WHERE is a host (r1h1), an endpoint (r1h1-e1), a router (tor1, spine) or outside."
 
-// labVerbs are the verbs of `hexapod lab`. The one without a summary is called by the lab itself.
+// labVerbs are the verbs of `hexapod lab`. Those without a summary are called by the lab itself.
 func labVerbs() []command {
 	return []command{
-		{name: "up", summary: "make a lab and leave it running", usage: "[--racks N] [--hosts N] [--endpoints N] [--bare] [--name NAME] [-v]", run: runLabUp},
+		{name: "up", summary: "make a lab and leave it running", usage: "[--racks N] [--hosts N] [--endpoints N] [--cables N] [--tors N] [--router KIND] [--bare] [--name NAME] [-v]", run: runLabUp},
 		{name: "check", summary: "try every pair of a lab by ping and by HTTP", usage: "[--name NAME]", run: runLabCheck},
 		{name: "exec", summary: "run a command inside a lab", usage: "[--name NAME] WHERE [--] COMMAND [ARGUMENT ...]", run: runLabExec},
 		{name: "run", summary: "run scenarios, each with a lab of its own", usage: "[-v] SCENARIO.txtar ...", run: runLabRun},
-		{name: "demo", summary: "show all of it in some seconds", usage: "[--name NAME] [--keep] [--break] [-v]", run: runLabDemo},
+		{name: "demo", summary: "show all of it in some seconds", usage: "[--router KIND] [--name NAME] [--keep] [--break] [-v]", run: runLabDemo},
 		{name: "down", summary: "remove a lab, whatever there is of it", usage: "[--name NAME]", run: runLabDown},
 		{name: "probe", summary: "ping, ask and answer inside a lab without programs of the machine", about: labProbeAbout, verbs: labProbes()},
 		{name: "hold", run: runLabHold},
+		{name: "router", usage: "[--run DIR] FILE", run: runLabRouter},
 	}
 }
 
@@ -41,6 +45,18 @@ func newLabCall(env environment, about, name string) *labCall {
 	c := &labCall{verbFlags: newFlags(env, about)}
 	c.StringVar(&c.name, "name", name, "`NAME` of the lab, for several on one machine")
 	return c
+}
+
+// routerKind adds --router.
+func (c *labCall) routerKind(byDefault lab.RouterKind) *lab.RouterKind {
+	kind := byDefault
+	c.Func("router", fmt.Sprintf("`KIND` of the routers: %s (default %s)", strings.Join(lab.RouterKinds(), ", "), cmp.Or(string(byDefault), "frr where it is installed, else hexapod")), func(v string) error {
+		if kind = lab.RouterKind(v); !slices.Contains(lab.RouterKinds(), v) {
+			return fmt.Errorf("%q: want one of %s", v, strings.Join(lab.RouterKinds(), ", "))
+		}
+		return nil
+	})
+	return &kind
 }
 
 // verbosity adds -v.
@@ -72,11 +88,14 @@ func runLabUp(ctx context.Context, env environment, args []string) error {
 	c.IntVar(&size.Racks, "racks", 2, fmt.Sprintf("`N` racks, 1 to %d", topology.MaxRacks))
 	c.IntVar(&size.Hosts, "hosts", 2, fmt.Sprintf("`N` hosts in each rack, at most %d in all", topology.MaxHosts))
 	c.IntVar(&size.Endpoints, "endpoints", 3, fmt.Sprintf("`N` endpoints on each host, at most %d in all", topology.MaxEndpoints))
+	c.IntVar(&size.Cables, "cables", 1, fmt.Sprintf("`N` cables from each host to each ToR of its rack, 1 to %d", topology.MaxCables))
+	c.IntVar(&size.TorsEach, "tors", 1, fmt.Sprintf("`N` ToRs in each rack, 1 to %d", topology.MaxTors))
+	kind := c.routerKind(lab.HexapodRouter)
 	bare := c.Bool("bare", false, "the fabric alone: no agents, no endpoints")
 	if help, err := c.parse(args); help || err != nil {
 		return err
 	}
-	l, err := lab.Up(ctx, lab.Options{Name: c.name, Size: size, Bare: *bare, Report: c.steps(env.stderr)})
+	l, err := lab.Up(ctx, lab.Options{Name: c.name, Size: size, Router: *kind, Bare: *bare, Report: c.steps(env.stderr)})
 	var unfinished *lab.UnfinishedError
 	if errors.As(err, &unfinished) {
 		return fmt.Errorf("%w\nWhat there is of it stays for a look: hexapod lab down --name %s removes it", err, c.name)

@@ -3,12 +3,16 @@ package main
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"net/netip"
 	"os"
+	"os/signal"
+	"syscall"
 	"time"
 
 	"hexapod.dev/lab"
 	"hexapod.dev/lab/probe"
+	"hexapod.dev/lab/router"
 )
 
 // runLabHold is the process that keeps one machine of a lab; the lab starts it in namespaces of its own.
@@ -17,6 +21,19 @@ func runLabHold(ctx context.Context, _ environment, args []string) error {
 		return usagef("takes no words, got %q", args[0])
 	}
 	return lab.Hold(ctx, os.Stdin, os.Stdout)
+}
+
+// runLabRouter is a router of a lab that speaks Hexapod's own BGP; the lab starts it.
+func runLabRouter(ctx context.Context, env environment, args []string) error {
+	f := newFlags(env, "Routes as FILE says, a router of a lab in JSON. SIGHUP reads it again.")
+	run := f.runDir()
+	if help, err := f.parse(args, "FILE"); help || err != nil {
+		return err
+	}
+	reload := make(chan os.Signal, 1)
+	signal.Notify(reload, syscall.SIGHUP)
+	defer signal.Stop(reload)
+	return router.Run(ctx, router.Options{File: f.words[0], RunDir: *run, Reload: reload, Log: slog.New(slog.NewTextHandler(env.stderr, nil))})
 }
 
 const labProbeAbout = `Asks a network from inside: ping, a web client and a web server for machines and endpoints of a lab, which may have no such programs.`

@@ -21,8 +21,8 @@ func (t told) policies() (sets []*api.DefinedSet, policy *api.Policy) {
 	policy = &api.Policy{Name: "tell"}
 	for addr, list := range t {
 		name := addr.String()
-		sets = append(sets, &api.DefinedSet{DefinedType: api.DefinedType_DEFINED_TYPE_NEIGHBOR, Name: name, List: []string{name}})
-		of := &api.Conditions{NeighborSet: &api.MatchSet{Name: name}}
+		sets = append(sets, &api.DefinedSet{DefinedType: api.DefinedType_DEFINED_TYPE_NEIGHBOR, Name: name, List: []string{netip.PrefixFrom(addr, addr.BitLen()).String()}})
+		of := &api.Conditions{NeighborSet: &api.MatchSet{Type: api.MatchSet_TYPE_ANY, Name: name}}
 		for _, v6 := range []bool{true, false} { // a set of the server has prefixes of one family
 			set := prefixSet(fmt.Sprintf("%s v6 %t", name, v6), list, v6)
 			if len(set.Prefixes) == 0 {
@@ -31,7 +31,7 @@ func (t told) policies() (sets []*api.DefinedSet, policy *api.Policy) {
 			sets = append(sets, set)
 			policy.Statements = append(policy.Statements, &api.Statement{
 				Name:       set.Name,
-				Conditions: &api.Conditions{NeighborSet: of.NeighborSet, PrefixSet: &api.MatchSet{Name: set.Name}},
+				Conditions: &api.Conditions{NeighborSet: of.NeighborSet, PrefixSet: &api.MatchSet{Type: api.MatchSet_TYPE_ANY, Name: set.Name}},
 				Actions:    &api.Actions{RouteAction: api.RouteAction_ROUTE_ACTION_ACCEPT},
 			})
 		}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"slices"
 	"strings"
 
 	"hexapod.dev/api/v1alpha1"
@@ -55,6 +56,7 @@ func Config(s v1alpha1.Set, m Model, host string) (desired.Config, error) {
 		}
 		if h.ObjectName() == host {
 			c.Self, found = d, true
+			c.Learns = slices.ContainsFunc(s.BGPPeers, func(b *v1alpha1.BGPPeer) bool { return selects(s.Plan, b.Spec, m.Plan.Hosts[i]) })
 			continue
 		}
 		c.Peers = append(c.Peers, d)

@@ -26,7 +26,8 @@ type Options struct {
 	Name   string
 	Bin    string            // folder of hexapod and hexapod-cni; empty: that of the running program
 	Keep   bool              // leave the lab running
-	Break  bool              // remove one route first: the demonstration must fail
+	Break  bool              // pull one cable first: the demonstration must fail
+	Router lab.RouterKind    // empty: lab.DemoRouter
 	Out    io.Writer         // the report
 	Report func(string)      // progress, one line for a step
 	Pairs  func(done, n int) // progress of the check
@@ -79,15 +80,23 @@ func away(ctx context.Context, name string) error {
 type sums struct{ pairs, failed, lost int }
 
 func show(ctx context.Context, o Options) (sums, error) {
-	l, err := lab.Up(ctx, lab.Options{Name: o.Name, Size: size, Bin: o.Bin, Hold: true, Report: o.Report})
+	if o.Router == "" {
+		o.Router = lab.DemoRouter()
+	}
+	version, err := o.Router.Version()
+	if err != nil {
+		return sums{}, err
+	}
+	fmt.Fprintf(o.Out, "ToRs, spine and outside run %s (--router %s).\n", version, o.Router)
+	l, err := lab.Up(ctx, lab.Options{Name: o.Name, Size: size, Router: o.Router, Bin: o.Bin, Hold: true, Report: o.Report})
 	if err != nil {
 		return sums{}, err
 	}
 	defer l.Close()
 	if o.Break {
 		const machine, victim = "tor2", "r2h1"
-		o.Report("breaking it: the route to " + victim + " goes")
-		if err := l.DeleteRoute(machine, victim); err != nil {
+		o.Report("breaking it: the cable of " + victim + " is pulled")
+		if err := l.SetLink(machine, topology.DownlinkName(victim, 0), false); err != nil {
 			return sums{}, err
 		}
 	}
@@ -135,10 +144,10 @@ func (o Options) hints() {
 What to try next:
 %[2]s  bin/hexapod lab exec%[1]s r1h1-e1 -- ip -6 route       what an endpoint sees
   bin/hexapod lab exec%[1]s r1h1 -- hexapod endpoints    what an agent holds
-  bin/hexapod lab exec%[1]s r1h1 -- ip -6 route show proto 206
+  bin/hexapod lab exec%[1]s r1h1 -- hexapod bgp received
   bin/hexapod lab check%[1]s                             every pair, by ping and by HTTP
   bin/hexapod lab down%[1]s                              leaves nothing
-  make demo BREAK=1                                 a missing route is found
+  make demo BREAK=1                                 a pulled cable is found
 `, name, up)
 }
 

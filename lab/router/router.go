@@ -100,7 +100,10 @@ func Run(ctx context.Context, o Options) (err error) {
 }
 
 func (r *Router) open() (err error) {
-	if r.conn, r.sub, err = rtnl.DialSubscribed(nil, rtnl.Links, rtnl.Addresses); err != nil {
+	if r.sub, err = rtnl.Subscribe(nil, rtnl.Links, rtnl.Addresses); err != nil {
+		return err
+	}
+	if r.conn, err = rtnl.Dial(nil); err != nil {
 		return err
 	}
 	if r.table, err = route.Open(nil, route.Protocol); err != nil {
@@ -118,7 +121,10 @@ func (r *Router) open() (err error) {
 
 func (r *Router) close() (err error) {
 	if r.sub != nil {
-		err = errors.Join(r.conn.Close(), r.sub.Close())
+		err = r.sub.Close()
+	}
+	if r.conn != nil {
+		err = errors.Join(err, r.conn.Close())
 	}
 	if r.table != nil {
 		err = errors.Join(err, r.table.Close())

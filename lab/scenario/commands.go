@@ -18,11 +18,11 @@ import (
 
 // commands are those that this package adds to the language.
 var commands = map[string]command{
-	"lab":      {"up [--racks R] [--hosts H] [--endpoints E] [--bare] | check | down", 1, false, doLab},
+	"lab":      {"up [--racks R] [--hosts H] [--endpoints E] [--cables N] [--tors N] [--router KIND] [--bare] | check | converge | down", 1, false, doLab},
 	"host":     {"add r1h3", 2, true, doHost},
 	"agent":    {"kill|start HOST", 2, true, doAgent},
 	"endpoint": {"add NAME [NAMESPACE KEY=VALUE ...] | del NAME | again NAME", 2, true, doEndpoint},
-	"route":    {"del MACHINE PREFIX|HOST|RACK | restore", 1, true, doRoute},
+	"link":     {"down|up MACHINE LINK", 3, true, doLink},
 	"ping":     {"FROM TO [-c N] [-i INTERVAL] | start FROM TO [-i INTERVAL] | stop", 1, true, doPing},
 	"http":     {"FROM TO", 2, true, doHTTP},
 	"addr":     {"NAME VARIABLE", 2, true, doAddr},
@@ -40,9 +40,12 @@ func doLab(s *session, ts *testscript.TestScript, args []string) error {
 			return lab.Down(s.ctx, s.name)
 		}
 		return s.down()
-	case "check":
+	case "check", "converge":
 		if s.lab == nil {
 			return fmt.Errorf("lab %s %w", s.name, lab.ErrNotUp)
+		}
+		if args[0] == "converge" {
+			return s.lab.Converge(s.ctx)
 		}
 		r, err := s.lab.Check(s.ctx, nil)
 		if err != nil {
@@ -61,6 +64,9 @@ func (s *session) up(args []string) error {
 	f.IntVar(&o.Size.Racks, "racks", 2, "")
 	f.IntVar(&o.Size.Hosts, "hosts", 2, "")
 	f.IntVar(&o.Size.Endpoints, "endpoints", 1, "")
+	f.IntVar(&o.Size.Cables, "cables", 1, "")
+	f.IntVar(&o.Size.TorsEach, "tors", 1, "")
+	f.StringVar((*string)(&o.Router), "router", string(s.options.Router), "")
 	f.BoolVar(&o.Bare, "bare", false, "")
 	if err := f.Parse(args); err != nil {
 		return err
@@ -123,14 +129,11 @@ func doEndpoint(s *session, ts *testscript.TestScript, args []string) error {
 	return fmt.Errorf("endpoint %s: %w", args[0], errVerb)
 }
 
-func doRoute(s *session, _ *testscript.TestScript, args []string) error {
-	switch {
-	case args[0] == "restore":
-		return s.lab.RestoreRoutes()
-	case args[0] == "del" && len(args) == 3:
-		return s.lab.DeleteRoute(args[1], args[2])
+func doLink(s *session, _ *testscript.TestScript, args []string) error {
+	if args[0] != "up" && args[0] != "down" {
+		return fmt.Errorf("link %s: %w", args[0], errVerb)
 	}
-	return fmt.Errorf("route %q: %w", args, errVerb)
+	return s.lab.SetLink(args[1], args[2], args[0] == "up")
 }
 
 func doPing(s *session, ts *testscript.TestScript, args []string) error {

@@ -24,8 +24,9 @@ import (
 
 // Options say how scripts are run.
 type Options struct {
-	Bin    string       // folder of hexapod and hexapod-cni; empty: that of the running program
-	Report func(string) // gets a line for every step of a lab; may be nil
+	Bin    string         // folder of hexapod and hexapod-cni; empty: that of the running program
+	Router lab.RouterKind // of labs whose script does not say; empty: our own
+	Report func(string)   // gets a line for every step of a lab; may be nil
 }
 
 // Params are the parameters with which testscript.Run or testscript.RunT runs the scripts of this language.

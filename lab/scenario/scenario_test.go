@@ -30,12 +30,12 @@ func TestRunSaysWhatFailed(t *testing.T) {
 		name, script, want string
 		ok                 bool
 	}{
-		{"pass", "lab up --bare --racks 1 --hosts 1\nping tor1 outside\n", "ok   pass", true},
-		{"lost", "lab up --bare --racks 1 --hosts 1\nroute del spine 3fff:0:0:1::/64\nping tor1 outside -c 1\n", "1 of 1 lost", false},
+		{"pass", "lab up --bare --racks 1 --hosts 1\nping tor1 spine\n", "ok   pass", true},
+		{"lost", "lab up --bare --racks 1 --hosts 1\nlink down spine to-tor1\nping tor1 spine -c 1\n", "1 of 1 lost", false},
 		{"early", "ping tor1 outside\n", "no lab is up", false},
 		{"words", "ping tor1\n", "no lab is up", false},
 		{"verb", "lab sideways\n", "no such verb", false},
-		{"unexpected", "lab up --bare --racks 1 --hosts 1\n! ping tor1 outside\n", "should have failed", false},
+		{"unexpected", "lab up --bare --racks 1 --hosts 1\n! ping tor1 spine\n", "should have failed", false},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			file := filepath.Join(t.TempDir(), c.name+".txtar")

@@ -1,6 +1,6 @@
-// Package topology says what a lab is made of: racks, hosts, routers, the links between them and the routes over them.
+// Package topology says what a lab is made of: racks, hosts, routers, and the links between them.
 //
-// It is pure: the same size gives the same names, links and routes every time.
+// It is pure: the same size gives the same names and links every time.
 package topology
 
 import (
@@ -13,6 +13,8 @@ const (
 	MaxRacks     = 16
 	MaxHosts     = 64  // in all racks together
 	MaxEndpoints = 256 // on all hosts together
+	MaxCables    = 2   // from a host to each ToR of its rack
+	MaxTors      = 2   // of a rack
 )
 
 // Size is how large a lab is.
@@ -20,7 +22,14 @@ type Size struct {
 	Racks     int `json:"racks"`
 	Hosts     int `json:"hosts"`     // in each rack
 	Endpoints int `json:"endpoints"` // on each host
+	Cables    int `json:"cables"`    // cables from each host to each ToR of its rack; 0: one
+	TorsEach  int `json:"tors"`      // routers of each rack; 0: one
 }
+
+func (s Size) torsPerRack() int { return max(s.TorsEach, 1) }
+
+// Uplinks is how many uplinks each host has.
+func (s Size) Uplinks() int { return s.torsPerRack() * max(s.Cables, 1) }
 
 // Check refuses a size outside the limits, by name of the flag that sets it.
 func (s Size) Check() error {
@@ -31,6 +40,10 @@ func (s Size) Check() error {
 		return fmt.Errorf("hosts %d in each of %d racks: want at least 1, and at most %d in all", s.Hosts, s.Racks, MaxHosts)
 	case s.Endpoints < 0 || s.Racks*s.Hosts*s.Endpoints > MaxEndpoints:
 		return fmt.Errorf("endpoints %d on each of %d hosts: want at most %d in all", s.Endpoints, s.Racks*s.Hosts, MaxEndpoints)
+	case s.Cables < 0 || s.Cables > MaxCables:
+		return fmt.Errorf("cables %d from each host to each ToR: want 1 to %d", s.Cables, MaxCables)
+	case s.TorsEach < 0 || s.TorsEach > MaxTors:
+		return fmt.Errorf("tors %d in each rack: want 1 to %d", s.TorsEach, MaxTors)
 	}
 	return nil
 }
@@ -48,17 +61,8 @@ var (
 	Below = netip.MustParseAddr("fe80::2")
 )
 
-// UplinkName is the name of the interface towards the router above, on hosts, ToRs and the outside host alike.
-const UplinkName = "up0"
-
-// OutsidePrefix is routed to the outside host, whose address is OutsideAddr (RFC 9637 keeps 3fff::/20 for documentation).
-var (
-	OutsidePrefix = netip.MustParsePrefix("3fff:0:0:1::/64")
-	OutsideAddr   = netip.MustParseAddr("3fff:0:0:1::1")
-)
-
-// routerPrefix numbers the routers themselves: without an address of global scope their ICMPv6 errors could not leave the link.
-var routerPrefix = netip.MustParsePrefix("3fff:0:0:2::/64")
+// OutsideAddr is the address of the outside host (RFC 9637 keeps 3fff::/20 for documentation).
+var OutsideAddr = netip.MustParseAddr("3fff:0:0:1::1")
 
 // Host is one host of the lab.
 type Host struct {
@@ -67,8 +71,26 @@ type Host struct {
 	Number int    `json:"number"` // from 1, within the rack
 }
 
-// TorName is the name of the router of a rack.
-func TorName(rack int) string { return fmt.Sprintf("tor%d", rack) }
+// Tor is one router of a rack.
+type Tor struct {
+	Name string
+	Rack int // from 1
+	Nth  int // in the rack, from 0
+}
+
+// Tors lists the routers of the racks.
+func (s Size) Tors() []Tor {
+	var all []Tor
+	for r := 1; r <= s.Racks; r++ {
+		for n := range s.torsPerRack() {
+			all = append(all, Tor{TorName(r, n), r, n})
+		}
+	}
+	return all
+}
+
+// TorName is the name of a router of a rack: the first is tor1, the second tor1b.
+func TorName(rack, nth int) string { return fmt.Sprintf("tor%d%s", rack, []string{"", "b"}[nth]) }
 
 // HostName is the name of a host.
 func HostName(rack, number int) string { return fmt.Sprintf("r%dh%d", rack, number) }

@@ -1,7 +1,7 @@
 package topology
 
 import (
-	"net/netip"
+	"fmt"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -12,16 +12,19 @@ func TestSizeLimits(t *testing.T) {
 		size Size
 		ok   bool
 	}{
-		{Size{1, 1, 0}, true},
-		{Size{MaxRacks, MaxHosts / MaxRacks, MaxEndpoints / MaxHosts}, true},
-		{Size{MaxRacks + 1, 1, 0}, false},
-		{Size{1, MaxHosts, 0}, true},
-		{Size{1, MaxHosts + 1, 0}, false},
-		{Size{1, 1, MaxEndpoints}, true},
-		{Size{1, 1, MaxEndpoints + 1}, false},
-		{Size{0, 1, 1}, false},
-		{Size{1, 0, 1}, false},
-		{Size{1, 1, -1}, false},
+		{Size{Racks: 1, Hosts: 1, Endpoints: 0}, true},
+		{Size{Racks: MaxRacks, Hosts: MaxHosts / MaxRacks, Endpoints: MaxEndpoints / MaxHosts}, true},
+		{Size{Racks: MaxRacks + 1, Hosts: 1}, false},
+		{Size{Racks: 1, Hosts: MaxHosts, Endpoints: 0}, true},
+		{Size{Racks: 1, Hosts: MaxHosts + 1}, false},
+		{Size{Racks: 1, Hosts: 1, Endpoints: MaxEndpoints}, true},
+		{Size{Racks: 1, Hosts: 1, Endpoints: MaxEndpoints + 1}, false},
+		{Size{Racks: 0, Hosts: 1, Endpoints: 1}, false},
+		{Size{Racks: 1, Hosts: 0, Endpoints: 1}, false},
+		{Size{Racks: 1, Hosts: 1, Endpoints: -1}, false},
+		{Size{Racks: 1, Hosts: 1, Cables: MaxCables, TorsEach: MaxTors}, true},
+		{Size{Racks: 1, Hosts: 1, Cables: MaxCables + 1}, false},
+		{Size{Racks: 1, Hosts: 1, TorsEach: MaxTors + 1}, false},
 	} {
 		if err := c.size.Check(); (err == nil) != c.ok {
 			t.Errorf("%+v: %v, want ok %v", c.size, err, c.ok)
@@ -42,9 +45,9 @@ func TestParseHost(t *testing.T) {
 
 func TestLinkNamesFitTheKernel(t *testing.T) {
 	const ifnamsiz = 16 // with the closing zero
-	size := Size{MaxRacks, MaxHosts / MaxRacks, 0}
+	size := Size{Racks: MaxRacks, Hosts: MaxHosts / MaxRacks, Cables: MaxCables, TorsEach: MaxTors}
 	seen := map[[2]string]bool{}
-	for _, l := range Links(size.Racks, append(size.AllHosts(), Host{"r16h1023", 16, 1023})) {
+	for _, l := range size.Links(append(size.AllHosts(), Host{"r16h1023", 16, 1023})) {
 		for _, e := range []End{l.Above, l.Below} {
 			if len(e.Link) >= ifnamsiz {
 				t.Errorf("%s on %s is too long", e.Link, e.Machine)
@@ -58,50 +61,26 @@ func TestLinkNamesFitTheKernel(t *testing.T) {
 	}
 }
 
-func TestRoutesAsTheOperatorReadsThem(t *testing.T) {
-	hosts := Size{2, 1, 0}.AllHosts()
-	p := Prefixes{
-		Fabric: netip.MustParsePrefix("2001:db8:8000::/37"),
-		Rack:   map[int]netip.Prefix{1: netip.MustParsePrefix("2001:db8:8010:400::/54"), 2: netip.MustParsePrefix("2001:db8:8010:800::/54")},
-		Host:   map[string]netip.Prefix{"r1h1": netip.MustParsePrefix("2001:db8:8010:401::/64"), "r2h1": netip.MustParsePrefix("2001:db8:8010:801::/64")},
+func TestCablesAsTheOperatorReadsThem(t *testing.T) {
+	size := Size{Racks: 1, Hosts: 1, Cables: 2, TorsEach: 2}
+	var got []string
+	for _, l := range size.Links(size.AllHosts()) {
+		got = append(got, fmt.Sprintf("%s %s - %s %s", l.Above.Machine, l.Above.Link, l.Below.Machine, l.Below.Link))
 	}
-	got := map[string][]string{}
-	for machine, routes := range Routes(2, hosts, p) {
-		for _, r := range routes {
-			got[machine] = append(got[machine], r.String())
-		}
-	}
-	want := map[string][]string{
-		"outside": {"::/0 via fe80::1 dev up0"},
-		"spine": {
-			"blackhole 2001:db8:8000::/37",
-			"blackhole 3fff:0:0:2::/64",
-			"3fff:0:0:1::/64 via fe80::2 dev to-outside",
-			"2001:db8:8010:400::/54 via fe80::2 dev to-tor1",
-			"3fff:0:0:2::1/128 via fe80::2 dev to-tor1",
-			"2001:db8:8010:800::/54 via fe80::2 dev to-tor2",
-			"3fff:0:0:2::2/128 via fe80::2 dev to-tor2",
-		},
-		"tor1": {"::/0 via fe80::1 dev up0", "blackhole 2001:db8:8010:400::/54", "2001:db8:8010:401::/64 via fe80::2 dev to-r1h1"},
-		"tor2": {"::/0 via fe80::1 dev up0", "blackhole 2001:db8:8010:800::/54", "2001:db8:8010:801::/64 via fe80::2 dev to-r2h1"},
-		"r1h1": {"::/0 via fe80::1 dev up0"},
-		"r2h1": {"::/0 via fe80::1 dev up0"},
+	want := []string{
+		"outside to-spine - spine up0",
+		"spine to-tor1 - tor1 up0",
+		"spine to-tor1b - tor1b up0",
+		"tor1 to-r1h1 - r1h1 up0",
+		"tor1b to-r1h1-2 - r1h1 up1",
+		"tor1 to-r1h1-3 - r1h1 up2",
+		"tor1b to-r1h1-4 - r1h1 up3",
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
-		t.Errorf("routes (-want +got):\n%s", diff)
+		t.Errorf("cables (-want +got):\n%s", diff)
 	}
-}
-
-func TestRouterAddressesDiffer(t *testing.T) {
-	seen := map[netip.Addr]string{}
-	for _, name := range []string{Outside, Spine, "tor1", "tor2", "tor16"} {
-		a := RouterAddr(name)
-		if !a.IsValid() || seen[a] != "" {
-			t.Errorf("%s has %s, which is invalid or that of %q", name, a, seen[a])
-		}
-		seen[a] = name
-	}
-	if a := RouterAddr("r1h1"); a.IsValid() {
-		t.Errorf("a host has router address %s, want none: its agent gives it one", a)
+	wantMachines := []string{"outside", "spine", "tor1", "tor1b", "r1h1"}
+	if diff := cmp.Diff(wantMachines, size.Machines(size.AllHosts())); diff != "" {
+		t.Errorf("machines (-want +got):\n%s", diff)
 	}
 }

@@ -37,6 +37,7 @@ type Config struct {
 	Self   Host         // this host
 	Peers  []Host       // the other hosts of the fabric
 	Pools  []Pool
+	Learns bool // routes to hosts that no uplink is told to lead to come from a router of the fabric
 }
 
 // Host is what every host knows of one host.

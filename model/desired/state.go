@@ -118,6 +118,9 @@ func (st *State) addPeer(p Host, s Snapshot) {
 		return
 	}
 	r, why := routeTo(p, s)
+	if why == PeerNoPath && s.Config.Learns {
+		return
+	}
 	if why != "" {
 		st.undone("peer", p.Name, why)
 		return

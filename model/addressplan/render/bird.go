@@ -69,7 +69,7 @@ func birdPeer(t *text, r Router, p RouterPeer) {
 	} else {
 		t.line("\tneighbor range fe80::/64 %s;\n\tdynamic name \"%s_\";\n\tdirect;", as, birdWord(p.Name))
 	}
-	t.line("\tgraceful restart on;\n\tipv6 {\n\t\timport filter '%s-in';\n\t\texport filter '%s-out';\n\t\timport limit %d action restart;\n\t\tnext hop self;\n\t};\n}\n",
+	t.line("\tconnect delay time 1;\n\tgraceful restart on;\n\tipv6 {\n\t\timport filter '%s-in';\n\t\texport filter '%s-out';\n\t\timport limit %d action restart;\n\t\tnext hop self;\n\t};\n}\n",
 		p.Name, p.Name, p.Limit)
 }
 

@@ -41,11 +41,7 @@ func frrFile(r Router) File {
 	}
 	t.line("router bgp %d\n bgp router-id %s\n bgp graceful-restart\n no bgp default ipv4-unicast\n bgp bestpath as-path multipath-relax", r.ASN, r.RouterID)
 	for _, p := range r.Peers {
-		remote := "external"
-		if p.ASN != 0 {
-			remote = fmt.Sprint(p.ASN)
-		}
-		t.line(" neighbor %s interface remote-as %s\n neighbor %s description %s", p.Port, remote, p.Port, p.About)
+		t.line(" neighbor %s interface\n neighbor %s description %s", p.Port, p.Port, p.About)
 	}
 	t.line(" address-family ipv6 unicast")
 	for _, q := range r.Discard {
@@ -58,7 +54,17 @@ func frrFile(r Router) File {
 		t.line("  neighbor %s activate\n  neighbor %s prefix-list %s-in in\n  neighbor %s prefix-list %s-out out\n  neighbor %s maximum-prefix %d",
 			p.Port, p.Port, p.Name, p.Port, p.Name, p.Port, p.Limit)
 	}
-	t.line(" exit-address-family\nexit\n!")
+	t.line(" exit-address-family")
+	// Last of all: with its number a session begins, and is not to begin without its filters. Both sides begin at once and may end
+	// each other's first attempt, so the next one is soon.
+	for _, p := range r.Peers {
+		remote := "external"
+		if p.ASN != 0 {
+			remote = fmt.Sprint(p.ASN)
+		}
+		t.line(" neighbor %s timers connect 1\n neighbor %s remote-as %s", p.Port, p.Port, remote)
+	}
+	t.line("exit\n!")
 	return File{"frr.conf", t.String()}
 }
 

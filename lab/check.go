@@ -79,13 +79,20 @@ func (r Report) Err() error {
 	return errors.Join(errs...)
 }
 
-// Check looks at everything a lab promises: agents run and have done all they should, there is no IPv4, and every endpoint and the outside reach each other,
+// Check looks at everything a lab promises: agents and routers run, agents have done all they should, there is no IPv4, and every endpoint and the outside reach each other,
 // by ping and by HTTP, in both directions. report gets the number of pairs done.
 func (l *Lab) Check(ctx context.Context, report func(done, all int)) (Report, error) {
 	var r Report
 	for _, h := range l.state.Hosts {
 		if err := l.checkAgent(ctx, h.Name); err != nil {
 			r.Problems = append(r.Problems, err)
+		}
+	}
+	for _, m := range l.Machines() {
+		if _, isHost := l.host(m); !isHost {
+			if err := l.checkRouter(m); err != nil {
+				r.Problems = append(r.Problems, err)
+			}
 		}
 	}
 	if ctx.Err() != nil {

@@ -10,6 +10,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"time"
 
 	"hexapod.dev/lab/router"
 	"hexapod.dev/lab/topology"
@@ -146,16 +147,16 @@ func (l *Lab) startRouters(ctx context.Context) error {
 	return each(parallel, slices.Sorted(maps.Keys(configs)), func(machine string) error {
 		file, _, err := l.writeRouter(d, machine, configs[machine])
 		if err == nil {
-			err = l.startRouter(d, machine, file)
+			err = l.startRouter(ctx, d, machine, file)
 		}
 		if err == nil {
-			err = d.load(ctx, l, machine, file)
+			err = d.load(l, machine, file)
 		}
 		return err
 	})
 }
 
-func (l *Lab) startRouter(d daemons, machine, file string) error {
+func (l *Lab) startRouter(ctx context.Context, d daemons, machine, file string) error {
 	// The daemons of FRR give up root before they make their sockets.
 	run := filepath.Join(l.folder(machine, "run"), filepath.Base(d.folder()))
 	if err := errors.Join(os.MkdirAll(run, 0o755), os.Chmod(run, 0o777)); err != nil {
@@ -166,16 +167,40 @@ func (l *Lab) startRouter(d daemons, machine, file string) error {
 		return fmt.Errorf("router %s: %w", machine, err)
 	}
 	defer log.Close() // the children have their own
-	for _, words := range d.commands(l, file) {
-		cmd := exec.Command(words[0], words[1:]...)
+	for _, p := range d.processes(l, file) {
+		cmd := exec.Command(p.words[0], p.words[1:]...)
 		cmd.Dir, cmd.Env = "/", l.environ()
 		cmd.Stdout, cmd.Stderr = log, log
 		if err := l.place(machine).Start(cmd, groupRouter, ""); err != nil {
 			return err
 		}
 		go func() { _ = cmd.Wait() }() // reaps it when it ends while this process lives; check finds that it is gone
+		if err := appears(ctx, filepath.Join(run, p.socket)); err != nil {
+			return fmt.Errorf("router %s: %s: %w; its log is %s", machine, filepath.Base(p.words[0]), err, log.Name())
+		}
 	}
 	return nil
+}
+
+// routerPatience bounds the start of one process of a router; it needs some tenths of a second.
+const routerPatience = 15 * time.Second
+
+// appears waits for the socket of a process.
+func appears(ctx context.Context, socket string) error {
+	ctx, cancel := context.WithTimeout(ctx, routerPatience)
+	defer cancel()
+	again := time.NewTicker(10 * time.Millisecond)
+	defer again.Stop()
+	for {
+		if _, err := os.Stat(socket); err == nil {
+			return nil
+		}
+		select {
+		case <-again.C:
+		case <-ctx.Done():
+			return fmt.Errorf("does not listen after %v", routerPatience)
+		}
+	}
 }
 
 // renewRouters makes running routers agree with the hosts there are.
@@ -210,7 +235,7 @@ func (l *Lab) checkRouter(machine string) error {
 	if err != nil {
 		return err
 	}
-	if want := len(d.commands(l, "")); len(pids) != want {
+	if want := len(d.processes(l, "")); len(pids) != want {
 		return fmt.Errorf("router of %s: %d of %d processes of %s run; its log is %s", machine, len(pids), want, l.state.Router, l.folder(machine, "router.log"))
 	}
 	return nil

@@ -2,7 +2,6 @@ package lab
 
 import (
 	"bytes"
-	"context"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -24,6 +23,12 @@ const (
 	BIRDRouter    RouterKind = "bird"
 )
 
+// process is one program of a router.
+type process struct {
+	words  []string
+	socket string // in its folder; when it is there, the process listens
+}
+
 // RouterKinds lists the kinds, for help and errors.
 func RouterKinds() []string {
 	return []string{string(HexapodRouter), string(FRRRouter), string(BIRDRouter)}
@@ -33,10 +38,10 @@ func RouterKinds() []string {
 type daemons interface {
 	// file writes the router for the program; it lies in the machine's /etc/hexapod.
 	file(router.Config) (render.File, error)
-	// commands are its processes on a machine, started in this order, each in the foreground.
-	commands(l *Lab, file string) [][]string
+	// processes run on a machine, each in the foreground; one starts when the one before listens.
+	processes(l *Lab, file string) []process
 	// load makes fresh processes that were not told their file read it.
-	load(ctx context.Context, l *Lab, machine, file string) error
+	load(l *Lab, machine, file string) error
 	// reload makes running processes read the file again.
 	reload(l *Lab, machine, file string) error
 	// folder is where the processes keep their sockets, on their machine.
@@ -65,9 +70,9 @@ func (k RouterKind) Check() error {
 	if err != nil || d.debian() == "" {
 		return err
 	}
-	for _, c := range d.commands(nil, "") {
-		if _, err := exec.LookPath(c[0]); errors.Is(err, fs.ErrNotExist) || errors.Is(err, exec.ErrNotFound) {
-			return fmt.Errorf("router %s: %s is missing: apt-get install %s, or use --router %s", k, c[0], d.debian(), HexapodRouter)
+	for _, p := range d.processes(nil, "") {
+		if _, err := exec.LookPath(p.words[0]); errors.Is(err, fs.ErrNotExist) || errors.Is(err, exec.ErrNotFound) {
+			return fmt.Errorf("router %s: %s is missing: apt-get install %s, or use --router %s", k, p.words[0], d.debian(), HexapodRouter)
 		} else if err != nil {
 			return fmt.Errorf("router %s: %w", k, err)
 		}

@@ -2,7 +2,6 @@ package lab
 
 import (
 	"bytes"
-	"context"
 	"fmt"
 	"strings"
 
@@ -20,11 +19,11 @@ func (birdRouter) file(c router.Config) (render.File, error) {
 	return f, err
 }
 
-func (birdRouter) commands(_ *Lab, file string) [][]string {
-	return [][]string{{"/usr/sbin/bird", "-f", "-c", file, "-s", "/run/bird/bird.ctl", "-P", "/run/bird/bird.pid"}}
+func (birdRouter) processes(_ *Lab, file string) []process {
+	return []process{{[]string{"/usr/sbin/bird", "-f", "-c", file, "-s", "/run/bird/bird.ctl", "-P", "/run/bird/bird.pid"}, "bird.ctl"}}
 }
 
-func (birdRouter) load(context.Context, *Lab, string, string) error { return nil }
+func (birdRouter) load(*Lab, string, string) error { return nil }
 
 func (birdRouter) reload(l *Lab, machine, file string) error {
 	var said bytes.Buffer

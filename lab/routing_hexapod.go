@@ -1,13 +1,13 @@
 package lab
 
 import (
-	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"path/filepath"
 	"syscall"
 
+	"hexapod.dev/agent/local"
 	"hexapod.dev/lab/router"
 	"hexapod.dev/model/addressplan/render"
 )
@@ -20,11 +20,11 @@ func (hexapodRouter) file(c router.Config) (render.File, error) {
 	return render.File{Name: "router.json", Text: string(text) + "\n"}, err
 }
 
-func (hexapodRouter) commands(l *Lab, file string) [][]string {
-	return [][]string{{filepath.Join(l.state.Bin, "hexapod"), "lab", "router", "--run", hexapodRouter{}.folder(), file}}
+func (d hexapodRouter) processes(l *Lab, file string) []process {
+	return []process{{[]string{filepath.Join(l.state.Bin, "hexapod"), "lab", "router", "--run", d.folder(), file}, local.Socket}}
 }
 
-func (hexapodRouter) load(context.Context, *Lab, string, string) error { return nil }
+func (hexapodRouter) load(*Lab, string, string) error { return nil }
 
 func (hexapodRouter) reload(l *Lab, machine, _ string) error {
 	pids, err := l.place(machine).Group.Sub(groupRouter).PIDs()

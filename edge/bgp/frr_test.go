@@ -15,6 +15,9 @@ func TestFRRNumbered(t *testing.T) {
 	host, router := link(t)
 	f := startFRR(t, router, frrConfig("2001:db8:f::1", "  network ::/0\n  network 2001:db8:a000:c99::/64\n  network 2001:db8:ffff::/64"))
 	s := start(t, host)
+	if s.tell(order{}).Settled {
+		t.Error("settled before anybody said who the peers are: routes of before would go")
+	}
 	c := config(numbered("tor"))
 	c.Peers[0].Terms.Accept = append(c.Peers[0].Terms.Accept, prefix.Within(pfx("203.0.113.0/24")))
 	c.Peers[0].Communities = []uint32{65001<<16 | 100}

@@ -22,6 +22,7 @@ type table struct {
 	fresh  map[netip.Prefix]bool // may have other next hops than the caller knows
 	groups map[string][]desired.NextHop
 	late   bool // the time to settle is over
+	told   bool // configure was called: who the peers are is known
 
 	news chan struct{} // holds one word while fresh is not empty or the table settled
 	over chan struct{} // holds one word after a peer offered too much
@@ -66,6 +67,10 @@ func (t *table) configure(want Config) {
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	if !t.told {
+		t.told = true
+		t.tell() // without peers that is all there is to wait for
+	}
 	if sameRules(t.rules, rules) && sameTerms(t.terms, terms) {
 		return
 	}
@@ -255,7 +260,8 @@ func (s *Speaker) Routes() map[netip.Prefix][]desired.NextHop {
 	return out
 }
 
-// Settled reports whether every peer has told all it has, or the time for that is over. Until then routes that the kernel has
+// Settled reports whether every peer has told all it has, or the time for that is over; before the first Reconcile nobody
+// knows who the peers are. Until then routes that the kernel has
 // of before may still be good, and only those that are learned anew should be changed (RFC 4724 section 4.1).
 func (s *Speaker) Settled() bool {
 	t := s.table
@@ -267,6 +273,9 @@ func (s *Speaker) Settled() bool {
 func (t *table) settled() bool {
 	if t.late {
 		return true
+	}
+	if !t.told {
+		return false
 	}
 	for name := range t.terms {
 		if !slices.ContainsFunc(mapValues(t.peers), func(h *heard) bool { return h.peer.Name == name && h.ended[1] }) {

@@ -1,6 +1,7 @@
 package lab
 
 import (
+	"errors"
 	"fmt"
 	"net/netip"
 	"os"
@@ -88,21 +89,34 @@ func objects(size topology.Size, hosts []topology.Host) map[string][]v1alpha1.Ob
 	return files
 }
 
-// writeConfig writes the configuration folder of every host. Files are replaced in one step, as the agents watch the folder.
+// Configure adds a file of objects to the configuration of every host there is, or replaces it.
+func (l *Lab) Configure(name string, text []byte) error {
+	for _, h := range l.state.Hosts {
+		if err := l.writeConfigFile(h.Name, name, text); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// writeConfigFile replaces a file in one step, as the agent watches the folder.
+func (l *Lab) writeConfigFile(host, name string, text []byte) error {
+	path := filepath.Join(l.folder(host, "etc"), name)
+	if err := errors.Join(os.WriteFile(path+".new", text, 0o644), os.Rename(path+".new", path)); err != nil {
+		return fmt.Errorf("write the configuration of %s: %w", host, err)
+	}
+	return nil
+}
+
+// writeConfig writes the configuration folder of every host.
 func (l *Lab) writeConfig() error {
 	for name, list := range objects(l.state.Size, l.state.Hosts) {
 		text, err := v1alpha1.Encode(list...)
 		if err != nil {
 			return err
 		}
-		for _, h := range l.state.Hosts {
-			path := filepath.Join(l.folder(h.Name, "etc"), name)
-			if err := os.WriteFile(path+".new", text, 0o644); err != nil {
-				return fmt.Errorf("write the configuration of %s: %w", h.Name, err)
-			}
-			if err := os.Rename(path+".new", path); err != nil {
-				return fmt.Errorf("write the configuration of %s: %w", h.Name, err)
-			}
+		if err := l.Configure(name, text); err != nil {
+			return err
 		}
 	}
 	return nil

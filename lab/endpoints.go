@@ -132,11 +132,15 @@ func (l *Lab) call(ctx context.Context, e Endpoint, fn cniCall) error {
 	}
 	runner := &pluginRunner{place: l.place(e.Host), bin: l.state.Bin, environ: l.environ()}
 	c := libcni.NewCNIConfigWithCacheDir([]string{l.state.Bin}, l.folder(e.Host, "run/cni"), runner)
+	args := [][2]string{
+		{"IgnoreUnknown", "1"}, {"K8S_POD_NAMESPACE", e.Namespace}, {"K8S_POD_NAME", e.Name}, {"K8S_POD_UID", e.Container},
+	}
+	if e.Fixed.IsValid() {
+		args = append(args, [2]string{"IP", e.Fixed.String()})
+	}
 	return fn(ctx, c, list, &libcni.RuntimeConf{
 		ContainerID: e.Container, NetNS: e.netns(), IfName: ifName,
-		Args: [][2]string{
-			{"IgnoreUnknown", "1"}, {"K8S_POD_NAMESPACE", e.Namespace}, {"K8S_POD_NAME", e.Name}, {"K8S_POD_UID", e.Container},
-		},
+		Args: args,
 	})
 }
 

@@ -35,7 +35,8 @@ type Endpoint struct {
 	Container string            `json:"container"` // id given to the plugin
 	Namespace string            `json:"namespace"`
 	Labels    map[string]string `json:"labels"`
-	Addr      netip.Addr        `json:"addr,omitzero"` // the plugin's answer
+	Fixed     netip.Addr        `json:"fixed,omitzero"` // asked for; invalid: whichever the host gives
+	Addr      netip.Addr        `json:"addr,omitzero"`  // the plugin's answer
 }
 
 // netns is where the endpoint's network namespace is bound, in the mounts of its host.

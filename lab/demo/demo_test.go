@@ -56,7 +56,7 @@ func TestBrokenDemoFails(t *testing.T) {
 		t.Fatalf("a demonstration without a route succeeded:\n%s", out)
 	}
 	wantNothing(t, testName("broken"))
-	for _, want := range []string{"r1h1-e1 to r2h1-e1, r2h1-e2, r2h1-e3: ping: no answer", "r2h1-e3 to outside, r1h1-e1, "} {
+	for _, want := range []string{"r1h1-e1 to r2h1-e1, r2h1-e2, r2h1-e3: ping: ", "r2h1-e3 to outside, r1h1-e1, "} {
 		if !strings.Contains(err.Error(), want) {
 			t.Errorf("the error does not name the pair %q:\n%v", want, err)
 		}

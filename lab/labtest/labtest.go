@@ -55,3 +55,16 @@ func run(m *testing.M) int {
 	os.Setenv(folder, dir)
 	return m.Run()
 }
+
+// Router skips a test where the routers of a kind are not installed; with HEXAPOD_ROOT=1 that is a failure.
+func Router(t testing.TB, kind lab.RouterKind) {
+	t.Helper()
+	err := kind.Check()
+	switch {
+	case err == nil:
+	case os.Getenv("HEXAPOD_ROOT") == "1":
+		t.Fatalf("%v (see test/packages.txt)", err)
+	default:
+		t.Skip(err)
+	}
+}

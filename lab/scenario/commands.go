@@ -1,6 +1,7 @@
 package scenario
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"flag"
@@ -21,12 +22,14 @@ var commands = map[string]command{
 	"lab":      {"up [--racks R] [--hosts H] [--endpoints E] [--cables N] [--tors N] [--router KIND] [--bare] | check | converge | down", 1, false, doLab},
 	"host":     {"add r1h3", 2, true, doHost},
 	"agent":    {"kill|start HOST", 2, true, doAgent},
-	"endpoint": {"add NAME [NAMESPACE KEY=VALUE ...] | del NAME | again NAME", 2, true, doEndpoint},
+	"endpoint": {"add [--ip ADDRESS] NAME [NAMESPACE KEY=VALUE ...] | del NAME | again NAME", 2, true, doEndpoint},
 	"link":     {"down|up MACHINE LINK", 3, true, doLink},
 	"ping":     {"FROM TO [-c N] [-i INTERVAL] | start FROM TO [-i INTERVAL] | stop", 1, true, doPing},
 	"http":     {"FROM TO", 2, true, doHTTP},
 	"addr":     {"NAME VARIABLE", 2, true, doAddr},
 	"in":       {"WHERE COMMAND [ARGUMENT ...]", 2, true, doIn},
+	"until":    {"[!] WHERE COMMAND [ARGUMENT ...]", 2, true, doUntil},
+	"config":   {"FILE", 1, true, doConfig},
 }
 
 var errVerb = errors.New("no such verb")
@@ -97,11 +100,22 @@ func doAgent(s *session, _ *testscript.TestScript, args []string) error {
 }
 
 func doEndpoint(s *session, ts *testscript.TestScript, args []string) error {
+	var fixed netip.Addr
+	if args[0] == "add" && args[1] == "--ip" {
+		if len(args) < 4 {
+			return errors.New("endpoint add --ip: want ADDRESS and NAME")
+		}
+		var err error
+		if fixed, err = netip.ParseAddr(args[2]); err != nil {
+			return fmt.Errorf("endpoint add: %w", err)
+		}
+		args = append([]string{"add"}, args[3:]...)
+	}
 	name := args[1]
 	switch args[0] {
 	case "add":
 		host, _, _ := strings.Cut(name, "-")
-		e := lab.Endpoint{Name: name, Host: host, Labels: map[string]string{}}
+		e := lab.Endpoint{Name: name, Host: host, Labels: map[string]string{}, Fixed: fixed}
 		if len(args) > 2 {
 			e.Namespace = args[2]
 		}
@@ -254,4 +268,43 @@ func doAddr(s *session, ts *testscript.TestScript, args []string) error {
 
 func doIn(s *session, ts *testscript.TestScript, args []string) error {
 	return s.lab.Exec(args[0], args[1:], lab.Streams{Out: ts.Stdout(), Err: ts.Stderr()})
+}
+
+// Distances and bound of `until`.
+const (
+	untilAgain    = 50 * time.Millisecond
+	untilPatience = 30 * time.Second
+)
+
+// doUntil runs a command until it succeeds, or until it fails where it was asked for that.
+func doUntil(s *session, ts *testscript.TestScript, args []string) error {
+	fails := args[0] == "!"
+	if fails {
+		args = args[1:]
+	}
+	if len(args) < 2 {
+		return errors.New("until: want WHERE and COMMAND")
+	}
+	ctx, cancel := context.WithTimeout(s.ctx, untilPatience)
+	defer cancel()
+	again := time.NewTicker(untilAgain)
+	defer again.Stop()
+	for {
+		var out, said bytes.Buffer
+		err := s.lab.Exec(args[0], args[1:], lab.Streams{Out: &out, Err: &said})
+		if (err != nil) == fails {
+			_, err := out.WriteTo(ts.Stdout())
+			return err
+		}
+		select {
+		case <-again.C:
+		case <-ctx.Done():
+			return fmt.Errorf("until %q: not so after %v: %w\n%s%s", args, untilPatience, err, out.String(), said.String())
+		}
+	}
+}
+
+// doConfig gives a file of the script to all agents.
+func doConfig(s *session, ts *testscript.TestScript, args []string) error {
+	return s.lab.Configure(args[0], []byte(ts.ReadFile(args[0])))
 }

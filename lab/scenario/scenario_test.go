@@ -9,6 +9,7 @@ import (
 
 	"github.com/rogpeppe/go-internal/testscript"
 
+	"hexapod.dev/lab"
 	"hexapod.dev/lab/labtest"
 	"hexapod.dev/lab/scenario"
 )
@@ -24,6 +25,21 @@ func TestScenarios(t *testing.T) {
 	testscript.Run(t, scenario.Params(t.Context(), o, files...))
 }
 
+// What holds with our own routers holds with those of others.
+func TestScenariosOfRouters(t *testing.T) {
+	files, err := filepath.Glob("../testdata/routers/*.txtar")
+	if err != nil || len(files) == 0 {
+		t.Fatalf("no scenarios: %v", err)
+	}
+	bin := labtest.Programs(t)
+	for _, kind := range []lab.RouterKind{lab.HexapodRouter, lab.FRRRouter, lab.BIRDRouter} {
+		t.Run(string(kind), func(t *testing.T) {
+			labtest.Router(t, kind)
+			testscript.Run(t, scenario.Params(t.Context(), scenario.Options{Bin: bin, Router: kind}, files...))
+		})
+	}
+}
+
 func TestRunSaysWhatFailed(t *testing.T) {
 	o := scenario.Options{Bin: labtest.Programs(t)}
 	for _, c := range []struct {
@@ -31,7 +47,7 @@ func TestRunSaysWhatFailed(t *testing.T) {
 		ok                 bool
 	}{
 		{"pass", "lab up --bare --racks 1 --hosts 1\nping tor1 spine\n", "ok   pass", true},
-		{"lost", "lab up --bare --racks 1 --hosts 1\nlink down spine to-tor1\nping tor1 spine -c 1\n", "1 of 1 lost", false},
+		{"lost", "lab up --bare --racks 1 --hosts 1\nping tor1 outside -c 1\n", "1 of 1 lost", false},
 		{"early", "ping tor1 outside\n", "no lab is up", false},
 		{"words", "ping tor1\n", "no lab is up", false},
 		{"verb", "lab sideways\n", "no such verb", false},

@@ -69,7 +69,7 @@ func (t *table) configure(want Config) {
 	defer t.mu.Unlock()
 	if !t.told {
 		t.told = true
-		t.tell() // without peers that is all there is to wait for
+		tell(t.news) // without peers that is all there is to wait for
 	}
 	if sameRules(t.rules, rules) && sameTerms(t.terms, terms) {
 		return

@@ -11,6 +11,7 @@ import (
 	"hexapod.dev/agent/allocation"
 	"hexapod.dev/agent/journal"
 	"hexapod.dev/edge/cni"
+	"hexapod.dev/linux/route"
 	"hexapod.dev/model/desired"
 	"hexapod.dev/model/diff"
 	"hexapod.dev/model/ipam"
@@ -45,21 +46,28 @@ func Cleanup(ctx context.Context, o Options, force bool) (report string, err err
 	if len(names) > 0 && !force {
 		return "", fmt.Errorf("clean up: %d endpoints are living (%s): delete them first, or cut them off with --force", len(names), shortList(names))
 	}
-	report, err = k.removeAll(ctx)
+	fib, err := route.OpenFIB(o.NS, route.Protocol)
+	if err != nil {
+		return "", err
+	}
+	closing.add(fib)
+	report, err = k.removeAll(ctx, fib)
 	// Without a sign of life STATUS says at once that no endpoint can be added here.
 	forget := (&cni.Server{RunDir: o.RunDir}).Forget()
 	return report, errors.Join(err, forget, retireAll(ctx, o))
 }
 
 // removeAll makes every table hold nothing of ours and says what went.
-func (k *kernel) removeAll(ctx context.Context) (string, error) {
+func (k *kernel) removeAll(ctx context.Context, fib *route.FIB) (string, error) {
 	var nothing desired.State
 	var b strings.Builder
 	var errs []error
 	for _, t := range []struct {
 		what  string
 		empty func(context.Context, desired.State) (diff.Delta[string], error)
-	}{{"routes", k.Routes}, {"neighbours", k.Neighbours}, {"links", k.Links}, {"addresses", k.Addresses}} {
+	}{{"routes", k.Routes}, {"learned routes", func(ctx context.Context, _ desired.State) (diff.Delta[string], error) {
+		return fib.Reconcile(ctx, nil) // with their nexthop objects
+	}}, {"neighbours", k.Neighbours}, {"links", k.Links}, {"addresses", k.Addresses}} {
 		delta, err := t.empty(ctx, nothing)
 		fmt.Fprintf(&b, "%s removed: %d\n", t.what, len(delta.Remove))
 		errs = append(errs, err)

@@ -38,6 +38,8 @@ var features = []struct {
 	{"routes", []string{"linux/route", "linux/neigh"}},
 	{"host care", []string{"linux/sysctl", "linux/hostid", "linux/router"}},
 	{"prefix delegation", []string{"edge/dhcp", "linux/dhcp"}},
+	{"neighbour discovery", []string{"linux/ndp"}},
+	{"bgp", []string{"edge/bgp", "model/announce"}},
 	{"datapath", []string{"model/datapath", "linux/datapath"}},
 	{"state", []string{"model/section", "model/desired", "model/diff", "linux/rtnl", "linux/flock", "agent"}},
 	{"services", []string{"model/service", "linux/datapath/connect"}},

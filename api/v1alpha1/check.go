@@ -21,6 +21,7 @@ func Check(objects []Object) Problems {
 	found = append(found, checkOverlaps(s)...)
 	found = append(found, checkClaims(s)...)
 	found = append(found, checkPeersOf(s)...)
+	found = append(found, checkServices(s)...)
 	return found.Sort()
 }
 

@@ -6,6 +6,8 @@
 // the person who has to repair it. Nothing here acts on anything.
 package v1alpha1
 
+import "slices"
+
 // APIVersion is the value of `apiVersion` in every document.
 const APIVersion = "hexapod.dev/v1alpha1"
 
@@ -17,6 +19,7 @@ const (
 	KindIdentity    = "Identity"
 	KindAddress     = "Address"
 	KindBGPPeer     = "BGPPeer"
+	KindService     = "Service" // in files alone: a cluster has its own
 
 	// Written by programs, in a cluster alone.
 	KindHostPrefix = "HostPrefix"
@@ -25,11 +28,15 @@ const (
 
 // Kinds lists the kinds that a user can write, in the order of the documentation.
 func Kinds() []string {
-	return []string{KindAddressPlan, KindHost, KindPool, KindIdentity, KindAddress, KindBGPPeer}
+	return []string{KindAddressPlan, KindHost, KindPool, KindIdentity, KindAddress, KindBGPPeer, KindService}
 }
 
-// ClusterKinds lists the kinds a Kubernetes cluster has: those of Kinds, and those that the controller and the agents write.
-func ClusterKinds() []string { return append(Kinds(), KindHostPrefix, KindHostStatus) }
+// ClusterKinds lists the kinds that Hexapod brings into a Kubernetes cluster: those of Kinds that it does not have already, and
+// those that the controller and the agents write.
+func ClusterKinds() []string {
+	own := slices.DeleteFunc(Kinds(), func(kind string) bool { return kind == KindService })
+	return append(own, KindHostPrefix, KindHostStatus)
+}
 
 // Header opens every document.
 type Header struct {
@@ -47,7 +54,7 @@ func (h *Header) Head() *Header { return h }
 // ObjectName returns metadata.name.
 func (h *Header) ObjectName() string { return string(h.Metadata.Name) }
 
-// Object is a document of any kind: *AddressPlan, *Host, *Pool, *Identity, *Address, *BGPPeer, *HostPrefix or *HostStatus.
+// Object is a document of any kind: *AddressPlan, *Host, *Pool, *Identity, *Address, *BGPPeer, *Service, *HostPrefix or *HostStatus.
 type Object interface {
 	Head() *Header
 	ObjectName() string
@@ -75,6 +82,8 @@ func newObject(kind string) Object {
 		return &Address{}
 	case KindBGPPeer:
 		return &BGPPeer{}
+	case KindService:
+		return &Service{}
 	}
 	return nil
 }

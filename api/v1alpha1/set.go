@@ -14,6 +14,7 @@ type Set struct {
 	Identities []*Identity
 	Addresses  []*Address
 	BGPPeers   []*BGPPeer
+	Services   []*Service
 }
 
 // Group sorts objects into a Set. Of two plans the first is taken; Check reports the second.
@@ -35,12 +36,15 @@ func Group(objects []Object) Set {
 			s.Addresses = append(s.Addresses, o)
 		case *BGPPeer:
 			s.BGPPeers = append(s.BGPPeers, o)
+		case *Service:
+			s.Services = append(s.Services, o)
 		}
 	}
 	sortByName(s.Hosts)
 	sortByName(s.Pools)
 	sortByName(s.Addresses)
 	sortByName(s.BGPPeers)
+	sortByName(s.Services)
 	slices.SortStableFunc(s.Identities, func(a, b *Identity) int { return cmp.Compare(a.Spec.Number, b.Spec.Number) })
 	return s
 }
@@ -49,7 +53,7 @@ func sortByName[O Object](list []O) {
 	slices.SortStableFunc(list, func(a, b O) int { return cmp.Compare(a.ObjectName(), b.ObjectName()) })
 }
 
-// Objects lists the set again: plan, hosts, pools, identities, addresses, BGP peers.
+// Objects lists the set again: plan, hosts, pools, identities, addresses, BGP peers, services.
 func (s Set) Objects() []Object {
 	var out []Object
 	if s.Plan != nil {
@@ -59,7 +63,8 @@ func (s Set) Objects() []Object {
 	out = appendAll(out, s.Pools)
 	out = appendAll(out, s.Identities)
 	out = appendAll(out, s.Addresses)
-	return appendAll(out, s.BGPPeers)
+	out = appendAll(out, s.BGPPeers)
+	return appendAll(out, s.Services)
 }
 
 func appendAll[O Object](out []Object, list []O) []Object {

@@ -8,6 +8,7 @@ import (
 	"hexapod.dev/model/announce"
 	"hexapod.dev/model/desired"
 	"hexapod.dev/model/ipam"
+	"hexapod.dev/model/service"
 )
 
 // Set is a configuration that is right: its objects, what they mean, and what should be said about them. Where it was read makes
@@ -48,6 +49,11 @@ func (s Set) Config(host string) (desired.Config, error) { return Config(s.Objec
 // Speaker returns with whom a host speaks BGP and as whom; ok is false when it speaks with nobody.
 func (s Set) Speaker(host string) (sp announce.Speaker, ok bool, err error) {
 	return Speaker(s.Objects, s.Model, host, s.Secrets.passwords)
+}
+
+// Services returns the services of the set by name, and where that host stands.
+func (s Set) Services(host string) (map[service.Name]service.Source, service.Place) {
+	return Services(s.Objects, s.Model, host)
 }
 
 // Resting judges by the clock what Checked cannot: a living host whose number still rests is an error, a host that was retired

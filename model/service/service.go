@@ -6,6 +6,7 @@
 package service
 
 import (
+	"cmp"
 	"fmt"
 	"net/netip"
 )
@@ -141,4 +142,8 @@ type Source struct {
 type Place struct {
 	Node string
 	Zone string
+}
+
+func compareNames(a, b Name) int {
+	return cmp.Or(cmp.Compare(a.Namespace, b.Namespace), cmp.Compare(a.Name, b.Name))
 }

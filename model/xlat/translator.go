@@ -25,6 +25,21 @@ type Query struct {
 	ID       uint32 // of the fragment
 }
 
+// Inner is the question about the packet that an ICMP error quotes; false if it quotes none that can be read.
+func (q Query) Inner() (Query, bool) {
+	if !q.Error || len(q.Payload) < icmpHeader {
+		return Query{}, false
+	}
+	var p packet
+	var why Why
+	if q.Ends.Dst.Is4() {
+		p, why, _ = parse4(q.Payload[icmpHeader:], true)
+	} else {
+		p, why, _ = parse6(q.Payload[icmpHeader:], true)
+	}
+	return p.query(protocol4(p.protocol), true, false), why == Translated
+}
+
 // Translator translates packets. Its fields are not changed while it is used.
 type Translator struct {
 	Mapper Mapper

@@ -1,0 +1,197 @@
+// Package nat64 is the stateful half of translation: bindings, TCP sessions and blocks of ports (RFC 6146), with clock and secret passed in.
+//
+// A Table is the Mapper of one gateway. Filtering is endpoint-independent: whoever an endpoint has a binding towards the outside, every server
+// may answer it (RFC 4787 REQ-8). A Table belongs to one goroutine.
+package nat64
+
+import (
+	"net/netip"
+
+	"hexapod.dev/model/xlat"
+)
+
+// Seconds is a moment on the caller's monotonic clock.
+type Seconds int64
+
+// Times are how long bindings live without a packet (RFC 6146 4).
+type Times struct {
+	UDP, ICMP, TCPTrans, TCPEst, Fragment Seconds
+}
+
+// DefaultTimes are those of RFC 6146 4, with 2 h 4 min for established TCP (RFC 5382 REQ-5).
+var DefaultTimes = Times{UDP: 300, ICMP: 60, TCPTrans: 240, TCPEst: 7440, Fragment: 2}
+
+// Config is what a Table is made of.
+type Config struct {
+	Prefixes []xlat.Pref64
+	Self4    netip.Addr // of this gateway, for errors of routers that have no binding
+	Secret   Secret
+	Times    Times
+	Limit    int // bindings of all endpoints together
+	Blocks   *Blocks
+}
+
+// protocols with bindings of their own.
+const (
+	icmp = 1
+	tcp  = 6
+	udp  = 17
+)
+
+// key6 and key4 name the two sides of a binding.
+type key6 struct {
+	addr     [16]byte
+	port     uint16
+	protocol uint8
+}
+
+type key4 struct {
+	addr     [4]byte
+	port     uint16
+	protocol uint8
+}
+
+// binding joins an end of an endpoint with one of the pool (a BIB entry, RFC 6146 3.1). TCP ones live as long as their sessions.
+type binding struct {
+	six      key6
+	four     key4
+	expires  Seconds
+	sessions int32
+}
+
+// sessionKey is a TCP session: a binding and the server.
+type sessionKey struct {
+	binding uint32
+	addr    [4]byte
+	port    uint16
+}
+
+type session struct {
+	expires Seconds
+	state   State
+}
+
+// Table is the state of one gateway.
+type Table struct {
+	c        Config
+	now      Seconds
+	by6      map[key6]uint32
+	by4      map[key4]uint32
+	bindings []binding
+	spare    []uint32 // places of bindings that are gone
+	sessions map[sessionKey]*session
+	pieces   map[piece]ports
+	used     map[Block]int
+	// Probe is called for a session that was silent for long; the caller asks the endpoint whether it lives (RFC 6146 3.5.2.2).
+	Probe func(endpoint, server netip.AddrPort)
+}
+
+// New makes an empty table.
+func New(c Config) *Table {
+	return &Table{c: c, by6: map[key6]uint32{}, by4: map[key4]uint32{}, sessions: map[sessionKey]*session{}, pieces: map[piece]ports{}, used: map[Block]int{}}
+}
+
+// Advance sets the clock. It never goes back.
+func (t *Table) Advance(now Seconds) { t.now = max(t.now, now) }
+
+// Len returns the number of bindings and of TCP sessions.
+func (t *Table) Len() (bindings, sessions int) { return len(t.by6), len(t.sessions) }
+
+// outbound returns the binding of an endpoint's end and makes it if need be.
+func (t *Table) outbound(addr netip.Addr, port uint16, protocol uint8) (uint32, xlat.Why) {
+	k := key6{addr.As16(), port, protocol}
+	if i, ok := t.by6[k]; ok {
+		if t.alive(i) {
+			return i, xlat.Translated
+		}
+		t.remove(i)
+	}
+	if len(t.by6) >= t.c.Limit {
+		return 0, xlat.Refused
+	}
+	four, ok := t.choose(addr, port, protocol)
+	if !ok {
+		return 0, xlat.Refused
+	}
+	return t.insert(binding{six: k, four: four}), xlat.Translated
+}
+
+func (t *Table) insert(b binding) uint32 {
+	i := uint32(len(t.bindings))
+	if n := len(t.spare); n > 0 {
+		i, t.spare = t.spare[n-1], t.spare[:n-1]
+		t.bindings[i] = b
+	} else {
+		t.bindings = append(t.bindings, b)
+	}
+	t.by6[b.six], t.by4[b.four] = i, i
+	block, _ := BlockOf(netip.AddrFrom4(b.four.addr), b.four.port)
+	t.used[block]++
+	return i
+}
+
+// remove ends a binding. A block without bindings goes back, unless it is the only one of its endpoint that still has some.
+func (t *Table) remove(i uint32) {
+	b := &t.bindings[i]
+	delete(t.by6, b.six)
+	delete(t.by4, b.four)
+	block, _ := BlockOf(netip.AddrFrom4(b.four.addr), b.four.port)
+	if t.used[block]--; t.used[block] == 0 {
+		delete(t.used, block)
+		t.c.Blocks.Return(block, t.now)
+	}
+	*b = binding{}
+	t.spare = append(t.spare, i)
+}
+
+// alive reports whether a binding still counts: UDP and ICMP ones until they expire, TCP ones while they have sessions.
+func (t *Table) alive(i uint32) bool {
+	b := &t.bindings[i]
+	return b.sessions > 0 || b.expires > t.now
+}
+
+// candidates is how many hashed places are tried before the next free one is searched. A gateway that takes a block over finds most
+// bindings again by trying the same places.
+const candidates = 4
+
+// choose finds a free port in the endpoint's blocks. The parity of the port is kept where that costs nothing (RFC 4787 REQ-4: best
+// effort, because blocks are small).
+func (t *Table) choose(addr netip.Addr, port uint16, protocol uint8) (key4, bool) {
+	h := t.c.Secret.place(addr, port, protocol)
+	for _, block := range t.c.Blocks.Of(addr) {
+		if k, ok := t.in(block, h, port, protocol); ok {
+			return k, true
+		}
+	}
+	block, ok := t.c.Blocks.Grant(addr, t.now)
+	if !ok {
+		return key4{}, false
+	}
+	return t.in(block, h, port, protocol)
+}
+
+func (t *Table) in(block Block, h uint64, port uint16, protocol uint8) (key4, bool) {
+	k := key4{addr: block.Addr.As4(), protocol: protocol}
+	t.used[block]++ // so that removing its last binding here does not return it
+	defer func() { t.used[block]-- }()
+	try := func(place uint16) bool {
+		k.port = block.First + place%BlockSize
+		i, taken := t.by4[k]
+		if taken && !t.alive(i) {
+			t.remove(i)
+			taken = false
+		}
+		return !taken
+	}
+	for c := range candidates {
+		if try(uint16(h>>(c*16))&^1 | port&1) {
+			return k, true
+		}
+	}
+	for i := range uint16(BlockSize) {
+		if try(uint16(h) + i) {
+			return k, true
+		}
+	}
+	return k, false
+}

@@ -54,6 +54,7 @@ type Options struct {
 	Fabric       string `json:"fabric"`       // Flat or BGP
 	HostPrefixes string `json:"hostPrefixes"` // Plan or Adopt
 	KubeProxy    bool   `json:"kubeProxy"`    // upstream's kube-proxy (nftables) serves Services
+	Programs     string `json:"programs"`     // folder of Hexapod's programs
 }
 
 // maxWorkers keep addresses and memory in bounds: a node takes about 250 MB.

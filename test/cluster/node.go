@@ -181,7 +181,7 @@ func (c *Cluster) start(node string) error {
 	return cmd.Process.Release()
 }
 
-// useNetwork gives a node the stock plugin's configuration for the prefixes that Kubernetes wrote. A runtime looks when the file is complete.
+// usePTP gives a node the stock plugin's configuration for the prefixes that Kubernetes wrote. A runtime looks when the file is complete.
 func (c *Cluster) usePTP(node string, prefixes []netip.Prefix) error {
 	text, err := render("ptp.json", map[string]any{"Prefixes": prefixes, "Dual": c.dual()})
 	file := c.folder(node, "etc/cni/net.d/10-pods.conflist")
@@ -212,9 +212,9 @@ func (c *Cluster) importImages(ctx context.Context, node string, files []string)
 }
 
 // ourImage builds the image of Hexapod from the programs of the tree.
-func (c *Cluster) ourImage(programs string) (string, error) {
+func (c *Cluster) ourImage() (string, error) {
 	file := filepath.Join(c.dir, "hexapod.tar")
-	if err := build.Ours(programs, file); err != nil {
+	if err := build.Ours(c.Options.Programs, file); err != nil {
 		return "", fmt.Errorf("make the image of Hexapod (make build makes its programs): %w", err)
 	}
 	return file, nil

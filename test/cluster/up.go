@@ -16,10 +16,10 @@ import (
 // patience bounds every wait for Kubernetes. A cluster needs 20 s; a loaded machine some more.
 const patience = 3 * time.Minute
 
-// Up brings a cluster up and leaves it running. programs is the folder of Hexapod's programs. It reports each step.
+// Up brings a cluster up and leaves it running. It reports each step.
 //
 // After an error what there is stays, for a look at its logs; Down removes it.
-func Up(ctx context.Context, cache build.Cache, o Options, programs string, report func(string)) (*Cluster, error) {
+func Up(ctx context.Context, cache build.Cache, o Options, report func(string)) (*Cluster, error) {
 	if err := errors.Join(o.Check(), Preflight()); err != nil {
 		return nil, err
 	}
@@ -31,13 +31,13 @@ func Up(ctx context.Context, cache build.Cache, o Options, programs string, repo
 		return nil, errors.Join(fmt.Errorf("cluster %s is there already, in %s: `make cluster-down` removes it", o.Name, c.dir), err, c.Close())
 	}
 	c.Options, c.report = o, report
-	if err := c.up(ctx, programs); err != nil {
+	if err := c.up(ctx); err != nil {
 		return nil, errors.Join(c.explain(err), c.Close())
 	}
 	return c, nil
 }
 
-func (c *Cluster) up(ctx context.Context, programs string) error {
+func (c *Cluster) up(ctx context.Context) error {
 	for _, dir := range []string{c.dir, c.Logs(), filepath.Dir(c.self())} {
 		if err := os.MkdirAll(dir, 0o755); err != nil {
 			return fmt.Errorf("make the folder of cluster %s: %w", c.Options.Name, err)
@@ -55,7 +55,7 @@ func (c *Cluster) up(ctx context.Context, programs string) error {
 	}
 	images := c.cache.Images()
 	if c.Options.Network != PTP {
-		ours, err := c.ourImage(programs)
+		ours, err := c.ourImage()
 		if err != nil {
 			return err
 		}

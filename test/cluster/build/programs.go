@@ -111,3 +111,8 @@ func (c Cache) version(ctx context.Context, module, of string) (string, error) {
 	}
 	return strings.TrimSpace(out), nil
 }
+
+// KubeVersion is the pinned version of Kubernetes.
+func (c Cache) KubeVersion(ctx context.Context) (string, error) {
+	return c.version(ctx, "kube", "k8s.io/kubernetes")
+}

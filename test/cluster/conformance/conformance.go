@@ -32,7 +32,7 @@ var Network = Suite{Name: "conformance", Focus: `\[sig-network\].*\[Conformance\
 // Others are all other specs of the group that need no feature to be switched on and no cluster for themselves.
 var Others = Suite{
 	Name: "sig-network", Focus: `\[sig-network\]`, Procs: 8, Timeout: 30 * time.Minute,
-	Skip: left + `|\[Conformance\]|\[Feature:|\[Serial\]|\[Slow\]|\[Alpha\]|\[Beta\]|\[FeatureGate:`,
+	Skip: left + `|\[Conformance\]|\[Feature:|\[Serial\]|\[Slow\]|\[Alpha\]`,
 }
 
 // Run runs a suite on a cluster and returns the results of the specs that ran. Specs that failed are no error.

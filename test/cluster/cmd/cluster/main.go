@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"os/signal"
+	"path/filepath"
 	"strconv"
 	"syscall"
 	"time"
@@ -16,7 +17,6 @@ import (
 	"hexapod.dev/lab/place"
 	"hexapod.dev/test/cluster"
 	"hexapod.dev/test/cluster/build"
-	"hexapod.dev/test/cluster/conformance"
 )
 
 const usage = `Usage: cluster VERB
@@ -93,7 +93,8 @@ var verbs = map[string]func(context.Context, call) error{
 	"kubectl": opened(func(ctx context.Context, k *cluster.Cluster, args []string) error {
 		return attached(ctx, k, cluster.Router, append([]string{"kubectl"}, args...))
 	}),
-	"conformance": opened(conform),
+	"conformance": conform,
+	"compare":     compare,
 	"exec": opened(func(ctx context.Context, k *cluster.Cluster, args []string) error {
 		if len(args) < 2 {
 			return errors.New("exec: want a machine and a command")
@@ -118,7 +119,8 @@ func options() (cluster.Options, error) {
 		return o, fmt.Errorf("NODES: want a number: %w", err)
 	}
 	o.Workers = nodes - 1
-	return o, nil
+	o.Programs, err = filepath.Abs(knob("BIN", "bin"))
+	return o, err
 }
 
 func knob(name, otherwise string) string {
@@ -144,7 +146,7 @@ func up(ctx context.Context, c call) error {
 	if err := c.cache.Build(ctx, report); err != nil {
 		return err
 	}
-	k, err := cluster.Up(ctx, c.cache, c.options, knob("BIN", "bin"), report)
+	k, err := cluster.Up(ctx, c.cache, c.options, report)
 	if err != nil {
 		return err
 	}
@@ -169,23 +171,4 @@ func attached(ctx context.Context, k *cluster.Cluster, machine string, words []s
 	cmd := k.Command(ctx, words...)
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
 	return k.Run(machine, cmd)
-}
-
-// conform runs the conformance suite. FOCUS chooses other specs, for development.
-func conform(ctx context.Context, k *cluster.Cluster, _ []string) error {
-	suite := conformance.Network
-	suite.Focus = knob("FOCUS", suite.Focus)
-	begin := time.Now()
-	results, err := conformance.Run(ctx, k, suite, func(line string) { fmt.Fprintln(os.Stderr, line) })
-	if err != nil {
-		return err
-	}
-	if err := results.Print(os.Stdout, suite.Name); err != nil {
-		return err
-	}
-	fmt.Fprintf(os.Stderr, "took %.0f s\n", time.Since(begin).Seconds())
-	if failed := results.Failed(); len(failed) > 0 {
-		return fmt.Errorf("%d specs failed; logs: %s", len(failed), k.Logs())
-	}
-	return nil
 }

@@ -222,14 +222,12 @@ func (h *host) object(kind, name string) local.Object {
 	return local.Object{}
 }
 
-// reaches waits until an address answers a ping from the host. The first packet may be lost: the kernel begins to send over a new
-// veth pair a moment after both ends are up (net/core/link_watch.c).
+// reaches pings an address once from the host: an endpoint answers from the first packet on.
 func (h *host) reaches(addr string) {
 	h.t.Helper()
-	until(h.t, addr+" answers", func() bool {
-		_, err := netnstest.Try(h.ns, "ping -6 -c 1 -W 1 "+addr)
-		return err == nil
-	})
+	if out, err := netnstest.Try(h.ns, "ping -6 -n -c 1 -W 5 "+addr); err != nil {
+		h.t.Errorf("the first ping to %s is lost:\n%s", addr, out)
+	}
 }
 
 // until waits for what another program does to the kernel or to a file, where nobody tells of it.

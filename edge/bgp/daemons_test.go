@@ -37,7 +37,7 @@ func daemon(t *testing.T, ns place, name string, args ...string) {
 	})
 }
 
-// frr is FRR's zebra and bgpd in a namespace, with files of their own.
+// frr is FRR's zebra, bgpd and what else a test wants, in a namespace with files of their own.
 type frr struct {
 	t   *testing.T
 	ns  place
@@ -45,7 +45,7 @@ type frr struct {
 	sh  string
 }
 
-func startFRR(t *testing.T, ns place, config string) frr {
+func startFRR(t *testing.T, ns place, config string, more ...string) frr {
 	t.Helper()
 	zebra, bgpd := program(t, "/usr/lib/frr/zebra"), program(t, "/usr/lib/frr/bgpd")
 	f := frr{t, ns, t.TempDir(), program(t, "vtysh")}
@@ -58,7 +58,11 @@ func startFRR(t *testing.T, ns place, config string) frr {
 	if err := os.WriteFile(conf, []byte(config), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	for _, d := range []string{zebra, bgpd} {
+	daemons := []string{zebra, bgpd}
+	for _, name := range more {
+		daemons = append(daemons, program(t, "/usr/lib/frr/"+name))
+	}
+	for _, d := range daemons {
 		daemon(t, ns, d, "-f", conf, "-i", filepath.Join(f.dir, filepath.Base(d)+".pid"), "-z", filepath.Join(f.dir, "zserv.api"),
 			"--vty_socket", f.dir, "-P", "0", "--log", "stdout", "--log-level", "errors")
 		socket := filepath.Join(f.dir, filepath.Base(d)+".vty")

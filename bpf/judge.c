@@ -7,6 +7,7 @@
 #include "fragment.h"
 #include "policy.h"
 #include "forward.h"
+#include "legacy.h"
 
 #include <linux/pkt_cls.h>
 
@@ -20,6 +21,8 @@ GLOBAL int believed(struct __sk_buff *skb, const struct base *b)
 
 	if (!b)
 		return WHY_TRUNCATED;
+	if (endpoint_of(&b->src)) /* also one of a pool, whose other addresses are elsewhere */
+		return WHY_FORGED_INSIDE;
 	in = inside_of(&b->src);
 	if (!in)
 		return 0;
@@ -118,7 +121,7 @@ GLOBAL int from_endpoint(struct __sk_buff *skb)
 	int why;
 
 	if (!is_ipv6(skb))
-		return WHY_NOT_IPV6;
+		return legacy_from(skb);
 	if (load_base(skb, &b))
 		return WHY_TRUNCATED;
 	why = parse(skb, &b, &h);
@@ -207,16 +210,16 @@ GLOBAL int to_endpoint(struct __sk_buff *skb)
 	struct base b;
 	int why;
 
-	if (!is_ipv6(skb))
-		return WHY_NOT_IPV6;
 	why = load_base(skb, &b);
 	if (!skb->ingress_ifindex) {
-		if (!why)
+		if (!why && is_ipv6(skb))
 			note_host(skb, &b);
 		return WHY_FROM_HOST;
 	}
 	if ((skb->mark & MARK_MASK) == MARK_SET)
 		return WHY_JUDGED;
+	if (!is_ipv6(skb))
+		return legacy_to(skb);
 	if (!why)
 		why = parse(skb, &b, &h);
 	if (why)
@@ -257,6 +260,7 @@ INLINE int carry_out(struct __sk_buff *skb, u32 place, int why)
 	case WHY_HOP_LIMIT:
 	case WHY_TOO_BIG:
 	case WHY_NEIGHBOUR:
+	case WHY_IPV4:
 		skb->mark |= MARK_SET;
 	}
 	return TC_ACT_UNSPEC;

@@ -84,6 +84,43 @@ func (m *Maps) PutDenied(p datapath.Pair) error {
 	return m.put("denied", pairKey{p.From.As16(), p.To.As16()}, uint32(1), fmt.Sprintf("denied %s to %s", p.From, p.To))
 }
 
+func (m *Maps) settings() (settings, error) {
+	var s settings
+	if err := m.byName["settings"].Lookup(uint32(0), &s); err != nil {
+		return s, fmt.Errorf("read the settings of the datapath: %w", err)
+	}
+	return s, nil
+}
+
+// SetFast switches the direct ways onward on or off.
+func (m *Maps) SetFast(on bool) error { return m.setFlag(settingFast, on) }
+
+func (m *Maps) setFlag(flag uint32, on bool) error {
+	s, err := m.settings()
+	if err != nil {
+		return err
+	}
+	before := s.Flags
+	s.Flags &^= flag
+	if on {
+		s.Flags |= flag
+	}
+	if s.Flags == before {
+		return nil
+	}
+	return m.put("settings", uint32(0), s, "settings")
+}
+
+// NextGeneration makes every flow be judged anew: policy has changed.
+func (m *Maps) NextGeneration() error {
+	s, err := m.settings()
+	if err != nil {
+		return err
+	}
+	s.Generation++
+	return m.put("settings", uint32(0), s, "settings")
+}
+
 func (m *Maps) put(name string, key, value any, what string) error {
 	if err := m.byName[name].Put(key, value); err != nil {
 		return fmt.Errorf("write %s to map %s: %w", what, name, err)

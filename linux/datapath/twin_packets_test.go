@@ -86,7 +86,11 @@ func (g *generator) packet() datapath.Packet {
 		p.Segment = pick(g, 536, 1208, 1300, 1428, 1500)
 	}
 	p.Frame = g.frame(&p, t)
-	g.spoil(&p)
+	if g.chance(3) {
+		p.Frame = g.legacy(&p)
+	} else {
+		g.spoil(&p)
+	}
 	if g.chance(10) {
 		p.Mark = pick(g, uint32(datapath.MarkSet), datapath.MarkMask, 0x4000, datapath.MarkSet|0x4000, 0xffffffff)
 	}
@@ -354,5 +358,35 @@ func (g *generator) plain(t tuple, link uint32) []byte {
 	copy(b[38:], dst[:])
 	put16(b[54:], t.srcPort)
 	put16(b[56:], t.dstPort)
+	return b
+}
+
+// legacy is IPv4 or ARP.
+func (g *generator) legacy(p *datapath.Packet) []byte {
+	if g.chance(70) && p.Place != datapath.FromUplink {
+		p.Link = g.w.links["hxa"]
+	}
+	b := make([]byte, 14+pick(g, 20, 28, 28, 40))
+	copy(b, []byte{2, 0, 0, 0, byte(p.Link), 1, 2, 0, 0, 0, byte(p.Link), pick(g, byte(2), 2, 2, 3)})
+	local, far := []byte{192, 0, 2, 3}, pick(g, []byte{198, 51, 100, 1}, []byte{198, 51, 100, 2}, []byte{192, 0, 2, 3})
+	if g.chance(30) {
+		local, far = far, local
+	}
+	if g.chance(30) {
+		put16(b[12:], 0x0806)
+		copy(b[14:], []byte{0, 1, 8, 0, 6, 4, 0, 1})
+		if g.chance(10) {
+			b[14+g.IntN(8)]++
+		}
+		copy(b[22:], b[6:12])
+		if len(b) >= 42 {
+			copy(b[28:], local)
+		}
+		return b
+	}
+	put16(b[12:], 0x0800)
+	b[14] = pick(g, byte(0x45), 0x45, 0x45, 0x65)
+	copy(b[26:], local)
+	copy(b[30:], far)
 	return b
 }

@@ -153,11 +153,11 @@ func (w *world) fill(t testing.TB) {
 	for a, link := range map[string]string{
 		"2001:db8:a000:c12:1a7:38b:8d98:3": "hxa", "2001:db8:a000:c12:1a7:38b:8d98:4": "hxa",
 		"2001:db8:a000:c12:1a8:38b:8d98:5": "hxb", "2001:db8:a000:c12:1a9:38b:8d98:6": "hxc",
-		"2001:db8:a000:c12:200::": "hx0", "2001:db8:a000:c12:200::1": "hx1", "2001:db8:a000:c12:200::2": "hx2",
+		"192.0.2.3": "hxa", "2001:db8:a000:c12:200::": "hx0", "2001:db8:a000:c12:200::1": "hx1", "2001:db8:a000:c12:200::2": "hx2",
 		"2001:db8:a000:c12:200::3": "hx3", "2001:db8:a000:c12:200::4": "hx4", "2001:db8:a000:c12:200::5": "hx5",
 	} {
 		n := byte(w.links[link])
-		w.state.Endpoints[addr(a)] = datapath.Endpoint{Link: w.links[link], MAC: desired.MAC{2, 0, 0, 0, n, 2}, HostMAC: desired.MAC{2, 0, 0, 0, n, 1}, Identity: 0x1a7}
+		w.state.Endpoints[netip.AddrFrom16(addr(a).As16())] = datapath.Endpoint{Link: w.links[link], MAC: desired.MAC{2, 0, 0, 0, n, 2}, HostMAC: desired.MAC{2, 0, 0, 0, n, 1}, Identity: 0x1a7}
 	}
 	w.state.Links = map[uint32]datapath.LinkFlags{
 		w.links["up0"]: datapath.Uplink | datapath.Flat | datapath.Gateway,
@@ -171,8 +171,10 @@ func (w *world) fill(t testing.TB) {
 	}
 	w.state.Denied = map[datapath.Pair]bool{
 		{From: addr("2001:db8:a000:c12:1a7:38b:8d98:4"), To: addr("3fff:7::bad")}: true,
+		{From: addr("192.0.2.3"), To: addr("198.51.100.2")}:                       true,
 		{From: addr("3fff:7::bad"), To: addr("2001:db8:a000:c12:1a8:38b:8d98:5")}: true,
 	}
+	w.state.Denied = mapped(w.state.Denied)
 	m := &Maps{byName: w.maps}
 	for a, e := range w.state.Endpoints {
 		must(t, m.PutEndpoint(a, e))
@@ -187,6 +189,15 @@ func (w *world) fill(t testing.TB) {
 		must(t, m.PutDenied(p))
 	}
 	w.setClock(t)
+}
+
+// mapped writes IPv4 addresses as the maps have them (RFC 4291 2.5.5.2).
+func mapped(denied map[datapath.Pair]bool) map[datapath.Pair]bool {
+	out := map[datapath.Pair]bool{}
+	for p := range denied {
+		out[datapath.Pair{From: netip.AddrFrom16(p.From.As16()), To: netip.AddrFrom16(p.To.As16())}] = true
+	}
+	return out
 }
 
 func (w *world) setClock(t testing.TB) {

@@ -24,6 +24,7 @@ const (
 	Addresses  Group = unix.RTNLGRP_IPV6_IFADDR
 	Routes     Group = unix.RTNLGRP_IPV6_ROUTE
 	Settings   Group = unix.RTNLGRP_IPV6_NETCONF // forwarding and its kin of net.ipv6.conf
+	Filters    Group = unix.RTNLGRP_TC           // qdiscs and filters
 )
 
 // Event is one change. Exactly one of the pointers is set, or Resync.
@@ -35,6 +36,7 @@ type Event struct {
 	Route   *Route
 	Neigh   *Neigh
 	Setting *Setting
+	Traffic *Traffic
 }
 
 // Setting is a change of net.ipv6.conf.<link>.forwarding.
@@ -192,6 +194,9 @@ func parseEvent(m Message) (e Event, ok bool, err error) {
 	case unix.RTM_NEWNETCONF, unix.RTM_DELNETCONF:
 		s, err := parseSetting(m)
 		return Event{Gone: m.Type == unix.RTM_DELNETCONF, Setting: &s}, true, err
+	case unix.RTM_DELQDISC, unix.RTM_DELTFILTER, unix.RTM_NEWTFILTER: // every link begins with a new qdisc: no news
+		t, err := parseTraffic(m)
+		return Event{Gone: m.Type != unix.RTM_NEWTFILTER, Traffic: &t}, true, err
 	}
 	return Event{}, false, nil
 }

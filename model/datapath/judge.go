@@ -41,7 +41,7 @@ func (p Packet) dstMAC() desired.MAC { return desired.MAC(p.Frame[0:6]) }
 // fromEndpoint judges what an endpoint sends.
 func (s *State) fromEndpoint(p Packet) Outcome {
 	if !isIPv6(p.Frame) {
-		return p.end(NotIPv6)
+		return s.legacyFrom(p)
 	}
 	h, why := parse(p.Frame)
 	if why != 0 {
@@ -126,6 +126,9 @@ func (s *State) fromUplink(p Packet) Outcome {
 
 // believed tells whether a source may arrive by the uplink of p.
 func (s *State) believed(p Packet, src netip.Addr) Why {
+	if _, here := s.Endpoints[src]; here { // also one of a pool, whose other addresses are elsewhere
+		return ForgedInside
+	}
 	in, ok := s.inside(src)
 	flags := s.Links[p.Link]
 	switch {
@@ -150,15 +153,17 @@ func (s *State) believed(p Packet, src netip.Addr) Why {
 
 // toEndpoint judges what the kernel delivers to an endpoint.
 func (s *State) toEndpoint(p Packet) Outcome {
-	if !isIPv6(p.Frame) {
-		return p.end(NotIPv6)
-	}
 	if p.Came == 0 {
-		s.noteHost(p)
+		if isIPv6(p.Frame) {
+			s.noteHost(p)
+		}
 		return p.end(FromHost)
 	}
 	if p.Mark&MarkMask == MarkSet {
 		return p.end(Judged)
+	}
+	if !isIPv6(p.Frame) {
+		return s.legacyTo(p)
 	}
 	h, why := parse(p.Frame)
 	if why != 0 {

@@ -17,11 +17,12 @@ const (
 	Judged                // was judged where it came in
 	FromHost              // the host itself sends it
 	OtherWay              // came another way than an uplink and was judged at the endpoint's link
+	IPv4                  // IPv4 of an endpoint that has an address of it: the kernel forwards
 )
 
 // Reasons for which a packet is dropped.
 const (
-	NotIPv6             Why = iota + 16 // no IPv6, or a VLAN tag
+	NotIPv6             Why = iota + 16 // neither IPv6 nor IPv4 of an endpoint that has an address of it, or a VLAN tag
 	Truncated                           // shorter than its headers say
 	Malformed                           // headers that no sender may write
 	TooManyHeaders                      // more extension headers than are looked at
@@ -57,7 +58,7 @@ func (w Why) Drop() bool { return w >= NotIPv6 }
 
 var words = map[Why]string{
 	NotOurs: "not-ours", Local: "local", Remote: "remote", KernelPath: "kernel-path", ToHost: "to-host", HopLimit: "hop-limit",
-	TooBig: "too-big", Neighbour: "neighbour", Judged: "judged", FromHost: "from-host", OtherWay: "other-way",
+	TooBig: "too-big", Neighbour: "neighbour", Judged: "judged", FromHost: "from-host", OtherWay: "other-way", IPv4: "ipv4",
 
 	NotIPv6: "not-ipv6", Truncated: "truncated", Malformed: "malformed", TooManyHeaders: "too-many-headers",
 	RoutingHeader: "routing-header", SpoofedSource: "spoofed-source", SpoofedMAC: "spoofed-mac", ForeignMAC: "foreign-mac",

@@ -69,10 +69,10 @@ func (f *Folder) link(name string, cgroup uint64) (l link.Link, pinned bool, err
 
 // pinLink pins l in place of whatever has that name.
 func (f *Folder) pinLink(name string, l link.Link) error {
-	if err := os.Remove(f.file(name)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+	if err := os.Remove(f.File(name)); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("pin link %s: %w", name, err)
 	}
-	if err := l.Pin(f.file(name)); err != nil {
+	if err := l.Pin(f.File(name)); err != nil {
 		return fmt.Errorf("pin link %s: %w", name, err)
 	}
 	return nil

@@ -105,7 +105,7 @@ func unpinned(s *ebpf.MapSpec) *ebpf.MapSpec {
 func (f *Folder) pin(name string, m *ebpf.Map) error {
 	clone, err := m.Clone() // Pin remembers the place and would refuse another one
 	if err == nil {
-		err = errors.Join(clone.Pin(f.file(name)), clone.Close())
+		err = errors.Join(clone.Pin(f.File(name)), clone.Close())
 	}
 	if err != nil {
 		return errors.Join(fmt.Errorf("pin map %s: %w", name, err), m.Close())

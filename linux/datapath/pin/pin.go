@@ -57,6 +57,23 @@ func open(root, run string, layout int) (*Folder, error) {
 	return f, nil
 }
 
+// Find is Open without making anything: nil when there is no such folder.
+func Find(root, run string) (*Folder, error) {
+	own := filepath.Join(run, ownMount)
+	f := &Folder{layout: Layout, path: filepath.Join(root, folderName)}
+	switch {
+	case isBPF(root):
+	case isBPF(own):
+		f.own, f.path = own, filepath.Join(own, folderName)
+	default:
+		return nil, nil
+	}
+	if _, err := os.Stat(f.path); errors.Is(err, fs.ErrNotExist) && f.own == "" {
+		return nil, nil
+	}
+	return f, nil
+}
+
 func isBPF(dir string) bool {
 	var st unix.Statfs_t
 	return unix.Statfs(dir, &st) == nil && st.Type == unix.BPF_FS_MAGIC
@@ -83,8 +100,8 @@ func (f *Folder) layoutPath(layout int) string {
 	return filepath.Join(f.path, layoutPrefix+strconv.Itoa(layout))
 }
 
-// file is the place of one pinned thing of this layout.
-func (f *Folder) file(name string) string { return filepath.Join(f.layoutPath(f.layout), name) }
+// File is the place of one pinned thing of this layout.
+func (f *Folder) File(name string) string { return filepath.Join(f.layoutPath(f.layout), name) }
 
 // Remove unpins everything, of every layout, and unmounts what Open has mounted. Programs that still hang on links go on with
 // their maps until they are taken off.
@@ -116,7 +133,7 @@ func (f *Folder) Forget() error {
 
 // Program returns a pinned program, or fs.ErrNotExist.
 func (f *Folder) Program(name string) (*ebpf.Program, error) {
-	p, err := ebpf.LoadPinnedProgram(f.file(name), nil)
+	p, err := ebpf.LoadPinnedProgram(f.File(name), nil)
 	if err != nil {
 		return nil, fmt.Errorf("pinned program %s: %w", name, err)
 	}
@@ -126,7 +143,7 @@ func (f *Folder) Program(name string) (*ebpf.Program, error) {
 // PinProgram pins a program in place of whatever has that name.
 func (f *Folder) PinProgram(name string, p *ebpf.Program) error {
 	// A pin cannot be overwritten: the new one is made beside and moved over the old.
-	beside := f.file(name + ".new")
+	beside := f.File(name + ".new")
 	if err := os.Remove(beside); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("pin program %s: %w", name, err)
 	}
@@ -138,7 +155,7 @@ func (f *Folder) PinProgram(name string, p *ebpf.Program) error {
 	if err := clone.Pin(beside); err != nil {
 		return fmt.Errorf("pin program %s: %w", name, err)
 	}
-	if err := os.Rename(beside, f.file(name)); err != nil {
+	if err := os.Rename(beside, f.File(name)); err != nil {
 		return fmt.Errorf("pin program %s: %w", name, err)
 	}
 	return nil

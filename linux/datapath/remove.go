@@ -1,0 +1,76 @@
+package datapath
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+
+	"hexapod.dev/linux/datapath/pin"
+	"hexapod.dev/linux/nft"
+	"hexapod.dev/linux/rtnl"
+)
+
+// Remove takes everything of the datapath off a host and returns how many links had a program. No agent may run meanwhile.
+func Remove(ctx context.Context, o Options) (links int, err error) {
+	root := o.Root
+	if root == "" {
+		root = pin.DefaultRoot
+	}
+	conn, err := rtnl.Dial(o.NS)
+	if err != nil {
+		return 0, err
+	}
+	defer conn.Close()
+	list, err := conn.Links()
+	if err != nil {
+		return 0, err
+	}
+	folder, err := pin.Find(root, o.Run)
+	if err != nil {
+		return 0, err
+	}
+	var errs []error
+	for _, l := range list {
+		took, err := takeAllOff(conn, l, folder)
+		errs = append(errs, err)
+		if took {
+			links++
+		}
+	}
+	if err := nft.Delete(ctx, o.NS, guardTable); err != nil && !errors.Is(err, nft.ErrMissing) {
+		errs = append(errs, err)
+	}
+	if folder != nil {
+		errs = append(errs, folder.Remove())
+	}
+	if err := errors.Join(errs...); err != nil {
+		return links, fmt.Errorf("remove the datapath: %w", err)
+	}
+	return links, nil
+}
+
+// takeAllOff takes our programs off one link.
+func takeAllOff(conn *rtnl.Conn, l rtnl.Link, folder *pin.Folder) (took bool, err error) {
+	if folder != nil {
+		pinned := filepath.Join(folder.Path(), fmt.Sprintf("%s%d", uplinkPrefix, l.Index))
+		if _, err := os.Stat(pinned); err == nil {
+			return true, detach(pinned)
+		}
+	}
+	if !l.OfEndpoint() {
+		return false, nil
+	}
+	for _, d := range []rtnl.Direction{rtnl.Ingress, rtnl.Egress} {
+		_, there, err := conn.Filter(l.Index, d)
+		if err != nil {
+			return took, err
+		}
+		took = took || there
+	}
+	if !took {
+		return false, nil
+	}
+	return true, conn.Do(rtnl.DeleteFilter(l.Index, l.Name, rtnl.Ingress), rtnl.DeleteFilter(l.Index, l.Name, rtnl.Egress))
+}

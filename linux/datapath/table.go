@@ -1,0 +1,350 @@
+package datapath
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"maps"
+	"net/netip"
+	"slices"
+
+	"github.com/cilium/ebpf"
+
+	"hexapod.dev/linux/datapath/pin"
+	"hexapod.dev/linux/netns"
+	"hexapod.dev/linux/rtnl"
+	"hexapod.dev/model/datapath"
+	"hexapod.dev/model/desired"
+	"hexapod.dev/model/diff"
+)
+
+// Table is the datapath of one host: its programs, what hangs on links, and what the programs know.
+type Table struct {
+	ns     *netns.NS
+	folder *pin.Folder
+	conn   *rtnl.Conn
+	stubs  map[string]*ebpf.Program // by name
+	maps   *Maps
+	loaded *ebpf.Collection
+	guard  *guard
+}
+
+// Options are where a datapath lives.
+type Options struct {
+	NS   *netns.NS // nil: the namespace of the process
+	Root string    // a BPF file system; empty: pin.DefaultRoot
+	Run  string    // folder of the agent, for a file system of its own where root is none
+}
+
+// Open loads the programs of this release, takes over what is pinned, and puts the programs into the slot: from then on they
+// judge on every link that has a stub. What is pinned and what hangs on links stays after Close.
+func Open(o Options) (_ *Table, err error) {
+	t := &Table{ns: o.NS}
+	defer func() {
+		if err != nil {
+			err = errors.Join(fmt.Errorf("open the datapath: %w", err), t.Close())
+		}
+	}()
+	root := o.Root
+	if root == "" {
+		root = pin.DefaultRoot
+	}
+	if t.folder, err = pin.Open(root, o.Run); err != nil {
+		return nil, err
+	}
+	if t.conn, err = rtnl.Dial(o.NS); err != nil {
+		return nil, err
+	}
+	t.guard = &guard{ns: o.NS}
+	if err := t.loadStubs(); err != nil {
+		return nil, err
+	}
+	if err := t.loadGeneration(); err != nil {
+		return nil, err
+	}
+	return t, t.folder.Forget()
+}
+
+// loadStubs takes over the pinned stubs, or pins those of this release where they are other programs.
+func (t *Table) loadStubs() error {
+	spec, err := loadStub()
+	if err != nil {
+		return err
+	}
+	c, err := t.folder.Load(spec, pin.Options{})
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	t.stubs = map[string]*ebpf.Program{}
+	for name, fresh := range c.Programs {
+		pinned, err := t.folder.Program(name)
+		if err == nil && sameProgram(pinned, fresh) {
+			t.stubs[name] = pinned
+			continue
+		}
+		if err == nil {
+			pinned.Close()
+		}
+		if err := t.folder.PinProgram(name, fresh); err != nil {
+			return err
+		}
+		if t.stubs[name], err = fresh.Clone(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// sameProgram compares by the tag, a hash of the instructions without map descriptors.
+func sameProgram(a, b *ebpf.Program) bool {
+	ia, errA := a.Info()
+	ib, errB := b.Info()
+	return errA == nil && errB == nil && ia.Tag == ib.Tag
+}
+
+// loadGeneration loads the programs of this release over the pinned maps and switches the slot to them.
+func (t *Table) loadGeneration() error {
+	spec, err := loadJudge()
+	if err != nil {
+		return err
+	}
+	rows, err := t.folder.Map(spec.Maps["flows"], nil)
+	if err != nil {
+		return err
+	}
+	defer rows.Close()
+	if err := spec.Variables["flow_mask"].Set(rows.MaxEntries() - 1); err != nil {
+		return err
+	}
+	if t.loaded, err = t.folder.Load(spec, pin.Options{}); err != nil {
+		return err
+	}
+	t.maps = &Maps{byName: t.loaded.Maps}
+	if err := t.maps.seed(); err != nil {
+		return err
+	}
+	if err := t.loaded.Maps["slot"].Put(uint32(0), t.loaded.Programs["judge"]); err != nil {
+		return fmt.Errorf("switch to the programs of this release: %w", err)
+	}
+	return nil
+}
+
+// seed gives the flow table its secret, once in the life of the pinned maps.
+func (m *Maps) seed() error {
+	s, err := m.settings()
+	if err != nil || s.Seed != 0 {
+		return err
+	}
+	var b [8]byte
+	if _, err := rand.Read(b[:]); err != nil {
+		return err
+	}
+	s.Seed, s.Generation = binary.NativeEndian.Uint64(b[:])|1, 1
+	return m.byName["settings"].Put(uint32(0), s)
+}
+
+// Close closes what this process has open. Everything goes on.
+func (t *Table) Close() error {
+	var errs []error
+	for _, p := range t.stubs {
+		errs = append(errs, p.Close())
+	}
+	if t.loaded != nil {
+		t.loaded.Close()
+	}
+	if t.conn != nil {
+		errs = append(errs, t.conn.Close())
+	}
+	return errors.Join(errs...)
+}
+
+// Maps is what the programs know.
+func (t *Table) Maps() *Maps { return t.maps }
+
+// Parts are the messages that hang the stubs on an endpoint's link while it is made: they go out in the send that sets it up, so
+// nothing passes without them. index, if not nil, is told the link's index.
+func (t *Table) Parts(link string, index *int) []rtnl.Part {
+	return []rtnl.Part{
+		{Request: func(i int) *rtnl.Request {
+			if index != nil {
+				*index = i
+			}
+			return rtnl.AddClsact(i, link)
+		}},
+		{Request: func(i int) *rtnl.Request { return t.hang(i, link, rtnl.Ingress) }},
+		{Request: func(i int) *rtnl.Request { return t.hang(i, link, rtnl.Egress) }},
+	}
+}
+
+// Names of the stubs (bpf/stub.c).
+const (
+	stubFromEndpoint = "stub_from_endpoint"
+	stubFromUplink   = "stub_from_uplink"
+	stubToEndpoint   = "stub_to_endpoint"
+)
+
+func (t *Table) hang(index int, link string, d rtnl.Direction) *rtnl.Request {
+	name := stubFromEndpoint
+	if d == rtnl.Egress {
+		name = stubToEndpoint
+	}
+	return rtnl.SetFilter(index, link, d, t.stubs[name].FD(), name)
+}
+
+// EnsureEndpoint tells the programs of an endpoint whose link has the index.
+func (t *Table) EnsureEndpoint(index int, e desired.Endpoint) error {
+	w := datapath.WantEndpointFor(e)
+	for _, a := range e.Addrs {
+		err := t.maps.PutEndpoint(a, datapath.Endpoint{Link: uint32(index), MAC: w.MAC, HostMAC: w.HostMAC, Identity: w.Identity})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// RemoveEndpoint makes the programs forget an endpoint: nothing from or to it passes any more.
+func (t *Table) RemoveEndpoint(e desired.Endpoint) error {
+	var errs []error
+	for _, a := range e.Addrs {
+		errs = append(errs, t.maps.RemoveEndpoint(a))
+	}
+	return errors.Join(errs...)
+}
+
+// Reconcile makes links, maps and guard as wanted and returns what it changed.
+func (t *Table) Reconcile(ctx context.Context, want datapath.Want) (diff.Delta[string], error) {
+	var done diff.Delta[string]
+	list, err := t.conn.Links()
+	if err != nil {
+		return done, err
+	}
+	index := make(map[string]int, len(list))
+	for _, l := range list {
+		index[l.Name] = l.Index
+	}
+	errs := []error{
+		t.guard.ensure(ctx, slices.Collect(maps.Keys(want.Inside)), &done),
+		t.reconcileMaps(want, index, &done),
+		t.hangUplinks(want, list, &done),
+		t.hangEndpoints(want, index, &done),
+	}
+	slices.Sort(done.Add)
+	slices.Sort(done.Change)
+	slices.Sort(done.Remove)
+	return done, errors.Join(errs...)
+}
+
+// hangEndpoints hangs the stubs on every endpoint's link that does not have them.
+func (t *Table) hangEndpoints(want datapath.Want, index map[string]int, done *diff.Delta[string]) error {
+	var errs []error
+	seen := map[string]bool{}
+	for _, e := range want.Endpoints {
+		i, there := index[e.Link]
+		if !there || seen[e.Link] {
+			continue // a link that is missing is made with its stubs
+		}
+		seen[e.Link] = true
+		for _, d := range []rtnl.Direction{rtnl.Ingress, rtnl.Egress} {
+			changed, err := t.ensureFilter(i, e.Link, d, t.hang(i, e.Link, d), t.stubOf(d))
+			errs = append(errs, err)
+			if changed {
+				done.Add = append(done.Add, fmt.Sprintf("filter %s %s", e.Link, d))
+			}
+		}
+	}
+	return errors.Join(errs...)
+}
+
+func (t *Table) stubOf(d rtnl.Direction) *ebpf.Program {
+	if d == rtnl.Egress {
+		return t.stubs[stubToEndpoint]
+	}
+	return t.stubs[stubFromEndpoint]
+}
+
+// ensureFilter hangs a program on a link unless it hangs there already.
+func (t *Table) ensureFilter(index int, link string, d rtnl.Direction, set *rtnl.Request, program *ebpf.Program) (changed bool, err error) {
+	info, err := program.Info()
+	if err != nil {
+		return false, err
+	}
+	want, _ := info.ID()
+	if have, ok, err := t.conn.Filter(index, d); err != nil || ok && have == uint32(want) {
+		return false, err
+	}
+	return true, t.conn.Do(rtnl.AddClsact(index, link), set)
+}
+
+// reconcileMaps makes the maps hold what is wanted.
+func (t *Table) reconcileMaps(want datapath.Want, index map[string]int, done *diff.Delta[string]) error {
+	links := map[uint32]uint32{}
+	for name, f := range want.Uplinks {
+		if i, ok := index[name]; ok {
+			links[uint32(i)] = uint32(f)
+		}
+	}
+	inside := map[insideKey]insideValue{}
+	for p, in := range want.Inside {
+		inside[keyOf(p)] = insideValue{Flags: uint32(in.Flags), Link: uint32(index[in.Link]), MAC: in.MAC}
+	}
+	endpoints := map[[16]byte]endpointValue{}
+	for a, e := range want.Endpoints {
+		if i, ok := index[e.Link]; ok {
+			endpoints[a.As16()] = endpointValue{Link: uint32(i), MAC: e.MAC, HostMAC: e.HostMAC, Identity: e.Identity}
+		}
+	}
+	return errors.Join(
+		reconcileMap(t.maps.byName["links"], links, func(k uint32) string { return fmt.Sprintf("uplink %d", k) }, done),
+		reconcileMap(t.maps.byName["inside"], inside, func(k insideKey) string {
+			return "inside " + netip.PrefixFrom(netip.AddrFrom16(k.Addr), int(k.Bits)).String()
+		}, done),
+		reconcileMap(t.maps.byName["endpoints"], endpoints, func(k [16]byte) string { return "endpoint " + netip.AddrFrom16(k).String() }, done),
+	)
+}
+
+// reconcileMap makes a map hold want. It is read whole before anything is removed.
+func reconcileMap[K, V comparable](m *ebpf.Map, want map[K]V, name func(K) string, done *diff.Delta[string]) error {
+	have := map[K]V{}
+	var k K
+	var v V
+	for it := m.Iterate(); ; {
+		if !it.Next(&k, &v) {
+			if err := it.Err(); err != nil {
+				return fmt.Errorf("read a map of the datapath: %w", err)
+			}
+			break
+		}
+		have[k] = v
+	}
+	var errs []error
+	for k, v := range want {
+		old, there := have[k]
+		if there && old == v {
+			continue
+		}
+		if err := m.Put(k, v); err != nil {
+			errs = append(errs, fmt.Errorf("write %s: %w", name(k), err))
+			continue
+		}
+		if there {
+			done.Change = append(done.Change, name(k))
+		} else {
+			done.Add = append(done.Add, name(k))
+		}
+	}
+	for k := range have {
+		if _, wanted := want[k]; wanted {
+			continue
+		}
+		if err := m.Delete(k); err != nil && !errors.Is(err, ebpf.ErrKeyNotExist) {
+			errs = append(errs, fmt.Errorf("remove %s: %w", name(k), err))
+			continue
+		}
+		done.Remove = append(done.Remove, name(k))
+	}
+	return errors.Join(errs...)
+}

@@ -1,0 +1,68 @@
+// Package nft keeps tables of nftables that belong to Hexapod alone, as text piped to nft(8).
+package nft
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"os/exec"
+	"strings"
+
+	"hexapod.dev/linux/netns"
+)
+
+// ErrMissing says that the host has no nft(8).
+var ErrMissing = errors.New("program nft is missing: install nftables")
+
+// Replace makes a table ("inet hexapod") hold body and nothing else, in one transaction: at no moment it holds less.
+func Replace(ctx context.Context, ns *netns.NS, table, body string) error {
+	script := fmt.Sprintf("table %[1]s {\n}\ndelete table %[1]s\ntable %[1]s {\n%[2]s}\n", table, body)
+	if _, err := run(ctx, ns, script, "-f", "-"); err != nil {
+		return fmt.Errorf("write table %s: %w", table, err)
+	}
+	return nil
+}
+
+// Delete removes a table. A missing one is no error.
+func Delete(ctx context.Context, ns *netns.NS, table string) error {
+	script := fmt.Sprintf("table %[1]s {\n}\ndelete table %[1]s\n", table)
+	if _, err := run(ctx, ns, script, "-f", "-"); err != nil {
+		return fmt.Errorf("delete table %s: %w", table, err)
+	}
+	return nil
+}
+
+// List returns a table as nft writes it, without counters.
+func List(ctx context.Context, ns *netns.NS, table string) (string, error) {
+	out, err := run(ctx, ns, "", append([]string{"-s", "list", "table"}, strings.Fields(table)...)...)
+	if err != nil {
+		return "", fmt.Errorf("list table %s: %w", table, err)
+	}
+	return out, nil
+}
+
+// Chains returns the base chains of the host that look at a hook, each as nft writes it with its rules.
+func Chains(ctx context.Context, ns *netns.NS) (string, error) {
+	return run(ctx, ns, "", "-s", "list", "ruleset")
+}
+
+func run(ctx context.Context, ns *netns.NS, input string, args ...string) (string, error) {
+	path, err := exec.LookPath("nft")
+	if err != nil {
+		return "", ErrMissing
+	}
+	var out, told bytes.Buffer
+	c := exec.CommandContext(ctx, path, args...)
+	c.Stdin, c.Stdout, c.Stderr = strings.NewReader(input), &out, &told
+	start := c.Run
+	if ns != nil {
+		err = ns.Do(start)
+	} else {
+		err = start()
+	}
+	if err != nil {
+		return "", fmt.Errorf("%w: %s", err, strings.TrimSpace(told.String()))
+	}
+	return out.String(), nil
+}

@@ -46,6 +46,7 @@ func commands() []command {
 		{name: "check", summary: "check a configuration folder as the agent does", usage: checkUsage, run: runCheck},
 		{name: "identity", summary: "give numbers to sets of labels", about: identityAbout, verbs: identityVerbs()},
 		{name: "agent", summary: "run the daemon of this host", usage: agentUsage, run: runAgent},
+		{name: "controller", summary: "run the controller of a Kubernetes cluster", usage: controllerUsage, run: runController},
 		{name: "status", summary: "show what the agent has done, and what not and why", usage: queryUsage, run: runStatus},
 		{name: "endpoints", summary: "list the endpoints of this host", usage: queryUsage, run: runEndpoints},
 		{name: "routes", summary: "list the routes of this host", usage: queryUsage, run: runRoutes},

@@ -1,0 +1,266 @@
+// Package controller is the cluster's one writer: it gives prefixes to hosts, numbers to sets of labels and fixed addresses to pods.
+//
+// Each is given as an object that is named after it.
+//
+// Of several controllers one leads. It works on tasks, each the objects of one thing: what is wanted follows from nodes, pods, the
+// plan and what agents report; what is there comes from watches; the difference is written. A task may be done again at any time,
+// and all are at the beginning of a term and every few minutes. That two writers do not give one thing to two owners is not a matter
+// of who leads: a thing is given by making the object of its name, which succeeds once.
+package controller
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"hexapod.dev/api/v1alpha1"
+	"hexapod.dev/edge/kube/lease"
+	"hexapod.dev/edge/kube/objects"
+	"hexapod.dev/model/identity"
+)
+
+// Options of a controller.
+type Options struct {
+	Client    *objects.Client
+	Namespace string // of the lease, and of events of objects that have none
+	Identity  string // of this process, different from all others'
+	Cluster   string // of the plan that this Kubernetes cluster is; "": the only one
+	Timing    lease.Timing
+	Listen    string        // where /metrics and /healthz are served; "": nowhere
+	Grace     time.Duration // how long a new leader waits for hosts that are silent
+	Workers   int           // how many writes are under way at a time
+	Log       *slog.Logger
+}
+
+// Defaults of Options.
+const (
+	DefaultGrace   = 10 * time.Second
+	DefaultWorkers = 32
+)
+
+// leaseName is the Lease that controllers compete for.
+const leaseName = "hexapod-controller"
+
+// Controller is one candidate and, when it is elected, the writer.
+type Controller struct {
+	o       Options
+	events  *recorder
+	metrics *metrics
+
+	plans      *feed[v1alpha1.AddressPlan]
+	hosts      *feed[v1alpha1.Host]
+	statuses   *feed[v1alpha1.HostStatus]
+	prefixes   *feed[v1alpha1.HostPrefix]
+	identities *feed[v1alpha1.Identity]
+	pools      *feed[v1alpha1.Pool]
+	addresses  *feed[v1alpha1.Address]
+	peers      *feed[v1alpha1.BGPPeer]
+	nodes      *feed[objects.Node]
+	pods       *podFeed
+
+	// What was given out, kept for all terms of this process: a store that was put back does not lower their marks.
+	ledger  *ledger
+	numbers *numberBook
+	claims  *claimBook
+	missed  missing
+	stale   staleList
+
+	mu   sync.Mutex
+	term *term // while leading
+}
+
+// New makes a controller. It does nothing before Run.
+func New(o Options) *Controller {
+	if o.Timing == (lease.Timing{}) {
+		o.Timing = lease.DefaultTiming()
+	}
+	if o.Grace == 0 {
+		o.Grace = DefaultGrace
+	}
+	if o.Workers == 0 {
+		o.Workers = DefaultWorkers
+	}
+	c := &Controller{
+		o: o, events: newRecorder(o.Client, o.Namespace), metrics: newMetrics(),
+		plans: newFeed(o.Client, objects.AddressPlans()), hosts: newFeed(o.Client, objects.Hosts()),
+		statuses: newFeed(o.Client, objects.HostStatuses()), prefixes: newFeed(o.Client, objects.HostPrefixes()),
+		identities: newFeed(o.Client, objects.Identities()), pools: newFeed(o.Client, objects.Pools()),
+		addresses: newFeed(o.Client, objects.Addresses()), peers: newFeed(o.Client, objects.BGPPeers()),
+		nodes: newFeed(o.Client, objects.Nodes()), pods: newPodFeed(o.Client),
+		ledger: newLedger(), numbers: newNumberBook(), claims: newClaimBook(),
+	}
+	c.connect()
+	return c
+}
+
+// connect says what each change asks for.
+func (c *Controller) connect() {
+	host := func(name string) { c.ask(task{taskHost, name}) }
+	c.nodes.changed = func(n *objects.Node, _ bool) { host(n.ObjectName()) }
+	c.hosts.changed = func(h *v1alpha1.Host, gone bool) {
+		if gone {
+			host(h.ObjectName())
+		}
+	}
+	c.statuses.changed = func(s *v1alpha1.HostStatus, gone bool) {
+		c.heard(s, gone)
+		host(s.ObjectName())
+	}
+	c.prefixes.changed = func(p *v1alpha1.HostPrefix, gone bool) {
+		c.ledger.prefix(p, gone)
+		if gone {
+			host(p.Spec.Host)
+		}
+	}
+	c.identities.changed = func(i *v1alpha1.Identity, gone bool) { c.numbers.identity(i, gone) }
+	c.addresses.changed = func(a *v1alpha1.Address, gone bool) {
+		c.claims.address(a, gone)
+		c.ask(task{taskCheck, ""})
+	}
+	c.plans.changed = func(*v1alpha1.AddressPlan, bool) {
+		c.plansRead()
+		c.inTerm(func(t *term) { t.planChanged() })
+	}
+	c.pools.changed = func(*v1alpha1.Pool, bool) { c.inTerm(func(t *term) { t.planChanged() }) }
+	c.peers.changed = func(*v1alpha1.BGPPeer, bool) { c.ask(task{taskCheck, ""}) }
+	c.pods.wanted = func(k string) { c.ask(task{taskIdentity, k}) }
+	c.pods.claimed = func(key objects.Key) { c.ask(task{taskClaim, key.String()}) }
+
+	// A whole list says that changes were missed: everything is looked at again. One that is older than what was seen before says
+	// that the store was put back, and what hosts hold has to be asked again.
+	c.hosts.replaced = again[v1alpha1.Host](c)
+	c.statuses.replaced = again[v1alpha1.HostStatus](c)
+	c.prefixes.replaced = again[v1alpha1.HostPrefix](c)
+	c.identities.replaced = again[v1alpha1.Identity](c)
+	c.pools.replaced = again[v1alpha1.Pool](c)
+	c.addresses.replaced = again[v1alpha1.Address](c)
+	c.nodes.replaced = again[objects.Node](c)
+	c.plans.replaced = func(l objects.Listing[v1alpha1.AddressPlan]) {
+		c.plansRead()
+		again[v1alpha1.AddressPlan](c)(l)
+	}
+	c.pods.replaced = func(rewound bool) { c.inTerm(func(t *term) { t.restart(rewound) }) }
+}
+
+func again[T any](c *Controller) func(objects.Listing[T]) {
+	return func(l objects.Listing[T]) { c.inTerm(func(t *term) { t.restart(l.Rewound) }) }
+}
+
+// plansRead tells the feed of pods which labels count, which is said by the plan.
+func (c *Controller) plansRead() {
+	plan, problem := c.plan()
+	if problem != nil {
+		return
+	}
+	rules, err := identity.NewRules(plan.Spec.Identity.KeyVersion, plan.Spec.Identity.ExcludeLabels...)
+	if err != nil {
+		c.o.Log.Error("the plan's identities", "error", err)
+		return
+	}
+	c.pods.setRules(rules)
+}
+
+// plan returns the plan in use, with its defaults.
+func (c *Controller) plan() (*v1alpha1.AddressPlan, error) {
+	var all []*v1alpha1.AddressPlan
+	for _, p := range c.plans.store.All() {
+		all = append(all, p)
+	}
+	if len(all) != 1 {
+		return nil, &Problem{Why: NoPlan, Text: fmt.Sprintf("there are %d AddressPlans: a cluster has one", len(all))}
+	}
+	p := *all[0]
+	if problems := v1alpha1.Validate(&p).Errors(); len(problems) > 0 {
+		return nil, &Problem{Why: NoPlan, Text: "the AddressPlan is refused: " + problems[0].String(), Err: problems}
+	}
+	return &p, nil
+}
+
+// Run follows the cluster, and writes when it leads, until ctx ends.
+func (c *Controller) Run(ctx context.Context) error {
+	g, ctx := errgroup.WithContext(ctx)
+	log := c.o.Log
+	for _, follow := range []func(context.Context, *slog.Logger) error{
+		c.plans.run, c.hosts.run, c.statuses.run, c.prefixes.run, c.identities.run, c.pools.run, c.addresses.run, c.peers.run, c.nodes.run, c.pods.run,
+	} {
+		g.Go(func() error { return follow(ctx, log) })
+	}
+	g.Go(func() error {
+		e := &lease.Election{Client: c.o.Client, Namespace: c.o.Namespace, Name: leaseName, Identity: c.o.Identity, Timing: c.o.Timing, Log: log}
+		return e.Run(ctx, c.lead)
+	})
+	if c.o.Listen != "" {
+		g.Go(func() error { return c.serve(ctx) })
+	}
+	err := g.Wait()
+	if errors.Is(err, context.Canceled) {
+		return nil
+	}
+	return err
+}
+
+// lead writes until ctx ends.
+func (c *Controller) lead(ctx context.Context, _ int64) error {
+	if !c.listed(ctx) {
+		return nil
+	}
+	t := newTerm(c)
+	c.mu.Lock()
+	c.term = t
+	c.mu.Unlock()
+	defer func() {
+		c.mu.Lock()
+		c.term = nil
+		c.mu.Unlock()
+	}()
+	return t.run(ctx)
+}
+
+// inTerm calls fn with the term there is, if there is one.
+func (c *Controller) inTerm(fn func(*term)) {
+	c.mu.Lock()
+	t := c.term
+	c.mu.Unlock()
+	if t != nil {
+		fn(t)
+	}
+}
+
+func (c *Controller) ask(t task) { c.inTerm(func(in *term) { in.queue.add(t) }) }
+
+// listed waits until every store holds a whole list.
+func (c *Controller) listed(ctx context.Context) bool {
+	for ctx.Err() == nil {
+		if c.listedAll() {
+			return true
+		}
+		pause(ctx, 20*time.Millisecond)
+	}
+	return false
+}
+
+func (c *Controller) listedAll() bool {
+	for _, listed := range []func() (bool, int){
+		c.plans.store.Listed, c.hosts.store.Listed, c.statuses.store.Listed, c.prefixes.store.Listed, c.identities.store.Listed,
+		c.pools.store.Listed, c.addresses.store.Listed, c.peers.store.Listed, c.nodes.store.Listed, c.pods.listed,
+	} {
+		if ok, _ := listed(); !ok {
+			return false
+		}
+	}
+	return true
+}
+
+func pause(ctx context.Context, d time.Duration) {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+	case <-ctx.Done():
+	}
+}

@@ -1,0 +1,199 @@
+package controller
+
+import (
+	"context"
+	"log/slog"
+	"slices"
+	"sync"
+
+	"hexapod.dev/edge/kube/objects"
+	"hexapod.dev/model/identity"
+)
+
+// The annotations by which a pod asks for a fixed address: an address of a pool, and which one.
+const (
+	poolAnnotation    = "hexapod.dev/pool"
+	addressAnnotation = "hexapod.dev/address"
+)
+
+// podFeed follows the metadata of pods, and keeps of each only whose set it has and which address it asks for: there are many.
+type podFeed struct {
+	collection objects.Collection[objects.Pod]
+	wanted     func(key string)      // a set of labels appeared
+	claimed    func(pod objects.Key) // a pod that asks for an address appeared, or went
+	replaced   func(rewound bool)
+
+	mu      sync.Mutex
+	known   chan struct{}   // closed when rules are known
+	rules   *identity.Rules // nil: not known yet
+	relist  context.CancelFunc
+	got     bool
+	rewound int
+	sets    map[string]*podSet // by key
+	pods    map[objects.Key]*podSet
+	claims  map[objects.Key]claim
+}
+
+// podSet is a set of labels and how many pods have it.
+type podSet struct {
+	key  string
+	set  identity.Set
+	pods int
+}
+
+// claim is what a pod asks for.
+type claim struct{ pool, address string }
+
+func newPodFeed(c *objects.Client) *podFeed {
+	// A pod of the host's own network has no address of ours.
+	pods := objects.In(c, objects.Pods().MetadataOnly()).Where("spec.hostNetwork=false", "")
+	return &podFeed{collection: pods, known: make(chan struct{})}
+}
+
+// run follows pods under the rules there are, and anew when they change.
+func (f *podFeed) run(ctx context.Context, log *slog.Logger) error {
+	select {
+	case <-f.known:
+	case <-ctx.Done():
+	}
+	for ctx.Err() == nil {
+		following, stop := context.WithCancel(ctx)
+		f.mu.Lock()
+		f.relist = stop
+		f.mu.Unlock()
+		err := f.collection.Follow(following, log, f)
+		stop()
+		if ctx.Err() == nil && following.Err() == nil {
+			return err
+		}
+	}
+	return ctx.Err()
+}
+
+// setRules says which labels count. Pods are read again when that has changed.
+func (f *podFeed) setRules(r identity.Rules) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	same := f.rules != nil && f.rules.Version() == r.Version() && slices.Equal(f.rules.Excluded(), r.Excluded())
+	if f.rules == nil {
+		close(f.known)
+	}
+	f.rules = &r
+	if !same && f.relist != nil {
+		f.got = false
+		f.relist()
+	}
+}
+
+func (f *podFeed) listed() (bool, int) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.got, f.rewound
+}
+
+// Replace is called by Follow.
+func (f *podFeed) Replace(l objects.Listing[objects.Pod]) {
+	f.mu.Lock()
+	f.sets, f.pods, f.claims = map[string]*podSet{}, make(map[objects.Key]*podSet, len(l.Objects)), map[objects.Key]claim{}
+	for _, p := range l.Objects {
+		f.put(p)
+	}
+	f.got = true
+	if l.Rewound {
+		f.rewound++
+	}
+	f.mu.Unlock()
+	f.replaced(l.Rewound)
+}
+
+// Apply is called by Follow.
+func (f *podFeed) Apply(c objects.Change[objects.Pod]) {
+	key := objects.KeyOf(&c.Object.Header)
+	f.mu.Lock()
+	before, had := f.pods[key]
+	was, claimedBefore := f.claims[key]
+	if c.Gone {
+		f.drop(key)
+	} else {
+		f.put(c.Object)
+	}
+	now, claims := f.claims[key]
+	set := f.pods[key]
+	f.mu.Unlock()
+	if set != nil && (!had || set != before) {
+		f.wanted(set.key)
+	}
+	if claims != claimedBefore || was != now {
+		f.claimed(key)
+	}
+}
+
+// put takes a pod into the books.
+func (f *podFeed) put(p *objects.Pod) {
+	key := objects.KeyOf(&p.Header)
+	f.drop(key)
+	c := claim{p.Metadata.Annotations[poolAnnotation], p.Metadata.Annotations[addressAnnotation]}
+	if c != (claim{}) {
+		f.claims[key] = c
+	}
+	set := identity.Set{Namespace: p.Metadata.Namespace, Labels: p.Metadata.Labels}
+	k := string(f.rules.Key(set))
+	s, ok := f.sets[k]
+	if !ok {
+		s = &podSet{key: k, set: f.rules.Reduce(set)}
+		f.sets[k] = s
+	}
+	s.pods++
+	f.pods[key] = s
+}
+
+func (f *podFeed) drop(key objects.Key) {
+	delete(f.claims, key)
+	s, ok := f.pods[key]
+	if !ok {
+		return
+	}
+	delete(f.pods, key)
+	if s.pods--; s.pods == 0 {
+		delete(f.sets, s.key)
+	}
+}
+
+// set returns a set that pods have; false: no pod has it any more.
+func (f *podFeed) set(key string) (identity.Set, bool) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	s, ok := f.sets[key]
+	if !ok {
+		return identity.Set{}, false
+	}
+	return s.set, true
+}
+
+// claim returns what a pod asks for; false: nothing, or there is no such pod.
+func (f *podFeed) claim(pod objects.Key) (claim, bool) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	c, ok := f.claims[pod]
+	return c, ok
+}
+
+// all lists the keys of the sets and the pods that ask for an address.
+func (f *podFeed) all() (sets []string, claims []objects.Key) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for k := range f.sets {
+		sets = append(sets, k)
+	}
+	for k := range f.claims {
+		claims = append(claims, k)
+	}
+	return sets, claims
+}
+
+// count returns how many pods and sets there are.
+func (f *podFeed) count() (pods, sets int) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return len(f.pods), len(f.sets)
+}

@@ -68,7 +68,7 @@ type Agent struct {
 func New(o Options) *Agent {
 	a := &Agent{options: o, log: o.Log, runners: map[string]*runner{}}
 	a.metrics = newMetrics(o.Version, a.Report)
-	a.metrics.registry.MustRegister(careCollector{a})
+	a.metrics.registry.MustRegister(careCollector{a}, bgpCollector{a})
 	return a
 }
 

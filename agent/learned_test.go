@@ -92,6 +92,20 @@ func TestLearnedRoutesAreKept(t *testing.T) {
 	netnstest.Run(t, router, "ip link set rt0 up")
 	until(t, "the routes came back with their link", all)
 
+	for name, want := range map[string]float64{
+		`hexapod_bgp_established{peer="tor"}`: 1, `hexapod_bgp_prefixes{peer="tor",state="accepted"}`: n,
+	} {
+		if have := h.metric(name); have != want {
+			t.Errorf("%s is %v, want %v", name, have, want)
+		}
+	}
+	h.birdc("disable host")
+	until(t, "the end of the session is counted", func() bool {
+		return h.metric(`hexapod_bgp_session_ends_total{how="by-peer",peer="tor"}`) == 1
+	})
+	h.birdc("enable host")
+	until(t, "the session is back", func() bool { return h.metric(`hexapod_bgp_established{peer="tor"}`) == 1 && all() })
+
 	netnstest.Run(t, h.ns, "ip -6 route add 3fff:ffff::/64 dev up0 proto static")
 	p.end(syscall.SIGTERM)
 	if !all() {

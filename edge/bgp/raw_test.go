@@ -162,6 +162,9 @@ func TestMillionRoutes(t *testing.T) {
 	if p := s.peer("bad"); !strings.Contains(p.Why, "more than 1000 prefixes (maxPrefixes)") || p.Received != 0 {
 		t.Errorf("%+v: want why, and nothing kept", p)
 	}
+	if p := s.peer("bad"); p.Ends[bgp.EndTooMany] != 1 {
+		t.Errorf("ends of sessions %v, want one of too many prefixes", p.Ends)
+	}
 	unharmed(t, s, since)
 	if grown := s.tell(order{}).RSS - before; grown > 40_000 {
 		t.Errorf("memory grew by %d kB", grown)

@@ -2,9 +2,12 @@ package bgp
 
 import (
 	"cmp"
+	"maps"
 	"net/netip"
 	"slices"
 	"time"
+
+	"github.com/osrg/gobgp/v4/api"
 
 	"hexapod.dev/model/announce"
 	"hexapod.dev/model/desired"
@@ -40,6 +43,36 @@ type PeerStatus struct {
 	Sent      int        `json:"sent"`
 	LastError string     `json:"lastError,omitempty"`
 	Why       string     `json:"why,omitempty"` // it is not established
+
+	Ends map[End]int `json:"ends,omitempty"` // how many sessions ended, since the start, and how
+}
+
+// End tells how a session ended.
+type End string
+
+// The ends of sessions.
+const (
+	EndHoldTime  End = "hold-time"         // the peer was silent for too long
+	EndByPeer    End = "by-peer"           // it said so (RFC 4271 section 4.5)
+	EndByHost    End = "by-host"           // this host said so: another configuration, drain, a path that BFD found dead
+	EndTooMany   End = "too-many-prefixes" // likewise, because of maxPrefixes
+	EndMalformed End = "malformed"         // the peer sent what is no BGP
+	EndLost      End = "connection-lost"   // without a word, as when the peer restarts
+)
+
+// endOf is how a session ended in the server's words.
+func endOf(r api.PeerState_DisconnectReason) End {
+	switch r {
+	case api.PeerState_DISCONNECT_REASON_HOLD_TIMER_EXPIRED:
+		return EndHoldTime
+	case api.PeerState_DISCONNECT_REASON_NOTIFICATION_RECEIVED, api.PeerState_DISCONNECT_REASON_HARD_RESET:
+		return EndByPeer
+	case api.PeerState_DISCONNECT_REASON_NOTIFICATION_SENT, api.PeerState_DISCONNECT_REASON_ADMIN_DOWN, api.PeerState_DISCONNECT_REASON_DECONFIGURED:
+		return EndByHost
+	case api.PeerState_DISCONNECT_REASON_INVALID_MSG:
+		return EndMalformed
+	}
+	return EndLost
 }
 
 // Peers returns all peers, by name.
@@ -92,6 +125,7 @@ func (t *table) peerStatus() map[string]PeerStatus {
 		out[h.peer.Name] = PeerStatus{
 			Name: h.peer.Name, Addr: h.addr, Interface: h.peer.Interface, ASN: h.peer.ASN, State: h.state, Since: h.since,
 			Received: h.accepted + h.rejected, Accepted: h.accepted, Rejected: h.rejected, Kept: kept[h], LastError: h.lastError,
+			Ends: maps.Clone(t.ends[h.peer.Name]),
 		}
 	}
 	return out

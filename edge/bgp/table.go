@@ -21,8 +21,9 @@ type table struct {
 	routes map[netip.Prefix][]entry
 	fresh  map[netip.Prefix]bool // may have other next hops than the caller knows
 	groups map[string][]desired.NextHop
-	late   bool // the time to settle is over
-	told   bool // configure was called: who the peers are is known
+	late   bool                   // the time to settle is over
+	ends   map[string]map[End]int // by name of peer
+	told   bool                   // configure was called: who the peers are is known
 
 	news chan struct{} // holds one word while fresh is not empty or the table settled
 	over chan struct{} // holds one word after a peer offered too much
@@ -54,7 +55,7 @@ type entry struct {
 func newTable() *table {
 	return &table{
 		terms: map[string]announce.Terms{}, peers: map[netip.Addr]*heard{}, routes: map[netip.Prefix][]entry{},
-		fresh: map[netip.Prefix]bool{}, groups: map[string][]desired.NextHop{}, news: make(chan struct{}, 1), over: make(chan struct{}, 1),
+		fresh: map[netip.Prefix]bool{}, groups: map[string][]desired.NextHop{}, ends: map[string]map[End]int{}, news: make(chan struct{}, 1), over: make(chan struct{}, 1),
 	}
 }
 

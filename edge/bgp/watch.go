@@ -97,9 +97,23 @@ func (t *table) onPeer(ev *apiutil.WatchEventMessage_PeerEvent, at time.Time) {
 		h.overSince = time.Time{}
 		return
 	}
+	if before == Established {
+		t.ended(h, endOf(s.DisconnectReason))
+	}
 	if h.overSince.IsZero() && (before == Established || s.DisconnectReason == api.PeerState_DISCONNECT_REASON_BAD_PEER_AS) {
 		h.lastError = s.DisconnectMessage
 	}
+}
+
+// ended counts the end of a session.
+func (t *table) ended(h *heard, how End) {
+	if !h.overSince.IsZero() {
+		how = EndTooMany
+	}
+	if t.ends[h.peer.Name] == nil {
+		t.ends[h.peer.Name] = map[End]int{}
+	}
+	t.ends[h.peer.Name][how]++
 }
 
 func stateOf(s bgp.FSMState) State {

@@ -141,6 +141,7 @@ func (a *Agent) openHost(ctx context.Context, closing *closers) (*rtnl.Subscript
 		return nil, err
 	}
 	closing.add(a.kernel)
+	a.kernel.care.Remember(settingsFile(a.options))
 	if a.ownNS, err = ownID(a.options.NS); err != nil {
 		return nil, err
 	}

@@ -26,6 +26,10 @@ func (a *Agent) careForHost(ctx context.Context) error {
 	delta, err := a.kernel.Addresses(ctx, st)
 	a.changed(partHost, delta)
 	report, careErr := a.kernel.care.Reconcile(ctx, st.Uplinks)
+	if st.IPv4 {
+		forward, err := a.kernel.care.ForwardIPv4(ctx)
+		report.Delta.Change, careErr = append(report.Delta.Change, forward.Change...), errors.Join(careErr, err)
+	}
 	sizes, left, sizeErr := a.kernel.care.Tables(ctx)
 	for _, k := range slices.Concat(report.Delta.Change, sizes.Change) {
 		a.metrics.changes.WithLabelValues(partHost, "change").Inc()

@@ -12,6 +12,7 @@ import (
 	"hexapod.dev/agent/journal"
 	"hexapod.dev/edge/cni"
 	"hexapod.dev/linux/route"
+	"hexapod.dev/linux/sysctl"
 	"hexapod.dev/model/desired"
 	"hexapod.dev/model/diff"
 	"hexapod.dev/model/ipam"
@@ -52,9 +53,17 @@ func Cleanup(ctx context.Context, o Options, force bool) (report string, err err
 	}
 	closing.add(fib)
 	report, err = k.removeAll(ctx, fib)
+	restored, settingsErr := settingsFile(o).Restore(sysctl.Open(o.NS))
+	report += fmt.Sprintf("settings put back: %d\n", len(restored))
+	err = errors.Join(err, settingsErr)
 	// Without a sign of life STATUS says at once that no endpoint can be added here.
 	forget := (&cni.Server{RunDir: o.RunDir}).Forget()
-	return report, errors.Join(err, forget, retireAll(ctx, o))
+	return report, errors.Join(err, forget, retireAll(ctx, o, "journal"), retireAll(ctx, o, secondDir))
+}
+
+// settingsFile is where the agent keeps what the settings of its host were.
+func settingsFile(o Options) sysctl.Originals {
+	return sysctl.Originals(filepath.Join(o.StateDir, "settings.json"))
 }
 
 // removeAll makes every table hold nothing of ours and says what went.
@@ -76,8 +85,8 @@ func (k *kernel) removeAll(ctx context.Context, fib *route.FIB) (string, error) 
 }
 
 // retireAll ends the lives that the journal still knows, so that the next agent does not bring them back.
-func retireAll(ctx context.Context, o Options) error {
-	path := filepath.Join(o.StateDir, "journal")
+func retireAll(ctx context.Context, o Options, dir string) error {
+	path := filepath.Join(o.StateDir, dir)
 	if _, err := os.Stat(path); errors.Is(err, os.ErrNotExist) {
 		return nil
 	}

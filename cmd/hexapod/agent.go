@@ -14,6 +14,7 @@ import (
 	"hexapod.dev/agent"
 	"hexapod.dev/edge/kube"
 	kobjects "hexapod.dev/edge/kube/objects"
+	"hexapod.dev/linux/sysctl"
 )
 
 const agentAbout = `Runs the daemon of this host: it connects endpoints, keeps routes, and answers the CNI plugin.
@@ -42,6 +43,9 @@ func runAgent(ctx context.Context, env environment, args []string) error {
 		return err
 	}
 	call.options.Log = newLogger(env.stderr, call.level, call.format)
+	if err := sysctl.MakeWritable(); err != nil {
+		return err
+	}
 	if call.cleanup {
 		report, err := agent.Cleanup(ctx, call.options, call.force)
 		fmt.Fprint(env.stdout, report)

@@ -47,6 +47,7 @@ func commands() []command {
 		{name: "identity", summary: "give numbers to sets of labels", about: identityAbout, verbs: identityVerbs()},
 		{name: "agent", summary: "run the daemon of this host", usage: agentUsage, run: runAgent},
 		{name: "controller", summary: "run the controller of a Kubernetes cluster", usage: controllerUsage, run: runController},
+		{name: "install", summary: "put the CNI plugin where the container runtime of this host looks for it", usage: installUsage, run: runInstall},
 		{name: "status", summary: "show what the agent has done, and what not and why", usage: queryUsage, run: runStatus},
 		{name: "endpoints", summary: "list the endpoints of this host", usage: queryUsage, run: runEndpoints},
 		{name: "routes", summary: "list the routes of this host", usage: queryUsage, run: runRoutes},

@@ -84,4 +84,3 @@ func TestIPv4IsRepaired(t *testing.T) {
 		t.Errorf("routes inside: %s", routes)
 	}
 }
-

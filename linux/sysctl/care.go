@@ -47,6 +47,17 @@ func OpenCare(ns *netns.NS) (*Care, error) {
 	return &Care{settings: Open(ns), conn: conn, kernel: kernel, run: "/run"}, nil
 }
 
+// Remember keeps in a file what each setting was before the care changes it.
+func (c *Care) Remember(file Originals) { c.settings.was = file }
+
+// ForwardIPv4 switches the forwarding of IPv4 on, for the hosts of a dual-stack fabric.
+func (c *Care) ForwardIPv4(ctx context.Context) (diff.Delta[Key], error) {
+	if err := ctx.Err(); err != nil {
+		return diff.Delta[Key]{}, err
+	}
+	return c.settings.Reconcile(map[Key]string{"net/ipv4/ip_forward": "1"})
+}
+
 // Close closes the care. The settings stay.
 func (c *Care) Close() error { return c.conn.Close() }
 

@@ -29,6 +29,7 @@ func (k Key) valid() bool {
 type Table struct {
 	ns   *netns.NS
 	root string // where the kernel shows its settings
+	was  Originals
 }
 
 // Open opens the settings of ns; nil is the namespace of the process. ns stays the caller's.
@@ -70,6 +71,9 @@ func (t *Table) read(key Key) (string, error) {
 func (t *Table) set(key Key, value string) (changed bool, err error) {
 	have, err := t.read(key)
 	if err != nil || have == value {
+		return false, err
+	}
+	if err := t.was.note(key, have); err != nil {
 		return false, err
 	}
 	if err := os.WriteFile(t.path(key), []byte(value), 0o644); err != nil {

@@ -27,7 +27,7 @@ type Client struct {
 // Connect makes a client from a kubeconfig file; with no file, from the service account of the pod it runs in. userAgent is what
 // the API server writes into its audit log. Nothing is sent yet.
 func Connect(kubeconfig, userAgent string) (*Client, error) {
-	c, err := clientcmd.BuildConfigFromFlags("", kubeconfig)
+	c, err := configuration(kubeconfig)
 	if err != nil {
 		if kubeconfig == "" && os.Getenv("KUBERNETES_SERVICE_HOST") == "" {
 			return nil, errors.New("not inside a pod and no kubeconfig given: write --kubeconfig FILE")
@@ -36,6 +36,14 @@ func Connect(kubeconfig, userAgent string) (*Client, error) {
 	}
 	c.UserAgent = userAgent
 	return NewClient(c)
+}
+
+// configuration reads a kubeconfig, or the service account where there is none. clientcmd would do both, and log a warning.
+func configuration(kubeconfig string) (*rest.Config, error) {
+	if kubeconfig == "" {
+		return rest.InClusterConfig()
+	}
+	return clientcmd.BuildConfigFromFlags("", kubeconfig)
 }
 
 // requestTimeout is how long any answer but that of a watch may take.

@@ -78,7 +78,7 @@ generate: ## write what is generated: docs/map.md and more
 fuzz: ## run every fuzz target for FUZZTIME (10s)
 	@FUZZTIME=$(FUZZTIME) tools/fuzz.sh
 
-soak: build ## what takes long: 10,000 power cuts, a minute of each fuzz target, the race detector; writes bench/results/soak.txt
+soak: build ## what takes long: 10,000 power cuts, upstream's suites on every kind of cluster, a minute of each fuzz target, the race detector; writes bench/results/soak.txt
 	@tools/soak.sh
 
 packages: # what tests drive besides Go: installed on Debian when root, by make test

@@ -27,7 +27,9 @@ const usage = `Usage: cluster VERB
   logs [NAME]        print the folder of logs, or the end of those whose name contains NAME
   kubectl ARGUMENT.. ask its API server
   exec MACHINE CMD.. run a command on a machine: router, cp, w1, w2 ...
-  conformance        run upstream's network conformance suite on it
+  check              look for IPv4 where none belongs, and whether kubeadm takes what plans are rendered to
+  conformance        check, and run upstream's network conformance suite on it
+  compare            run upstream's other network specs, beside what became of them with NETWORK=ptp
   down               remove it; what was built stays
 
 Knobs, from the environment:
@@ -94,6 +96,7 @@ var verbs = map[string]func(context.Context, call) error{
 		return attached(ctx, k, cluster.Router, append([]string{"kubectl"}, args...))
 	}),
 	"conformance": conform,
+	"check":       opened(func(ctx context.Context, k *cluster.Cluster, _ []string) error { return k.Check(ctx, checked) }),
 	"compare":     compare,
 	"exec": opened(func(ctx context.Context, k *cluster.Cluster, args []string) error {
 		if len(args) < 2 {

@@ -24,6 +24,9 @@ func suite(ctx context.Context, k *cluster.Cluster, s conformance.Suite) (confor
 	return results, results.Print(os.Stdout, s.Name)
 }
 
+// checked prints what was found to be right.
+func checked(line string) { fmt.Fprintf(os.Stdout, "check: %s\n", line) }
+
 // conform looks at the cluster and runs the conformance suite. FOCUS chooses other specs, for development.
 func conform(ctx context.Context, c call) error {
 	k, err := cluster.Open(c.cache, c.options.Name)
@@ -31,7 +34,7 @@ func conform(ctx context.Context, c call) error {
 		return err
 	}
 	defer k.Close()
-	if err := k.Check(ctx, func(line string) { fmt.Fprintf(os.Stdout, "check: %s\n", line) }); err != nil {
+	if err := k.Check(ctx, checked); err != nil {
 		return err
 	}
 	s := conformance.Network

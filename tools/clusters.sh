@@ -1,0 +1,35 @@
+#!/bin/sh
+# Upstream's network suites on every kind of cluster, one after the other: conformance with host prefixes from the plan, adopted, and in
+# dual-stack; and all other specs on ours beside the reference, which bench/results/sig-network.txt keeps. Needs root. Prints a line
+# for each kind and fails if one does.
+set -u
+cd "$(dirname "$0")/.."
+
+export NAME="${NAME:-all}"
+failed=
+trap 'make -s cluster-down' EXIT
+trap 'exit 1' HUP INT TERM
+
+kind() { # kind WORDS VERBS KNOB=VALUE ...: a cluster with these knobs, and what is run on it
+	words=$1 verbs=$2
+	shift 2
+	begin=$(date +%s)
+	verdict=passed
+	make -s cluster-down
+	if env "$@" make -s cluster; then
+		for verb in $verbs; do
+			bin/cluster "$verb" || verdict=FAILED
+		done
+	else
+		verdict=FAILED
+	fi
+	[ $verdict = passed ] || { failed="$failed, $words"; bin/cluster status; }
+	echo "cluster $words: $verdict in $(($(date +%s) - begin)) s"
+}
+
+kind "reference, the stock plugin" "conformance compare" NETWORK=ptp
+kind "host prefixes from the plan" "conformance compare" NETWORK=hexapod HOSTPREFIXES=plan
+kind "host prefixes adopted" conformance NETWORK=hexapod HOSTPREFIXES=adopt
+kind "dual-stack" conformance NETWORK=hexapod FAMILY=dual
+
+[ -z "$failed" ] || { echo "clusters: FAILED:${failed#,}" >&2; exit 1; }

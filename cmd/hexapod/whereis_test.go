@@ -249,3 +249,35 @@ func TestIPAMWithoutAnAgent(t *testing.T) {
 	call(t, exitUsage, "ipam", "release")
 	call(t, exitUsage, "ipam", "status", "now")
 }
+
+// In a prefix that hosts share on a link, the end of an address tells whose it is.
+func TestWhereisOnASharedLink(t *testing.T) {
+	plan, _, _ := strings.Cut(elmPlan, "---")
+	for _, name := range []string{"elm", "oak"} {
+		plan += "---\napiVersion: hexapod.dev/v1alpha1\nkind: Host\nmetadata: {name: " + name + "}\n" +
+			"spec: {prefix: \"2001:db8:1:2::/64\", uplinks: [{name: eth0, onLink: shared}]}\n"
+	}
+	conf, run := folderWith(t, plan), t.TempDir()
+	for _, name := range []string{"elm", "oak"} {
+		layout, err := ipam.NewOnLink(netip.MustParsePrefix("2001:db8:1:2::/64"), ipam.GroupOf(name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		addr, err := layout.Encode(ipam.Fields{Born: 0x038b8d98, Sequence: 3})
+		if err != nil {
+			t.Fatal(err)
+		}
+		out, _ := call(t, exitOK, "whereis", addr.String(), "--config", conf, "--run", run)
+		for what, want := range map[string]string{"host": name, "role": "endpoint", "born": "2026-11-20T09:30:00Z"} {
+			if line := lineOf(out, what); !strings.HasPrefix(line, want) {
+				t.Errorf("%s, %s: got %q, want %q\n%s", addr, what, line, want, out)
+			}
+		}
+		if strings.Contains(out, "identity") {
+			t.Errorf("%s says who has it:\n%s", addr, out)
+		}
+	}
+	if _, said := call(t, exitFailed, "whereis", "2001:db8:1:2::9", "--config", conf, "--run", run); !strings.Contains(said, "is not of fabric") {
+		t.Errorf("an address of another node of the link: %s", said)
+	}
+}

@@ -49,6 +49,7 @@ func (a *Agent) openSpeaking(closing *closers) (err error) {
 		return err
 	}
 	closing.add(s.fib)
+	a.kernel.routers.Hush(s.fib.Hush)
 	if s.routers, err = ndp.OpenRouters(a.options.NS); err != nil {
 		return err
 	}

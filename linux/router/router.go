@@ -44,6 +44,7 @@ type Link struct {
 type Watch struct {
 	ns   *netns.NS
 	conn *rtnl.Conn
+	hush func(*rtnl.Subscription) error // may be nil
 
 	mu    sync.Mutex // guards all following fields
 	links map[string]*asking
@@ -98,6 +99,10 @@ func (w *Watch) Care(uplinks, deaf []string) error {
 	return nil
 }
 
+// Hush lets quiet leave out of what the watch hears the changes of somebody who makes no routes from advertisements, and very many
+// others. It is called before Run.
+func (w *Watch) Hush(quiet func(*rtnl.Subscription) error) { w.hush = quiet }
+
 // Run looks at the routes whenever one from an advertisement comes or goes, and asks where one was lost, until ctx ends. tell is
 // called when a link loses its route, gets one again, or cannot be asked.
 func (w *Watch) Run(ctx context.Context, tell func(Link, error)) error {
@@ -106,6 +111,11 @@ func (w *Watch) Run(ctx context.Context, tell func(Link, error)) error {
 		return err
 	}
 	defer events.Close()
+	if w.hush != nil {
+		if err := w.hush(events); err != nil {
+			return err
+		}
+	}
 	for {
 		again, err := w.look(time.Now(), tell)
 		if err != nil {

@@ -64,15 +64,13 @@ func (a *Agent) claimed(c *configuration, r cni.Request) []netip.Addr {
 // toldOf is called when pods or numbers changed: an endpoint that came before its number, or whose labels were changed, is known by
 // its number now, although its address goes on saying another.
 func (a *Agent) toldOf() {
-	cluster, c := a.options.Cluster, a.config.Load()
-	if cluster == nil || c == nil {
+	c := a.config.Load()
+	if a.options.Cluster == nil || c == nil {
 		return
 	}
-	now, cancel := context.WithCancel(context.Background())
-	cancel() // what is known already is enough
 	changed := false
 	for k, e := range a.sections.Snapshot().Endpoints.All() {
-		pod, ok := cluster.Pod(now, e.Namespace, e.Name, e.UID)
+		pod, ok := a.podNow(e)
 		if !ok {
 			continue
 		}
@@ -85,6 +83,16 @@ func (a *Agent) toldOf() {
 	if changed {
 		a.reportSoon()
 	}
+}
+
+// podNow is the pod of an endpoint as it is known already: nobody is asked.
+func (a *Agent) podNow(e desired.Endpoint) (kube.Pod, bool) {
+	if a.options.Cluster == nil || e.Name == "" {
+		return kube.Pod{}, false
+	}
+	now, cancel := context.WithCancel(context.Background())
+	cancel()
+	return a.options.Cluster.Pod(now, e.Namespace, e.Name, e.UID)
 }
 
 // reportSoon asks for a new HostStatus. Outside a cluster nobody wants one.

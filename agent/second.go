@@ -142,9 +142,12 @@ func (s *second) get(k desired.EndpointKey) (netip.Addr, bool) {
 	return extract(given.Addr), ok
 }
 
-// endpointOf is the endpoint of an allocation, with its IPv4 address.
+// endpointOf is the endpoint of an allocation, with its IPv4 address and with what is known of its pod.
 func (a *Agent) endpointOf(given allocation.Allocation) desired.Endpoint {
 	e := endpointOf(given)
+	if pod, ok := a.podNow(e); ok {
+		e.Bandwidth = pod.Bandwidth
+	}
 	if addr, ok := a.second.get(e.Key); ok {
 		e.Addrs = append(e.Addrs, addr)
 	}

@@ -85,6 +85,7 @@ func (s *Source) Pod(ctx context.Context, namespace, name, uid string) (Pod, boo
 			return Pod{}, false
 		}
 	}
+	s.recorded.Do(s.readRecord)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	p, ok := s.record[key]
@@ -122,6 +123,7 @@ func (s *Source) writeRecord() {
 		record[k] = podOf(o)
 		list = append(list, record[k])
 	}
+	s.recorded.Do(func() {}) // what is on the disk is older
 	s.mu.Lock()
 	s.record = record
 	s.mu.Unlock()

@@ -45,6 +45,8 @@ type Source struct {
 	soon    chan struct{} // a report is wanted
 	refused chan refusal
 
+	recorded sync.Once // the record on disk was read
+
 	mu      sync.Mutex // guards all following fields
 	told    bool       // a configuration was told since the start
 	left    string     // what was left out last, in words
@@ -76,7 +78,6 @@ const (
 
 // Run follows the API server until ctx ends. report says what this host tells of itself; changed is called when pods changed.
 func (s *Source) Run(ctx context.Context, report func() v1alpha1.HostReport, changed func()) error {
-	s.readRecord()
 	g, ctx := errgroup.WithContext(ctx)
 	follow(ctx, g, s, kobjects.AddressPlans(), s.plans)
 	follow(ctx, g, s, kobjects.Hosts(), s.hosts)

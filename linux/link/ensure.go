@@ -80,6 +80,9 @@ func (t *Table) finish(ctx context.Context, b *Begun, want desired.Link, parts [
 	if err := t.do(in, insideSteps(want, seen)...); err != nil {
 		return err
 	}
+	if err := t.shape(in, host, want); err != nil {
+		return err
+	}
 	ctx, cancel := context.WithTimeout(ctx, readyLimit)
 	defer cancel()
 	if err := listening(ctx, in, b.events, want.Addrs); err != nil {

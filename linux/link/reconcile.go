@@ -123,7 +123,8 @@ func (t *Table) faults(want desired.Link, host rtnl.Link) ([]string, error) {
 	for _, r := range append(hostSteps(want, host, addrs), insideSteps(want, seen)...) {
 		faults = append(faults, r.String())
 	}
-	return faults, nil
+	bounds, err := t.shapeFaults(in, host, want)
+	return append(faults, bounds...), err
 }
 
 // Reconcile makes the links of all endpoints as wanted and removes every other link that carries our mark. It returns by

@@ -27,6 +27,7 @@ type Options struct {
 	Cluster  Cluster // the same source, of a host in a Kubernetes cluster; else nil
 	Host     string  // name of this host in the configuration
 	StateDir string  // folder of the journal and of tombstones; made if missing
+	Cgroup   string  // folder of the cgroup2 whose processes are clients of services; empty: all of the machine
 	RunDir   string  // folder of the sockets; made if missing
 	Version  string
 	Built    time.Time // of the commit this program was made from; an earlier clock is wrong; zero: not known
@@ -60,6 +61,7 @@ type Agent struct {
 	second   second // IPv4 addresses beside those of book
 	answers  *ndp.Responder
 	speaking *speaking
+	services services
 
 	delegation *delegation // nil where the configuration gives this host its prefix
 }
@@ -68,7 +70,8 @@ type Agent struct {
 func New(o Options) *Agent {
 	a := &Agent{options: o, log: o.Log, runners: map[string]*runner{}}
 	a.metrics = newMetrics(o.Version, a.Report)
-	a.metrics.registry.MustRegister(careCollector{a}, bgpCollector{a})
+	a.services.took = newServiceTimes()
+	a.metrics.registry.MustRegister(careCollector{a}, bgpCollector{a}, serviceCollector{a}, a.services.took)
 	return a
 }
 
@@ -106,6 +109,7 @@ func (a *Agent) Run(ctx context.Context) (err error) {
 	for _, part := range parts {
 		_ = a.runners[part].Pass(ctx)
 	}
+	_ = a.runners[partServices].Pass(ctx)
 
 	g, ctx := errgroup.WithContext(ctx)
 	for _, r := range a.runners {
@@ -188,6 +192,7 @@ func (a *Agent) open(ctx context.Context, closing *closers) (err error) {
 	if err := a.openAnswers(closing); err != nil {
 		return err
 	}
+	closing.add(&a.services)
 	if err := a.openSpeaking(closing); err != nil {
 		return err
 	}

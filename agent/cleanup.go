@@ -55,7 +55,7 @@ func Cleanup(ctx context.Context, o Options, force bool) (report string, err err
 	report, err = k.removeAll(ctx, fib)
 	restored, settingsErr := settingsFile(o).Restore(sysctl.Open(o.NS))
 	report += fmt.Sprintf("settings put back: %d\n", len(restored))
-	err = errors.Join(err, settingsErr)
+	err = errors.Join(err, settingsErr, removeServices(o))
 	// Without a sign of life STATUS says at once that no endpoint can be added here.
 	forget := (&cni.Server{RunDir: o.RunDir}).Forget()
 	return report, errors.Join(err, forget, retireAll(ctx, o, "journal"), retireAll(ctx, o, secondDir))

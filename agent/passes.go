@@ -25,6 +25,7 @@ func (a *Agent) addRunners() {
 		partAnswers:    a.answerAll,
 		partBGP:        a.speak,
 		partLearned:    a.learn,
+		partServices:   a.serveAll,
 		partReap:       a.reap,
 	} {
 		a.runners[name] = newRunner(name, a.log, pass, a.metrics.passed)

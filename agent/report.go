@@ -31,6 +31,7 @@ func (a *Agent) Report() local.Status {
 	s.Objects = append(s.Objects, a.reportPeers(snapshot, st)...)
 	s.Objects = append(s.Objects, a.reportAnswers(snapshot)...)
 	s.Objects = append(s.Objects, a.reportBGP()...)
+	s.Objects = append(s.Objects, a.reportServices()...)
 	s.Objects = append(s.Objects, a.reportIdentities(snapshot)...)
 	for _, e := range a.Endpoints() {
 		s.Objects = append(s.Objects, local.Object{Kind: "endpoint", Name: e.Container + "/" + e.Interface, State: e.State, Why: e.Why,

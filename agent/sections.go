@@ -6,6 +6,7 @@ import (
 
 	"hexapod.dev/model/desired"
 	"hexapod.dev/model/section"
+	"hexapod.dev/model/service"
 )
 
 // sections holds the newest snapshot. Each section has one writer: the configuration reload, the CNI requests (one at a time
@@ -48,6 +49,43 @@ func (s *sections) SetDelegated(d desired.Delegated) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.snapshot.Delegated = d
+}
+
+// SetServices writes the services of the configuration: those without a namespace. The rest are a cluster's.
+func (s *sections) SetServices(all map[service.Name]service.Source) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for n := range s.snapshot.Services.All() {
+		if _, still := all[n]; n.Namespace == "" && !still {
+			s.snapshot.Services = s.snapshot.Services.Delete(n)
+		}
+	}
+	for n, src := range all {
+		s.snapshot.Services = s.snapshot.Services.Set(n, src)
+	}
+}
+
+// SetService writes one service.
+func (s *sections) SetService(src service.Source) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.snapshot.Services = s.snapshot.Services.Set(src.Service.Name, src)
+}
+
+// DeleteService takes one service out.
+func (s *sections) DeleteService(n service.Name) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.snapshot.Services = s.snapshot.Services.Delete(n)
+}
+
+// SetPlace writes where this host stands and reports whether that is news.
+func (s *sections) SetPlace(p service.Place) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	news := s.snapshot.Place != p
+	s.snapshot.Place = p
+	return news
 }
 
 // SetFacts writes the section of link facts and reports whether anything changed.

@@ -45,6 +45,9 @@ func Handler(src Source, metrics http.Handler) http.Handler {
 	mux.HandleFunc("POST /v1/accept-clock", func(w http.ResponseWriter, r *http.Request) {
 		answer(w, struct{}{}, src.AcceptClock(r.Context()))
 	})
+	if s, ok := src.(Serving); ok {
+		serving(mux, s)
+	}
 	if s, ok := src.(Speaking); ok {
 		speaking(mux, s)
 	}

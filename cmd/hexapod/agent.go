@@ -21,7 +21,7 @@ const agentAbout = `Runs the daemon of this host: it connects endpoints, keeps r
 When it ends, nothing is removed and endpoints go on talking. With --cleanup it removes everything that Hexapod holds in this
 kernel, and ends.`
 
-const agentUsage = "[--config DIR | --kube [--kubeconfig FILE]] [--host NAME] [--state DIR] [--run DIR] [--log-level LEVEL] [--log-format text|json] [--cleanup [--force]]"
+const agentUsage = "[--config DIR | --kube [--kubeconfig FILE]] [--host NAME] [--state DIR] [--run DIR] [--cgroup DIR] [--log-level LEVEL] [--log-format text|json] [--cleanup [--force]]"
 
 // nodeName is the variable of the environment that names the host in a cluster: the DaemonSet sets it.
 const nodeName = "NODE_NAME"
@@ -91,6 +91,7 @@ func parseAgent(env environment, args []string) (call agentCall, help bool, err 
 	f.StringVar(&call.options.Host, "host", hostname, "`NAME` of this host in the configuration; in a cluster, of its node")
 	f.StringVar(&call.options.StateDir, "state", defaultStateDir, "`DIR` folder of the journal")
 	f.StringVar(&call.options.RunDir, "run", defaultRunDir, "`DIR` folder of the sockets")
+	f.StringVar(&call.options.Cgroup, "cgroup", "", "`DIR` of the cgroup2 whose processes are clients of services; none: all of the machine")
 	f.BoolVar(&call.cleanup, "cleanup", false, "remove everything that Hexapod holds in this kernel, then end")
 	f.BoolVar(&call.force, "force", false, "with --cleanup: also when endpoints are living")
 	f.TextVar(&call.level, "log-level", slog.LevelInfo, "`LEVEL` from which on is logged: debug, info, warn or error")

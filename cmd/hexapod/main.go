@@ -51,6 +51,7 @@ func commands() []command {
 		{name: "status", summary: "show what the agent has done, and what not and why", usage: queryUsage, run: runStatus},
 		{name: "endpoints", summary: "list the endpoints of this host", usage: queryUsage, run: runEndpoints},
 		{name: "routes", summary: "list the routes of this host", usage: queryUsage, run: runRoutes},
+		{name: "services", summary: "list the services that clients on this host are led to", usage: queryUsage, run: runServices},
 		{name: "bgp", summary: "show the BGP peers of this host, what they offer and what they are told", about: bgpAbout, verbs: bgpVerbs()},
 		{name: "drain", summary: "take this host out of service", usage: drainUsage, run: runDrain},
 		{name: "whereis", summary: "tell where an address lies, who has it, and since when", usage: whereisUsage, run: runWhereis},

@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	"hexapod.dev/model/section"
+	"hexapod.dev/model/service"
 )
 
 // Snapshot is everything the sources of one host say at one moment, one section per source. It never changes once made.
@@ -14,6 +15,8 @@ type Snapshot struct {
 	Endpoints section.Map[EndpointKey, Endpoint]
 	Facts     Facts
 	Delegated Delegated
+	Services  section.Map[service.Name, service.Source]
+	Place     service.Place // where this host stands, for services
 }
 
 // MTU returns the MTU of endpoints: the smallest of the uplinks, for a larger packet would come back as an error on the first

@@ -49,6 +49,15 @@ func (p Protocol) String() string {
 // MarshalText writes the name of the protocol.
 func (p Protocol) MarshalText() ([]byte, error) { return []byte(p.String()), nil }
 
+// UnmarshalText reads the name of a protocol.
+func (p *Protocol) UnmarshalText(text []byte) error {
+	known := false
+	if *p, known = ParseProtocol(string(text)); !known {
+		return fmt.Errorf("protocol %q: want TCP, UDP or SCTP", text)
+	}
+	return nil
+}
+
 // ParseProtocol reads TCP, UDP or SCTP. Nothing is TCP, as Kubernetes has it.
 func ParseProtocol(s string) (Protocol, bool) {
 	switch s {

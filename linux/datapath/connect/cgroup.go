@@ -6,6 +6,8 @@ import (
 	"os"
 	"slices"
 	"strings"
+
+	"golang.org/x/sys/unix"
 )
 
 // ErrNoCgroup2 says that no cgroup of version 2 is in the mount table.
@@ -18,7 +20,12 @@ func Root() (string, error) {
 		return "", fmt.Errorf("find cgroup2 in the mount table: %w", err)
 	}
 	for line := range strings.Lines(string(table)) {
-		if f := strings.Fields(line); len(f) > 3 && f[2] == "cgroup2" && slices.Contains(strings.Split(f[3], ","), "rw") {
+		f := strings.Fields(line)
+		if len(f) < 4 || f[2] != "cgroup2" || !slices.Contains(strings.Split(f[3], ","), "rw") {
+			continue
+		}
+		var st unix.Statfs_t
+		if unix.Statfs(f[1], &st) == nil && st.Type == unix.CGROUP2_SUPER_MAGIC { // another mount may hide it
 			return f[1], nil
 		}
 	}

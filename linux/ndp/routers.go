@@ -2,7 +2,6 @@ package ndp
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"maps"
 	"math/rand/v2"
@@ -54,41 +53,22 @@ func (r *Routers) notify() {
 // anew. It returns the names of links that changed.
 func (r *Routers) Reconcile(ctx context.Context, want map[string]RouterLink) (diff.Delta[string], error) {
 	var delta diff.Delta[string]
-	if err := ctx.Err(); err != nil {
-		return delta, err
-	}
-	links, err := r.ports.conn.Links()
-	if err != nil {
-		return delta, err
-	}
 	addrs, err := r.ports.conn.Addrs(0)
 	if err != nil {
 		return delta, err
 	}
-	byName := make(map[string]rtnl.Link, len(links))
-	for _, l := range links {
-		byName[l.Name] = l
-	}
-	r.ports.mu.Lock()
-	defer r.ports.mu.Unlock()
-	var errs []error
-	for name, p := range r.ports.byName {
-		if _, wanted := want[name]; !wanted || byName[name].Index != p.link.Index {
+	err = r.ports.reconcile(ctx, wish{
+		names: slices.Sorted(maps.Keys(want)),
+		keep:  func(name string) bool { _, wanted := want[name]; return wanted },
+		dropped: func(name string, _ *port) {
 			delta.Remove = append(delta.Remove, name)
-			errs = append(errs, r.ports.drop(name))
 			r.notify()
-		}
-	}
-	for _, name := range slices.Sorted(maps.Keys(want)) {
-		l, exists := byName[name]
-		if err := usable(name, l, exists); err != nil {
-			errs = append(errs, fmt.Errorf("listen for routers: %w", err))
-			continue
-		}
-		errs = append(errs, r.reconcileLink(l, want[name], linkLocal(addrs, l.Index), &delta))
-	}
+		},
+		doing: func(string) string { return "listen for routers" },
+		each:  func(l rtnl.Link) error { return r.reconcileLink(l, want[l.Name], linkLocal(addrs, l.Index), &delta) },
+	})
 	slices.Sort(delta.Remove)
-	return delta, errors.Join(errs...)
+	return delta, err
 }
 
 func (r *Routers) reconcileLink(l rtnl.Link, want RouterLink, local netip.Addr, delta *diff.Delta[string]) error {

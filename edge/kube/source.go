@@ -154,13 +154,13 @@ func (s *Source) Watch(ctx context.Context, tell func(objects.Set, error)) error
 	kick(s.news) // what came before counts
 	patience, keep := time.After(firstPatience), time.NewTimer(keepEvery)
 	defer keep.Stop()
-	var unkept bool
+	var kept, unkept bool
 	for {
 		select {
 		case <-ctx.Done():
 			return nil
 		case <-patience:
-			if !s.listed() && !s.hasTold() {
+			if !s.listed() && s.setTold() {
 				tell(s.kept())
 			}
 			continue
@@ -178,18 +178,12 @@ func (s *Source) Watch(ctx context.Context, tell func(objects.Set, error)) error
 		set, err := s.set()
 		tell(set, err)
 		if err == nil {
-			unkept = true
-			if s.setTold() { // the first is kept at once
-				unkept = !s.keep()
+			s.setTold()
+			if unkept = true; !kept { // the first is kept at once
+				kept, unkept = true, !s.keep()
 			}
 		}
 	}
-}
-
-func (s *Source) hasTold() bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.told
 }
 
 // setTold notes that a configuration was told, and reports whether it was the first.

@@ -107,7 +107,7 @@ func (s *Source) followPods(ctx context.Context, changed func()) error {
 			s.writeRecord()
 			changed()
 		}
-		if !rest(ctx, recordEvery) {
+		if !pause(ctx, recordEvery) {
 			return nil
 		}
 	}

@@ -47,7 +47,7 @@ func (s *Source) reportAll(ctx context.Context, report func() v1alpha1.HostRepor
 		case <-look.C:
 		}
 		look.Reset(r.step(ctx, report()))
-		if !rest(ctx, gather) {
+		if !pause(ctx, gather) {
 			return nil
 		}
 	}

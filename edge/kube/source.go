@@ -172,7 +172,7 @@ func (s *Source) Watch(ctx context.Context, tell func(objects.Set, error)) error
 			continue
 		case <-s.news:
 		}
-		if !rest(ctx, gather) || !s.listed() {
+		if !pause(ctx, gather) || !s.listed() {
 			continue
 		}
 		set, err := s.set()
@@ -194,8 +194,8 @@ func (s *Source) setTold() (first bool) {
 	return first
 }
 
-// rest waits for d and reports whether ctx goes on.
-func rest(ctx context.Context, d time.Duration) bool {
+// pause waits for d and reports whether ctx goes on.
+func pause(ctx context.Context, d time.Duration) bool {
 	t := time.NewTimer(d)
 	defer t.Stop()
 	select {

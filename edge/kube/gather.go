@@ -21,7 +21,11 @@ type document[T any] interface {
 // all lists what the stores hold.
 func (s *Source) all() []v1alpha1.Object {
 	out := make([]v1alpha1.Object, 0, s.hosts.Len()+s.identities.Len()+8)
-	out = appendAll(out, s.plans)
+	for _, p := range s.plans.All() {
+		plan := *p
+		plan.Spec.IPv4 = nil // the controller cuts it up: a host reads its own range in its Host
+		out = append(out, &plan)
+	}
 	out = appendAll(out, s.hosts)
 	out = appendAll(out, s.pools)
 	out = appendAll(out, s.identities)

@@ -6,13 +6,19 @@ import (
 	"path/filepath"
 )
 
-// manifests is where the tree keeps what installs Hexapod on a cluster.
-const manifests = "deploy/kustomize/base"
+// Where the tree keeps what installs Hexapod on a cluster. The kinds are part of the manifests too; given first, the API server has made
+// room for them when the programs come.
+const (
+	kinds     = "deploy/crds"
+	manifests = "deploy/kustomize/base"
+)
 
 // hexapod installs our network as an operator does: the manifests of the tree, and one address plan.
 func (c *Cluster) hexapod(ctx context.Context) error {
-	if _, err := c.kubectl(ctx, nil, "apply", "--server-side", "-k", filepath.Join(c.cache.Tree, manifests)); err != nil {
-		return err
+	for _, dir := range []string{kinds, manifests} {
+		if _, err := c.kubectl(ctx, nil, "apply", "--server-side", "-k", filepath.Join(c.cache.Tree, dir)); err != nil {
+			return err
+		}
 	}
 	if err := c.await(ctx, "condition=Established", "crd/addressplans.hexapod.dev"); err != nil {
 		return err

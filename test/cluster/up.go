@@ -112,13 +112,8 @@ func (c *Cluster) control(ctx context.Context) error {
 		return err
 	}
 	c.report("API server ready")
-	dns, err := render("coredns.yaml", map[string]any{"Image": build.DNSImage, "DNS": dnsService(), "Domain": domain})
-	if err != nil {
-		return err
-	}
-	if err := c.apply(ctx, dns); err != nil {
-		return err
-	}
+	dns := c.inBackground([]string{controlPlane}, func(string) error { return c.dns(ctx) })
+	var err error
 	switch c.Options.Network {
 	case PTP:
 		err = c.ptp(ctx)
@@ -126,9 +121,9 @@ func (c *Cluster) control(ctx context.Context) error {
 		err = c.hexapod(ctx)
 	case None:
 		c.report("no network was asked for: the nodes become ready when you install one")
-		return nil
+		return <-dns
 	}
-	if err != nil {
+	if err := errors.Join(err, <-dns); err != nil {
 		return err
 	}
 	if err := c.await(ctx, "condition=Ready", "node", "--all"); err != nil {
@@ -140,6 +135,15 @@ func (c *Cluster) control(ctx context.Context) error {
 	}
 	c.report("DNS ready")
 	return nil
+}
+
+// dns installs the name server of the cluster.
+func (c *Cluster) dns(ctx context.Context) error {
+	text, err := render("coredns.yaml", map[string]any{"Image": build.DNSImage, "DNS": dnsService(), "Domain": domain})
+	if err != nil {
+		return err
+	}
+	return c.apply(ctx, text)
 }
 
 // ptp is the reference network: the stock plugin with the prefixes that Kubernetes gives out, and a route for each.

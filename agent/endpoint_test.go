@@ -75,7 +75,7 @@ func (h *host) isAsBefore(before string) {
 	}
 	for _, f := range h.files() {
 		switch filepath.Base(f) {
-		case "agent.lock", "api.sock", "cni.sock", "alive", "boot":
+		case "agent.lock", "api.sock", "cni.sock", "alive", "boot", "settings.json":
 		default:
 			h.t.Errorf("file left behind: %s", f)
 		}
@@ -241,8 +241,8 @@ func TestFailedSecondAddKeepsTheFirst(t *testing.T) {
 	if _, err := a.Add(t.Context(), again); err == nil {
 		t.Fatal("ADD over an interface of somebody else succeeded")
 	}
-	h.reaches(got.Addrs[0].String())
 	until(t, "the endpoint is whole again", func() bool { _, err := a.Check(t.Context(), r); return err == nil })
+	h.reaches(got.Addrs[0].String())
 }
 
 func TestFailedAddLeavesNothing(t *testing.T) {

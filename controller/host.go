@@ -322,15 +322,16 @@ func (t *term) retireHost(ctx context.Context, name string) error {
 		t.c.ledger.wrote(got)
 		t.c.prefixes.store.Wrote(got)
 	}
-	if h, ok := t.c.hosts.get(name); ok {
-		if err := gone(objects.In(t.c.o.Client, objects.Hosts()).Delete(ctx, name, objects.Only{UID: h.Metadata.UID})); err != nil {
+	h, known := t.c.hosts.get(name)
+	if !known {
+		return nil // a report alone may come from a host whose node is yet to be registered again; it is heard
+	}
+	if reported {
+		if err := gone(objects.In(t.c.o.Client, objects.HostStatuses()).Delete(ctx, name, objects.Only{UID: report.Metadata.UID})); err != nil {
 			return err
 		}
 	}
-	if reported {
-		return gone(objects.In(t.c.o.Client, objects.HostStatuses()).Delete(ctx, name, objects.Only{UID: report.Metadata.UID}))
-	}
-	return nil
+	return gone(objects.In(t.c.o.Client, objects.Hosts()).Delete(ctx, name, objects.Only{UID: h.Metadata.UID}))
 }
 
 // gone is the error of a Delete, unless there was nothing to delete.

@@ -1,164 +1,14 @@
 package controller
 
 import (
-	"context"
 	"fmt"
-	"log/slog"
 	"net/netip"
-	"os"
 	"testing"
 	"time"
 
 	"hexapod.dev/api/v1alpha1"
-	"hexapod.dev/edge/kube/kubetest"
-	"hexapod.dev/edge/kube/lease"
 	"hexapod.dev/edge/kube/objects"
 )
-
-func pfx(s string) v1alpha1.Prefix { return v1alpha1.PrefixFrom(netip.MustParsePrefix(s)) }
-
-// cluster is an API server with a plan, and what a test asks of it.
-type cluster struct {
-	*kubetest.Server
-	t *testing.T
-	c *objects.Client
-}
-
-func newCluster(t *testing.T, spec v1alpha1.AddressPlanSpec) *cluster {
-	t.Helper()
-	s := kubetest.Start(t)
-	s.InstallKinds()
-	k := &cluster{s, t, s.Client()}
-	if spec.Prefix.IsValid() {
-		make1(k, objects.AddressPlans(), v1alpha1.NewAddressPlan("lab", spec))
-	}
-	return k
-}
-
-// labPlan has racks of 1,024 hosts.
-func labPlan() v1alpha1.AddressPlanSpec {
-	return v1alpha1.AddressPlanSpec{Prefix: pfx("2001:db8:a000::/37"), Lab: true,
-		Clusters: []v1alpha1.Cluster{{Name: "main", Number: 1, Racks: []v1alpha1.Rack{{Name: "east", Number: 3}}}}}
-}
-
-func make1[T any](k *cluster, r objects.Resource[T], o *T) *T {
-	k.t.Helper()
-	got, err := objects.In(k.c, r).Create(k.t.Context(), o)
-	if err != nil {
-		k.t.Fatal(err)
-	}
-	return got
-}
-
-func list[T any](k *cluster, r objects.Resource[T]) []*T {
-	k.t.Helper()
-	all, _, err := objects.In(k.c, r).List(k.t.Context())
-	if err != nil {
-		k.t.Fatal(err)
-	}
-	return all
-}
-
-// node makes a node in a rack; "": without a label.
-func (k *cluster) node(name, rack string, cidrs ...string) *objects.Node {
-	k.t.Helper()
-	n := &objects.Node{Header: v1alpha1.Header{Metadata: v1alpha1.Metadata{Name: v1alpha1.Name(name)}}}
-	if rack != "" {
-		n.Metadata.Labels = map[string]string{rackLabel: rack}
-	}
-	if len(cidrs) > 0 {
-		n.Spec.PodCIDR, n.Spec.PodCIDRs = cidrs[0], cidrs
-	}
-	return make1(k, objects.Nodes(), n)
-}
-
-// start runs a controller until the test ends, or stop is called.
-func (k *cluster) start(o Options) (c *Controller, stop func()) {
-	k.t.Helper()
-	o.Client, o.Namespace = k.c, "kube-system"
-	if o.Identity == "" {
-		o.Identity = "test"
-	}
-	if o.Grace == 0 {
-		o.Grace = 200 * time.Millisecond
-	}
-	if o.Timing == (lease.Timing{}) {
-		o.Timing = lease.Timing{Duration: 2 * time.Second, Deadline: time.Second, Retry: 100 * time.Millisecond}
-	}
-	o.Log = slog.New(slog.DiscardHandler)
-	if testing.Verbose() {
-		o.Log = slog.New(slog.NewTextHandler(os.Stderr, nil))
-	}
-	c = New(o)
-	ctx, cancel := context.WithCancel(k.t.Context())
-	ended := make(chan struct{})
-	go func() {
-		defer close(ended)
-		if err := c.Run(ctx); err != nil {
-			k.t.Errorf("controller: %v", err)
-		}
-	}()
-	stop = func() { cancel(); <-ended }
-	k.t.Cleanup(stop)
-	return c, stop
-}
-
-// eventually asks again until what is true; the time is far beyond what anything takes.
-func (k *cluster) eventually(what string, yes func() bool) {
-	k.t.Helper()
-	for deadline := time.Now().Add(90 * time.Second); !yes(); {
-		if time.Now().After(deadline) {
-			k.t.Fatalf("not after 90 s: %s", what)
-		}
-		time.Sleep(20 * time.Millisecond)
-	}
-}
-
-// cidrsOf returns what stands in the nodes.
-func (k *cluster) cidrsOf() map[string][]string {
-	all := map[string][]string{}
-	for _, n := range list(k, objects.Nodes()) {
-		all[n.ObjectName()] = n.Spec.PodCIDRs
-	}
-	return all
-}
-
-// alone fails the test if a prefix has two owners, or a host has two prefixes of one family.
-func (k *cluster) alone() {
-	k.t.Helper()
-	owner := map[string]string{}
-	for _, n := range list(k, objects.Nodes()) {
-		for _, c := range n.Spec.PodCIDRs {
-			if before, twice := owner[c]; twice {
-				k.t.Errorf("%s stands in nodes %s and %s", c, before, n.ObjectName())
-			}
-			owner[c] = n.ObjectName()
-		}
-	}
-	for _, p := range list(k, objects.HostPrefixes()) {
-		if in, ok := owner[p.Spec.Prefix.String()]; ok && in != p.Spec.Host && p.Living() {
-			k.t.Errorf("%s is %s's by its object and stands in node %s", p.Spec.Prefix, p.Spec.Host, in)
-		}
-	}
-}
-
-func condition(n *objects.Node, kind string) objects.NodeCondition {
-	for _, c := range n.Status.Conditions {
-		if c.Type == kind {
-			return c
-		}
-	}
-	return objects.NodeCondition{}
-}
-
-func tainted(n *objects.Node) bool {
-	for _, x := range n.Spec.Taints {
-		if x.Key == notReadyTaint {
-			return true
-		}
-	}
-	return false
-}
 
 // TestPlan: nodes get prefixes of their racks, written into nodes, HostPrefixes and Hosts; a node that is gone leaves a prefix
 // that rests and that it gets back; a node that serves loses its taint.
@@ -227,7 +77,90 @@ func TestPlan(t *testing.T) {
 	})
 }
 
-func (k *cluster) find(host string) (*v1alpha1.Host, bool) {
-	h, err := objects.In(k.c, objects.Hosts()).Get(k.t.Context(), host)
-	return h, err == nil
+// TestAdopt: what somebody else wrote into nodes is taken, and nothing is written there; two nodes with one prefix, a prefix inside
+// another's, and one that cannot be a host's are refused by name.
+func TestAdopt(t *testing.T) {
+	k := newCluster(t, labPlan())
+	k.node("a", "", "3fff:1:0:1::/64", "192.0.2.0/26")
+	k.node("b", "", "3fff:1:0:2:1::/80")
+	k.node("c", "", "3fff:1:0:3:1:2::/96")
+	k.node("d", "", "3fff:1:0:4:1:2:3:0/112")
+	k.start(Options{})
+	k.eventually("four hosts", func() bool { return len(list(k, objects.Hosts())) == 4 })
+	k.node("inside", "", "3fff:1:0:1:5::/80")
+	k.node("twice", "", "3fff:1:0:2:1::/80")
+	k.node("narrow", "", "3fff:1:0:6::/126")
+	k.node("late", "")
+	for name, why := range map[string]Why{"inside": PrefixTaken, "twice": PrefixTaken, "narrow": PrefixUnfit, "late": WaitingForCIDR} {
+		k.eventually("node "+name+" is told "+string(why), func() bool {
+			n, err := objects.In(k.c, objects.Nodes()).Get(t.Context(), name)
+			return err == nil && condition(n, networkUnavailable).Reason == string(why)
+		})
+	}
+	if h, ok := k.find("a"); !ok || h.Spec.Prefix != pfx("3fff:1:0:1::/64") || h.Spec.IPv4Prefix != pfx("192.0.2.0/26") || h.Spec.Number != nil {
+		t.Errorf("host a: %+v", h.Spec)
+	}
+	if got := k.cidrsOf(); len(got["late"]) > 0 || len(got["a"]) != 2 {
+		t.Errorf("prefixes of nodes: %v", got)
+	}
+	k.eventually("the plan says that prefixes are adopted", func() bool {
+		return list(k, objects.AddressPlans())[0].Status.HostPrefixes == v1alpha1.HostPrefixesAdopt
+	})
+}
+
+// TestForeign: a node that somebody else numbered in a cluster that the plan numbers is named, and left alone.
+func TestForeign(t *testing.T) {
+	spec := labPlan()
+	spec.HostPrefixes = v1alpha1.HostPrefixesPlan
+	k := newCluster(t, spec)
+	k.node("a", "", "3fff:1:0:1::/64")
+	k.start(Options{})
+	k.eventually("it is said", func() bool {
+		n, err := objects.In(k.c, objects.Nodes()).Get(t.Context(), "a")
+		return err == nil && condition(n, networkUnavailable).Reason == string(PrefixForeign)
+	})
+	k.eventually("it is an event, too", func() bool {
+		for _, e := range list(k, objects.Events()) {
+			if e.InvolvedObject.Name == "a" && e.Reason == string(PrefixForeign) {
+				return true
+			}
+		}
+		return false
+	})
+}
+
+// TestFullRack: the node behind the last number of a rack is told; the prefix that has rested longest returns, with its witness.
+func TestFullRack(t *testing.T) {
+	spec := labPlan()
+	spec.Levels = v1alpha1.Levels{Rack: 62, Host: 64}
+	spec.Rest = v1alpha1.Duration{Duration: 2 * time.Second}
+	spec.MinRest = v1alpha1.Duration{Duration: time.Second}
+	k := newCluster(t, spec)
+	for i := range 4 {
+		k.node(fmt.Sprint("h", i), "7")
+	}
+	k.start(Options{})
+	k.eventually("four have prefixes", func() bool { return len(list(k, objects.HostPrefixes())) == 4 })
+	k.node("h4", "7")
+	k.eventually("the fifth is told", func() bool {
+		n, err := objects.In(k.c, objects.Nodes()).Get(t.Context(), "h4")
+		return err == nil && condition(n, networkUnavailable).Reason == string(RackFull)
+	})
+	freed := k.cidrsOf()["h2"]
+	if err := objects.In(k.c, objects.Nodes()).Delete(t.Context(), "h2", objects.Only{}); err != nil {
+		t.Fatal(err)
+	}
+	k.eventually("it rests", func() bool {
+		p, err := objects.In(k.c, objects.HostPrefixes()).Get(t.Context(), v1alpha1.PrefixName(netip.MustParsePrefix(freed[0])))
+		return err == nil && !p.Living()
+	})
+	hosts := []string{"h0", "h1", "h3"} // all but those whose node is new say what they hold, so that what rests may return
+	f := newFleet(k, hosts...)
+	f.run()
+	k.eventually("the fifth has it", func() bool { return fmt.Sprint(k.cidrsOf()["h4"]) == fmt.Sprint(freed) })
+	k.eventually("and begins after its last life", func() bool {
+		h, ok := k.find("h4")
+		return ok && h.Spec.BornAfter != nil
+	})
+	k.alone()
 }

@@ -20,6 +20,7 @@ func (t *term) sweep(ctx context.Context) error {
 		t.returnNumbers(ctx, plan.Spec.Identity.Quarantine.Duration),
 		t.returnClaims(ctx, plan.Spec.Identity.Quarantine.Duration),
 		t.returnAdopted(ctx, plan.Spec.Rest.Duration),
+		t.forgetReports(ctx, plan.Spec.Rest.Duration),
 		t.writePlan(ctx, plan),
 	}
 	if t.c.stale.due(time.Now()) {
@@ -99,6 +100,23 @@ func (t *term) returnAdopted(ctx context.Context, rest time.Duration) error {
 		if p.Spec.Adopted && !p.Living() && time.Since(p.Spec.Retired.Time) > rest {
 			errs = append(errs, gone(objects.In(t.c.o.Client, objects.HostPrefixes()).Delete(ctx, p.ObjectName(),
 				objects.Only{UID: p.Metadata.UID, ResourceVersion: p.Metadata.ResourceVersion})))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// forgetReports removes what was reported from hosts that have had neither Node nor Host for long.
+func (t *term) forgetReports(ctx context.Context, rest time.Duration) error {
+	var errs []error
+	for _, r := range values(t.c.statuses.store) {
+		_, node := t.c.nodes.get(r.ObjectName())
+		_, host := t.c.hosts.get(r.ObjectName())
+		if node || host {
+			t.c.missed.forget(r.Metadata.UID)
+			continue
+		}
+		if t.c.missed.since(r.Metadata.UID, time.Now()) >= rest {
+			errs = append(errs, gone(objects.In(t.c.o.Client, objects.HostStatuses()).Delete(ctx, r.ObjectName(), objects.Only{UID: r.Metadata.UID})))
 		}
 	}
 	return errors.Join(errs...)

@@ -29,7 +29,7 @@ func (d *document) MarshalJSON() ([]byte, error) { return d.raw, nil }
 // InstallKinds makes the CustomResourceDefinitions of deploy/crds and waits until they are served.
 func (s *Server) InstallKinds() {
 	s.t.Helper()
-	files, err := filepath.Glob(filepath.Join(root(), "deploy", "crds", "*.yaml"))
+	files, err := filepath.Glob(filepath.Join(root(), "deploy", "crds", "hexapod.dev_*.yaml"))
 	if err != nil || len(files) == 0 {
 		s.t.Fatalf("no CustomResourceDefinitions in deploy/crds: run make generate (%v)", err)
 	}
@@ -51,6 +51,21 @@ func (s *Server) InstallKinds() {
 		}
 		return err == nil && len(all) >= len(files)
 	})
+}
+
+// InstallPolicies makes the admission policies of deploy/policies.
+func (s *Server) InstallPolicies() {
+	s.t.Helper()
+	for _, d := range s.documents(filepath.Join(root(), "deploy", "policies", "hoststatus.yaml")) {
+		plural := "validatingadmissionpolicies"
+		if d.Kind == "ValidatingAdmissionPolicyBinding" {
+			plural = "validatingadmissionpolicybindings"
+		}
+		kind := objects.NewResource[document](d.APIVersion, d.Kind, plural, false)
+		if _, err := objects.In(s.Client(), kind).Create(s.t.Context(), d); err != nil {
+			s.t.Fatal(err)
+		}
+	}
 }
 
 // await asks again until yes is true; a minute is for ever.

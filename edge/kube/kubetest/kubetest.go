@@ -61,20 +61,37 @@ func binaries(t testing.TB) string {
 	t.Helper()
 	dir := os.Getenv(Binaries)
 	if dir == "" {
-		if cache, err := os.UserCacheDir(); err == nil {
-			dir = filepath.Join(cache, "hexapod", "cluster", "bin")
-		}
+		dir = built()
 	}
 	for _, name := range []string{"etcd", "kube-apiserver"} {
 		if _, err := os.Stat(filepath.Join(dir, name)); err == nil {
 			continue
 		}
 		if os.Getenv("HEXAPOD_ROOT") == "1" {
-			t.Fatalf("%s is not in %s: build it with make cluster, or name the folder in %s", name, dir, Binaries)
+			t.Fatalf("%s is not in %q: build it with make cluster, or name the folder in %s", name, dir, Binaries)
 		}
-		t.Skipf("%s is not in %s", name, dir)
+		t.Skipf("%s is not in %q", name, dir)
 	}
 	return dir
+}
+
+// built is the folder of programs that make cluster made last, in the cache of its builds; "" if there is none.
+func built() string {
+	root := os.Getenv("HEXAPOD_CLUSTER_DIR")
+	if cache, err := os.UserCacheDir(); root == "" && err == nil {
+		root = filepath.Join(cache, "hexapod-cluster")
+	}
+	found, err := filepath.Glob(filepath.Join(root, "*", "bin", "kube-apiserver"))
+	if err != nil {
+		return ""
+	}
+	newest, at := "", time.Time{}
+	for _, file := range found {
+		if info, err := os.Stat(file); err == nil && info.ModTime().After(at) {
+			newest, at = filepath.Dir(file), info.ModTime()
+		}
+	}
+	return newest
 }
 
 func (s *Server) write(name, content string) {

@@ -35,7 +35,7 @@ func birdFile(r Router) File {
 	}
 	t.line("# Some neighbours find this router by its advertisements. Lifetime 0: it is nobody's default router by them.\nprotocol radv {")
 	for _, p := range r.Peers {
-		t.line("\tinterface \"%s\" {\n\t\tmax ra interval 10;\n\t\tdefault lifetime 0;\n\t};", p.Port)
+		t.line("\tinterface \"%s\" {\n\t\tmax ra interval 10;\n\t\tmin delay 1;\n\t\tdefault lifetime 0;\n\t};", p.Port)
 	}
 	t.line("}\n")
 	for _, p := range r.Peers {

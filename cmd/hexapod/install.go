@@ -12,9 +12,9 @@ import (
 
 const installAbout = `Puts the CNI plugin and its network configuration where a container runtime looks for them. With --remove it takes both away.`
 
-const installUsage = "[--bin-dir DIR] [--conf-dir DIR] [--plugin FILE] [--chain NAME,...|none] [--run DIR] [--state DIR] [--remove]"
+const installUsage = "[--bin-dir DIR] [--conf-dir DIR] [--plugin FILE] [--chain NAME,...|none] [--run DIR] [--state DIR] [--remove [--wait]]"
 
-func runInstall(_ context.Context, env environment, args []string) error {
+func runInstall(ctx context.Context, env environment, args []string) error {
 	f := newFlags(env, installAbout)
 	var o install.Options
 	f.StringVar(&o.BinDir, "bin-dir", "/opt/cni/bin", "`DIR` where the runtime looks for plugins")
@@ -24,8 +24,12 @@ func runInstall(_ context.Context, env environment, args []string) error {
 	f.StringVar(&o.StateDir, "state", defaultStateDir, "`DIR` state folder of the agent")
 	chain := f.String("chain", "", "`NAME,...|none` plugins behind this one; left out: portmap, if it is in --bin-dir")
 	remove := f.Bool("remove", false, "take both away")
+	stay := f.Bool("wait", false, "with --remove: go on when that is done, until told to end; so a DaemonSet shows which hosts are clean")
 	if help, err := f.parse(args); help || err != nil {
 		return err
+	}
+	if *stay && !*remove {
+		return usagef("--wait means something only with --remove")
 	}
 	switch *chain {
 	case "":
@@ -41,6 +45,9 @@ func runInstall(_ context.Context, env environment, args []string) error {
 	did, err := act(o)
 	for _, line := range did {
 		fmt.Fprintln(env.stdout, line)
+	}
+	if err == nil && *stay {
+		<-ctx.Done()
 	}
 	return err
 }

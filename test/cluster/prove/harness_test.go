@@ -1,0 +1,164 @@
+//go:build cluster
+
+package prove
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	"hexapod.dev/test/cluster"
+	"hexapod.dev/test/cluster/build"
+)
+
+// patience bounds every wait of these tests.
+const patience = 2 * time.Minute
+
+// bed is a cluster with one pod of ours on each node.
+type bed struct {
+	*cluster.Cluster
+	t *testing.T
+}
+
+// open finds the cluster that NAME names, and starts the pods of a test on it.
+func open(t *testing.T) bed {
+	t.Helper()
+	cache, err := build.Open("../../..")
+	if err != nil {
+		t.Fatal(err)
+	}
+	name := os.Getenv("NAME")
+	if name == "" {
+		name = cluster.DefaultName
+	}
+	c, err := cluster.Open(cache, name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := c.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return bed{c, t}
+}
+
+// on runs a command on a machine and returns what it said.
+func (b bed) on(machine string, words ...string) string {
+	b.t.Helper()
+	out, err := b.try(machine, words...)
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	return out
+}
+
+func (b bed) try(machine string, words ...string) (string, error) {
+	ctx, cancel := context.WithTimeout(context.Background(), patience) // also at the end of a test, to clean up
+	defer cancel()
+	var out, said bytes.Buffer
+	cmd := b.Command(ctx, words...)
+	cmd.Stdout, cmd.Stderr = &out, &said
+	if err := b.Run(machine, cmd); err != nil {
+		return "", fmt.Errorf("%s on %s: %w: %s", strings.Join(words, " "), machine, err, strings.TrimSpace(said.String()))
+	}
+	return strings.TrimSpace(out.String()), nil
+}
+
+// kubectl asks the API server as its administrator.
+func (b bed) kubectl(words ...string) string {
+	b.t.Helper()
+	return b.on(cluster.Router, append([]string{"kubectl"}, words...)...)
+}
+
+// apply makes objects of a text, and removes them at the end of the test.
+func (b bed) apply(text string) {
+	b.t.Helper()
+	for _, verb := range []string{"apply", "delete"} {
+		act := func() {
+			ctx, cancel := context.WithTimeout(context.Background(), patience)
+			defer cancel()
+			var said bytes.Buffer
+			words := []string{"kubectl", verb, "-f", "-"}
+			if verb == "delete" {
+				words = append(words, "--ignore-not-found", "--now")
+			}
+			cmd := b.Command(ctx, words...)
+			cmd.Stdin, cmd.Stderr = strings.NewReader(text), &said
+			if err := b.Run(cluster.Router, cmd); err != nil {
+				b.t.Errorf("kubectl %s: %v: %s", verb, err, said.String())
+			}
+		}
+		if verb == "apply" {
+			act()
+		} else {
+			b.t.Cleanup(act)
+		}
+	}
+}
+
+// until asks until the answer is good.
+func (b bed) until(what string, ask func() error) {
+	b.t.Helper()
+	end := time.After(patience)
+	tick := time.NewTicker(100 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		err := ask()
+		if err == nil {
+			return
+		}
+		select {
+		case <-tick.C:
+		case <-end:
+			b.t.Fatalf("wait until %s: %v", what, err)
+		}
+	}
+}
+
+// pods starts one pod named app on every node and returns their names and addresses by node.
+func (b bed) pods(app string) (names map[string]string, addrs map[string][]string) {
+	b.t.Helper()
+	b.apply(strings.ReplaceAll(everywhere, "APP", app))
+	b.kubectl("rollout", "status", "daemonset/"+app, "--timeout="+patience.String())
+	names, addrs = map[string]string{}, map[string][]string{}
+	for _, line := range strings.Split(b.kubectl("get", "pods", "-l", "app="+app, "-o",
+		`jsonpath={range .items[*]}{.spec.nodeName} {.metadata.name} {.status.podIPs[*].ip}{"\n"}{end}`), "\n") {
+		words := strings.Fields(line)
+		if len(words) < 3 {
+			b.t.Fatalf("pods of %s: %q", app, line)
+		}
+		names[words[0]], addrs[words[0]] = words[1], words[2:]
+	}
+	return names, addrs
+}
+
+// everywhere is one pod on each node, that of the control plane too.
+const everywhere = `
+apiVersion: apps/v1
+kind: DaemonSet
+metadata: {name: APP, namespace: default}
+spec:
+  selector: {matchLabels: {app: APP}}
+  template:
+    metadata: {labels: {app: APP}}
+    spec:
+      terminationGracePeriodSeconds: 0
+      tolerations: [{operator: Exists}]
+      containers:
+      - {name: a, image: "registry.k8s.io/e2e-test-images/agnhost:2.63.0", imagePullPolicy: IfNotPresent, args: [netexec]}
+`
+
+// agent returns the process of the agent of a node, as that node numbers it.
+func (b bed) agent(node string) (string, error) {
+	pid, err := b.try(node, "pgrep", "-of", "^/usr/bin/hexapod agent")
+	if err == nil && pid == "" {
+		err = errors.New("no agent runs")
+	}
+	return pid, err
+}

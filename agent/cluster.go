@@ -19,6 +19,8 @@ type Cluster interface {
 	Run(ctx context.Context, report func() v1alpha1.HostReport, changed func()) error
 	// Pod tells of a pod of this host, from the API or, while that is away, from the record on disk. Not known is false.
 	Pod(ctx context.Context, namespace, name, uid string) (kube.Pod, bool)
+	// FollowServices tells of services and their endpoints until ctx ends.
+	FollowServices(ctx context.Context, sink kube.ServiceSink) error
 	// ReportSoon asks for a new HostStatus.
 	ReportSoon()
 	// Refused tells the owner of a pod why it gets no address.

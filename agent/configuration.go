@@ -16,14 +16,15 @@ import (
 
 // configuration is one checked set of objects, seen from this host. It does not change once made.
 type configuration struct {
-	set      objects.Set
-	desired  desired.Config
-	layout   ipam.Layout // of this host's addresses
-	trusted  bool        // the host's clock is right, says the configuration
-	witness  ipam.Stamp  // every address given out from now on is younger, says the configuration
-	services map[service.Name]service.Source
-	place    service.Place    // where this host stands
-	source   *v1alpha1.Uplink // where a server gives this host its prefix; nil: the prefix is in the configuration
+	set        objects.Set
+	desired    desired.Config
+	layout     ipam.Layout // of this host's addresses
+	trusted    bool        // the host's clock is right, says the configuration
+	witness    ipam.Stamp  // every address given out from now on is younger, says the configuration
+	services   map[service.Name]service.Source
+	noServices bool             // services are another proxy's
+	place      service.Place    // where this host stands
+	source     *v1alpha1.Uplink // where a server gives this host its prefix; nil: the prefix is in the configuration
 }
 
 // newConfiguration looks at set from the host of that name.
@@ -34,6 +35,7 @@ func newConfiguration(set objects.Set, host string) (*configuration, error) {
 		return nil, err
 	}
 	c.services, c.place = set.Services(host)
+	c.noServices = set.Objects.Plan.Spec.ServiceTranslation == v1alpha1.ServiceOff
 	if self, ok := set.Objects.Host(host); ok {
 		c.trusted = self.Spec.Clock == v1alpha1.ClockTrusted
 		if t := self.Spec.BornAfter; t != nil {

@@ -65,6 +65,22 @@ func (s *sections) SetServices(all map[service.Name]service.Source) {
 	}
 }
 
+// SetClusterServices writes the services of a cluster, which all have a namespace.
+func (s *sections) SetClusterServices(all []service.Source) {
+	var next section.Map[service.Name, service.Source]
+	for _, src := range all {
+		next = next.Set(src.Service.Name, src)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for n, src := range s.snapshot.Services.All() {
+		if n.Namespace == "" {
+			next = next.Set(n, src)
+		}
+	}
+	s.snapshot.Services = next
+}
+
 // SetService writes one service.
 func (s *sections) SetService(src service.Source) {
 	s.mu.Lock()

@@ -25,6 +25,8 @@ type services struct {
 
 	mu    sync.Mutex // guards all following fields
 	board service.Board
+	told  bool           // the cluster has told all of its services; where there is none, nothing is waited for
+	off   bool           // the plan leaves services to another proxy
 	hooks *connect.Hooks // nil: none are needed, or they could not be opened
 }
 
@@ -44,11 +46,17 @@ func (a *Agent) serveAll(ctx context.Context) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	snapshot := a.sections.Snapshot()
+	if s.off = a.config.Load().noServices; s.off {
+		return s.leave(a.options)
+	}
 	if s.hooks == nil && snapshot.Services.Len() == 0 && a.options.Cluster == nil {
 		return nil
 	}
 	if err := s.open(a.options); err != nil {
 		return err
+	}
+	if !s.told && a.options.Cluster != nil { // half a list is no list: what an earlier agent made goes on meanwhile
+		return nil
 	}
 	s.board = boardOf(snapshot)
 	delta, err := s.hooks.Reconcile(ctx, s.board.All())
@@ -82,6 +90,20 @@ func (s *services) open(o Options) (err error) {
 	return err
 }
 
+// leave takes the hooks off. The caller holds mu.
+func (s *services) leave(o Options) error {
+	folder, err := pin.Open(pin.DefaultRoot, o.RunDir)
+	if err != nil {
+		return err
+	}
+	err = connect.Detach(folder)
+	if s.hooks != nil {
+		err = errors.Join(err, s.hooks.Close())
+		s.hooks = nil
+	}
+	return err
+}
+
 // serve follows the newest word about one service, now.
 func (a *Agent) serve(ctx context.Context, src service.Source) {
 	a.sections.SetService(src)
@@ -99,7 +121,7 @@ func (a *Agent) followService(ctx context.Context, change func(*service.Board, s
 	s := &a.services
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.hooks == nil { // the first pass will see it
+	if s.hooks == nil { // the next pass will see it
 		a.kick(partServices)
 		return
 	}
@@ -120,10 +142,36 @@ func (a *Agent) followService(ctx context.Context, change func(*service.Board, s
 	}
 }
 
-// where takes in where this host stands: which endpoints are near follows from it.
-func (a *Agent) where(p service.Place) {
-	if a.sections.SetPlace(p) {
-		a.kick(partServices)
+// runServices follows the services of a cluster until ctx ends.
+func (a *Agent) runServices(ctx context.Context) error {
+	if a.options.Cluster == nil {
+		return nil
+	}
+	return a.options.Cluster.FollowServices(ctx, clusterServices{a})
+}
+
+// clusterServices writes down what a cluster tells.
+type clusterServices struct{ a *Agent }
+
+// Whole implements kube.ServiceSink.
+func (c clusterServices) Whole(ctx context.Context, all []service.Source) {
+	c.a.sections.SetClusterServices(all)
+	c.a.services.mu.Lock()
+	c.a.services.told = true
+	c.a.services.mu.Unlock()
+	c.a.kick(partServices)
+}
+
+// Put implements kube.ServiceSink.
+func (c clusterServices) Put(ctx context.Context, s service.Source) { c.a.serve(ctx, s) }
+
+// Drop implements kube.ServiceSink.
+func (c clusterServices) Drop(ctx context.Context, n service.Name) { c.a.serveNoMore(ctx, n) }
+
+// Where implements kube.ServiceSink: which endpoints are near follows from it.
+func (c clusterServices) Where(p service.Place) {
+	if c.a.sections.SetPlace(p) {
+		c.a.kick(partServices)
 	}
 }
 

@@ -25,7 +25,9 @@ func (a *Agent) Services() []local.Service {
 		for _, f := range line.Frontends {
 			o := local.Service{Name: n.String(), Address: f.Key.Addr, Port: f.Key.Port, Protocol: f.Key.Protocol, PortName: f.PortName,
 				Backends: f.Backends, Affinity: f.AffinitySeconds, State: local.Done, Why: string(f.Why)}
-			if f.Why == service.Taken {
+			if s.off {
+				o.Why = string(leftToAnother)
+			} else if f.Why == service.Taken {
 				o.State = local.Failed
 			} else if held, ok := s.held(f.Key); !ok || !slices.Equal(held, f.Backends) {
 				o.State, o.Why = local.Failed, "the kernel does not hold it: hexapod status tells why"
@@ -45,6 +47,9 @@ func (s *services) held(k service.Key) ([]netip.AddrPort, bool) {
 	}
 	return s.hooks.Held(k)
 }
+
+// leftToAnother is why nobody is led anywhere.
+const leftToAnother service.Why = "the plan leaves services to another proxy"
 
 // totals counts what is served. The caller holds mu.
 func (s *services) totals() (services, frontends, backends, empty int) {
@@ -71,6 +76,9 @@ func (a *Agent) reportServices() []local.Object {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	_, _, last := a.runners[partServices].State()
+	if s.off {
+		return []local.Object{stateOf(local.Object{Kind: "services", Name: "connect", Detail: string(leftToAnother)}, a.runners[partServices])}
+	}
 	if s.hooks == nil && last == nil {
 		return nil
 	}

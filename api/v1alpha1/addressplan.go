@@ -25,6 +25,9 @@ type AddressPlanSpec struct {
 	// Clusters of the fabric and their racks.
 	Clusters []Cluster `json:"clusters,omitempty" yaml:"clusters,omitempty"`
 
+	// ServiceTranslation says whether clients are led to the backends of services: connect, or off where another proxy does all of it.
+	ServiceTranslation ServiceTranslation `json:"serviceTranslation,omitempty" yaml:"serviceTranslation,omitempty"`
+
 	// HostPart says whether the last 64 bits of an endpoint's address are written clear (readable) or through a keyed
 	// permutation (sealed). It cannot change while a host lives.
 	HostPart HostPart `json:"hostPart,omitempty" yaml:"hostPart,omitempty"`
@@ -125,6 +128,15 @@ type Rack struct {
 	ASN uint32 `json:"asn,omitempty" yaml:"asn,omitempty"`
 }
 
+// ServiceTranslation is where clients are led to the backends of services.
+type ServiceTranslation string
+
+// The translations of services.
+const (
+	ServiceConnect ServiceTranslation = "connect" // when a socket connects or sends
+	ServiceOff     ServiceTranslation = "off"
+)
+
 // HostPart is the form of the last bits of an endpoint's address.
 type HostPart string
 
@@ -207,6 +219,7 @@ func (p *AddressPlan) setDefaults() {
 	s := &p.Spec
 	orDefault(&s.Profile, ProfileDefault)
 	orDefault(&s.HostPart, HostPartReadable)
+	orDefault(&s.ServiceTranslation, ServiceConnect)
 	orDefault(&s.IdentityTrust, TrustBits)
 	orDefault(&s.Identity.KeyVersion, 1)
 	orDefault(&s.Identity.Quarantine.Duration, DefaultQuarantine)

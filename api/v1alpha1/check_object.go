@@ -11,6 +11,7 @@ import (
 func (p *AddressPlan) check(r *report) {
 	s := &p.Spec
 	oneOf(r, "spec.profile", s.Profile, ProfileDefault, ProfileNibble)
+	oneOf(r, "spec.serviceTranslation", s.ServiceTranslation, ServiceConnect, ServiceOff)
 	oneOf(r, "spec.hostPart", s.HostPart, HostPartReadable, HostPartSealed)
 	oneOf(r, "spec.identityTrust", s.IdentityTrust, TrustBits, TrustExact)
 	oneOf(r, "spec.hostPrefixes", s.HostPrefixes, "", HostPrefixesPlan, HostPrefixesAdopt)

@@ -72,15 +72,17 @@ func boardOf(s desired.Snapshot) (b service.Board) {
 }
 
 // open opens the hooks. The caller holds mu.
-func (s *services) open(o Options) (err error) {
+func (s *services) open(o Options) error {
 	if s.hooks != nil {
 		return nil
 	}
-	cgroup := o.Cgroup
-	if cgroup == "" {
-		if cgroup, err = connect.Root(); err != nil {
-			return err
-		}
+	find := connect.Root
+	if o.Cgroup != "" {
+		find = func() (string, error) { return connect.Below(o.Cgroup) }
+	}
+	cgroup, err := find()
+	if err != nil {
+		return err
 	}
 	folder, err := pin.Open(pin.DefaultRoot, o.RunDir)
 	if err != nil {

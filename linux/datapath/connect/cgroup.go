@@ -1,19 +1,16 @@
 package connect
 
 import (
-	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 
 	"golang.org/x/sys/unix"
 )
 
-// ErrNoCgroup2 says that no cgroup of version 2 is in the mount table.
-var ErrNoCgroup2 = errors.New("no cgroup2 file system is mounted: mount one (mount -t cgroup2 none /sys/fs/cgroup/unified)")
-
-// Root returns the top of the cgroup2 hierarchy as this process sees it. All its processes are below it.
+// Root returns the top of the cgroup2 hierarchy as this process sees it: all its processes are below it.
 func Root() (string, error) {
 	table, err := os.ReadFile("/proc/self/mounts")
 	if err != nil {
@@ -24,10 +21,24 @@ func Root() (string, error) {
 		if len(f) < 4 || f[2] != "cgroup2" || !slices.Contains(strings.Split(f[3], ","), "rw") {
 			continue
 		}
-		var st unix.Statfs_t
-		if unix.Statfs(f[1], &st) == nil && st.Type == unix.CGROUP2_SUPER_MAGIC { // another mount may hide it
+		if isCgroup2(f[1]) { // another mount may hide it
 			return f[1], nil
 		}
 	}
-	return "", ErrNoCgroup2
+	return "", fmt.Errorf("no cgroup2 is mounted: mount -t cgroup2 none /sys/fs/cgroup/unified, or name its folder with --cgroup")
+}
+
+// Below returns the cgroup2 folder that dir is, or that lies in it where the machine has both versions (systemd calls it unified).
+func Below(dir string) (string, error) {
+	for _, d := range []string{dir, filepath.Join(dir, "unified")} {
+		if isCgroup2(d) {
+			return d, nil
+		}
+	}
+	return "", fmt.Errorf("%s is no cgroup2: name the folder with cgroup.procs of version 2", dir)
+}
+
+func isCgroup2(dir string) bool {
+	var st unix.Statfs_t
+	return unix.Statfs(dir, &st) == nil && st.Type == unix.CGROUP2_SUPER_MAGIC
 }

@@ -19,11 +19,11 @@ func pfx(s string) v1alpha1.Prefix { return v1alpha1.PrefixFrom(netip.MustParseP
 // cluster is an API server with a plan, and what a test asks of it.
 type cluster struct {
 	*kubetest.Server
-	t *testing.T
+	t testing.TB
 	c *objects.Client
 }
 
-func newCluster(t *testing.T, spec v1alpha1.AddressPlanSpec) *cluster {
+func newCluster(t testing.TB, spec v1alpha1.AddressPlanSpec) *cluster {
 	t.Helper()
 	s := kubetest.Start(t)
 	s.InstallKinds()
@@ -166,3 +166,5 @@ func (k *cluster) find(host string) (*v1alpha1.Host, bool) {
 	h, err := objects.In(k.c, objects.Hosts()).Get(k.t.Context(), host)
 	return h, err == nil
 }
+
+func address(s string) v1alpha1.Addr { return v1alpha1.AddrFrom(netip.MustParseAddr(s)) }

@@ -1,0 +1,147 @@
+package controller
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"hexapod.dev/api/v1alpha1"
+	"hexapod.dev/edge/kube/objects"
+)
+
+// The size of the largest cluster Kubernetes promises to bear, and how different its pods are.
+const (
+	scaleNodes = 5000
+	scalePods  = 100_000
+	scaleSets  = 2000
+)
+
+// BenchmarkScale numbers 5,000 nodes that are there when the controller starts, and starts it again beside 100,000 pods of 2,000 sets
+// of labels: seconds until all prefixes are written, seconds until the restarted one numbers a new node, and the memory of its process.
+// No agents answer, so every start waits the whole grace of 10 s.
+func BenchmarkScale(b *testing.B) {
+	for b.Loop() {
+		scale(b)
+	}
+}
+
+func scale(b *testing.B) {
+	k := newCluster(b, labPlan())
+	program := filepath.Join(b.TempDir(), "hexapod")
+	build := exec.Command("go", "build", "-o", program, "hexapod.dev/cmd/hexapod")
+	build.Stderr = os.Stderr
+	if err := build.Run(); err != nil {
+		b.Fatal(err)
+	}
+	many(b, scaleNodes, func(i int) error {
+		n := &objects.Node{Header: v1alpha1.Header{Metadata: v1alpha1.Metadata{Name: v1alpha1.Name(fmt.Sprint("h", i)), Labels: map[string]string{rackLabel: fmt.Sprint(1 + i/1000)}}}}
+		n.Status.Addresses = []objects.NodeAddress{{Type: "InternalIP", Address: fmt.Sprintf("3fff:f::%x", i+1)}}
+		_, err := objects.In(k.c, objects.Nodes()).Create(b.Context(), n)
+		return err
+	})
+	begun := time.Now()
+	first := k.process(program, "first")
+	k.await(b, func() bool { return len(list(k, objects.HostPrefixes())) == scaleNodes })
+	b.ReportMetric(time.Since(begun).Seconds(), "s/5000prefixes")
+	k.await(b, k.numbered)
+	b.ReportMetric(time.Since(begun).Seconds(), "s/5000nodes")
+	k.await(b, func() bool { return len(list(k, objects.Hosts())) == scaleNodes })
+	b.ReportMetric(time.Since(begun).Seconds(), "s/5000hosts")
+
+	pods := objects.NewResource[rawObject]("v1", "Pod", "pods", true)
+	begun = time.Now()
+	many(b, scalePods, func(i int) error {
+		p := map[string]any{"apiVersion": "v1", "kind": "Pod", "metadata": map[string]any{"namespace": "default", "name": fmt.Sprint("p", i),
+			"labels": map[string]string{"app": fmt.Sprint("app", i%scaleSets), "pod-template-hash": fmt.Sprint(i), "app.kubernetes.io/part-of": "scale"}},
+			"spec": map[string]any{"containers": []any{map[string]any{"name": "c", "image": "none"}}}}
+		_, err := objects.In(k.c, pods).Namespace("default").Create(b.Context(), &rawObject{Content: p})
+		return err
+	})
+	b.ReportMetric(time.Since(begun).Seconds(), "s/100000pods-made")
+	k.await(b, func() bool { return len(list(k, objects.Identities())) == scaleSets })
+	b.ReportMetric(first.memory(b, "VmRSS"), "MB-first")
+	first.stop()
+
+	begun = time.Now()
+	second := k.process(program, "second")
+	k.node("new", "9")
+	k.await(b, func() bool { return len(k.cidrsOf()["new"]) > 0 })
+	b.ReportMetric(time.Since(begun).Seconds(), "s/restart")
+	k.await(b, func() bool { _, known := k.find("new"); return known })
+	b.ReportMetric(second.memory(b, "VmRSS"), "MB")
+	b.ReportMetric(second.memory(b, "VmHWM"), "MB-peak")
+	second.stop()
+	k.alone()
+}
+
+// many calls do for 0 to n-1, some at a time.
+func many(b *testing.B, n int, do func(int) error) {
+	b.Helper()
+	var g errgroup.Group
+	g.SetLimit(16)
+	for i := range n {
+		g.Go(func() error { return do(i) })
+	}
+	if err := g.Wait(); err != nil {
+		b.Fatal(err)
+	}
+}
+
+// await is eventually for what takes long.
+func (k *cluster) await(b *testing.B, yes func() bool) {
+	b.Helper()
+	for deadline := time.Now().Add(10 * time.Minute); !yes(); {
+		if time.Now().After(deadline) {
+			b.Fatal("not after 10 minutes")
+		}
+		time.Sleep(200 * time.Millisecond)
+	}
+}
+
+// process is a controller of its own.
+type process struct{ cmd *exec.Cmd }
+
+func (k *cluster) process(program, name string) process {
+	k.t.Helper()
+	cmd := exec.Command(program, "controller", "--kubeconfig", k.Kubeconfig("admin-token"), "--namespace", "kube-system", "--identity", name)
+	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	cmd.Stderr = os.Stderr
+	if err := cmd.Start(); err != nil {
+		k.t.Fatal(err)
+	}
+	k.t.Cleanup(func() { _ = cmd.Process.Kill() }) // it has ended, if all went well
+	return process{cmd}
+}
+
+func (p process) stop() {
+	_ = p.cmd.Process.Signal(syscall.SIGTERM)
+	_ = p.cmd.Wait()
+}
+
+// memory reads a line of /proc/PID/status, in megabytes.
+func (p process) memory(b *testing.B, line string) float64 {
+	b.Helper()
+	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", p.cmd.Process.Pid))
+	if err != nil {
+		b.Fatal(err)
+	}
+	for l := range strings.Lines(string(text)) {
+		if rest, ok := strings.CutPrefix(l, line+":"); ok {
+			kb, err := strconv.Atoi(strings.Fields(rest)[0])
+			if err != nil {
+				b.Fatal(err)
+			}
+			return float64(kb) / 1024
+		}
+	}
+	b.Fatalf("no %s of process %d", line, p.cmd.Process.Pid)
+	return 0
+}

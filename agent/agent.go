@@ -29,6 +29,7 @@ type Options struct {
 	StateDir string  // folder of the journal and of tombstones; made if missing
 	Cgroup   string  // folder of the cgroup2 whose processes are clients of services; empty: all of the machine
 	RunDir   string  // folder of the sockets; made if missing
+	BPF      string  // a BPF file system for what has to outlive the agent; empty: that of the host, or one below RunDir
 	Version  string
 	Built    time.Time // of the commit this program was made from; an earlier clock is wrong; zero: not known
 	Log      *slog.Logger
@@ -62,6 +63,7 @@ type Agent struct {
 	answers  *ndp.Responder
 	speaking *speaking
 	services services
+	datapath programs
 
 	delegation *delegation // nil where the configuration gives this host its prefix
 }
@@ -178,6 +180,9 @@ func (a *Agent) startCluster(ctx context.Context) (end func() error) {
 // open reads the configuration and opens the book of allocations.
 func (a *Agent) open(ctx context.Context, closing *closers) (err error) {
 	if err := a.loadFirst(ctx); err != nil {
+		return err
+	}
+	if err := a.openDatapath(closing); err != nil {
 		return err
 	}
 	if err := a.openDelegation(closing); err != nil {

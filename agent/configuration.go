@@ -22,9 +22,11 @@ type configuration struct {
 	trusted    bool        // the host's clock is right, says the configuration
 	witness    ipam.Stamp  // every address given out from now on is younger, says the configuration
 	services   map[service.Name]service.Source
-	noServices bool             // services are another proxy's
-	place      service.Place    // where this host stands
-	source     *v1alpha1.Uplink // where a server gives this host its prefix; nil: the prefix is in the configuration
+	noServices bool              // services are another proxy's
+	place      service.Place     // where this host stands
+	programs   v1alpha1.Datapath // whether this host has eBPF programs
+	fast       v1alpha1.FastPath // whether they hand packets on themselves
+	source     *v1alpha1.Uplink  // where a server gives this host its prefix; nil: the prefix is in the configuration
 }
 
 // newConfiguration looks at set from the host of that name.
@@ -38,6 +40,7 @@ func newConfiguration(set objects.Set, host string) (*configuration, error) {
 	c.noServices = set.Objects.Plan.Spec.ServiceTranslation == v1alpha1.ServiceOff
 	if self, ok := set.Objects.Host(host); ok {
 		c.trusted = self.Spec.Clock == v1alpha1.ClockTrusted
+		c.programs, c.fast = self.Spec.Datapath, self.Spec.FastPath
 		if t := self.Spec.BornAfter; t != nil {
 			c.witness = ipam.StampAt(ipam.FromUnix(t.Unix()))
 		}

@@ -12,6 +12,8 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"hexapod.dev/agent"
 	"hexapod.dev/agent/local"
 	"hexapod.dev/edge/cni"
@@ -85,6 +87,9 @@ func newHost(t testing.TB) *host {
 	}
 	until(t, "the uplink is up on both ends", func() bool {
 		return strings.Count(netnstest.Run(t, h.ns, "ip -br link show type veth"), " UP ") == 2
+	})
+	t.Cleanup(func() { // a BPF file system of its own, where the machine has none
+		_ = unix.Unmount(filepath.Join(h.run(), "bpf"), unix.MNT_DETACH)
 	})
 	h.configure(plan)
 	t.Cleanup(func() {

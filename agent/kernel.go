@@ -9,6 +9,7 @@ import (
 	"net/netip"
 	"slices"
 
+	"hexapod.dev/linux/datapath"
 	"hexapod.dev/linux/link"
 	"hexapod.dev/linux/neigh"
 	"hexapod.dev/linux/netns"
@@ -29,6 +30,7 @@ type kernel struct {
 	neighbours *neigh.Table
 	care       *sysctl.Care
 	routers    *router.Watch
+	datapath   *datapath.Table // nil without eBPF programs
 	opened     closers
 }
 
@@ -84,7 +86,15 @@ func (k *kernel) Connect(ctx context.Context, begun *link.Begun, e desired.Endpo
 	for _, n := range desired.NeighboursFor(e) {
 		parts = append(parts, k.neighbours.Part(n))
 	}
-	return k.links.EnsureBegun(ctx, begun, desired.LinkFor(e, mtu), parts...)
+	if k.datapath == nil {
+		return k.links.EnsureBegun(ctx, begun, desired.LinkFor(e, mtu), parts...)
+	}
+	index := 0
+	parts = append(parts, k.datapath.Parts(desired.LinkName(e.Key), &index)...)
+	if err := k.links.EnsureBegun(ctx, begun, desired.LinkFor(e, mtu), parts...); err != nil {
+		return err
+	}
+	return k.datapath.EnsureEndpoint(index, e)
 }
 
 // Disconnect takes an endpoint out of service: its routes go, its link waits for Reap and takes the neighbours with it.
@@ -93,7 +103,11 @@ func (k *kernel) Disconnect(ctx context.Context, e desired.Endpoint) error {
 	for _, r := range desired.RoutesFor(e) {
 		removals = append(removals, k.routes.Removal(r.Dst))
 	}
-	return k.links.Retire(ctx, e.Key, removals...)
+	var forgotten error
+	if k.datapath != nil { // first: from here on nothing from or to it passes
+		forgotten = k.datapath.RemoveEndpoint(e)
+	}
+	return errors.Join(forgotten, k.links.Retire(ctx, e.Key, removals...))
 }
 
 // Check tells what of an endpoint is not as wanted; nil when everything is.

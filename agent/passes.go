@@ -10,8 +10,9 @@ import (
 
 // Times of single runners.
 const (
-	reapGather = time.Second // links of deleted endpoints wait so long for others: removing 64 costs little more than removing one
-	hostResync = time.Minute // the kernel tells nobody of a change of accept_ra
+	reapGather  = time.Second      // links of deleted endpoints wait so long for others: removing 64 costs little more than removing one
+	guardResync = 10 * time.Second // nobody tells the agent of a change of nftables
+	hostResync  = time.Minute      // the kernel tells nobody of a change of accept_ra
 )
 
 // addRunners makes the runners. They begin to work in Run.
@@ -21,6 +22,7 @@ func (a *Agent) addRunners() {
 		partLinks:      a.tourLinks,
 		partRoutes:     a.whole(partRoutes, a.kernel.Routes),
 		partNeighbours: a.whole(partNeighbours, a.kernel.Neighbours),
+		partDatapath:   a.judgeAll,
 		partEndpoints:  a.repair,
 		partAnswers:    a.answerAll,
 		partBGP:        a.speak,
@@ -32,6 +34,7 @@ func (a *Agent) addRunners() {
 	}
 	a.runners[partReap].gather = reapGather
 	a.runners[partHost].resync = hostResync
+	a.runners[partDatapath].resync = guardResync
 }
 
 // kick asks for a pass of each part.

@@ -32,6 +32,7 @@ func (a *Agent) Report() local.Status {
 	s.Objects = append(s.Objects, a.reportAnswers(snapshot)...)
 	s.Objects = append(s.Objects, a.reportBGP()...)
 	s.Objects = append(s.Objects, a.reportServices()...)
+	s.Objects = append(s.Objects, a.reportProtection(snapshot)...)
 	s.Objects = append(s.Objects, a.reportIdentities(snapshot)...)
 	for _, e := range a.Endpoints() {
 		s.Objects = append(s.Objects, local.Object{Kind: "endpoint", Name: e.Container + "/" + e.Interface, State: e.State, Why: e.Why,
@@ -59,6 +60,7 @@ func (a *Agent) reportParts(st desired.State) []local.Object {
 		partLinks:      fmt.Sprintf("links: %d", len(st.Links)),
 		partRoutes:     fmt.Sprintf("routes: %d", len(st.Routes)),
 		partNeighbours: fmt.Sprintf("neighbours: %d", len(st.Neighbours)),
+		partDatapath:   a.datapath.detail(),
 	}
 	var list []local.Object
 	for _, part := range parts {

@@ -21,6 +21,7 @@ const (
 	partLinks      = "links"
 	partRoutes     = "routes"
 	partNeighbours = "neighbours"
+	partDatapath   = "datapath" // programs on links, what they know, and the guard
 )
 
 // Runners beside the parts: single endpoints that somebody disturbed, and links of endpoints that are gone.
@@ -30,11 +31,11 @@ const (
 )
 
 // parts in the order of the first passes.
-var parts = []string{partHost, partLinks, partRoutes, partNeighbours}
+var parts = []string{partHost, partLinks, partDatapath, partRoutes, partNeighbours}
 
 // subscribe begins to collect what others change in the kernel. It is called before the first pass, so that nothing between is missed.
 func (a *Agent) subscribe() (*rtnl.Subscription, error) {
-	return rtnl.Subscribe(a.options.NS, rtnl.Links, rtnl.Routes, rtnl.Neighbours, rtnl.Addresses, rtnl.Settings)
+	return rtnl.Subscribe(a.options.NS, rtnl.Links, rtnl.Routes, rtnl.Neighbours, rtnl.Addresses, rtnl.Settings, rtnl.Filters)
 }
 
 // watch kicks the runner of a part when somebody else changed it, until ctx ends. What the agent does itself agrees with the
@@ -60,7 +61,8 @@ func (a *Agent) heard(e rtnl.Event) {
 		if err := a.lookAtLinks(); err != nil {
 			a.log.Error("cannot look at the links of this host", "error", err)
 		}
-		a.kick(partHost, partLinks, partRoutes, partNeighbours, partLearned)
+		a.kick(parts...)
+		a.kick(partLearned)
 	case e.Link != nil:
 		a.heardLink(*e.Link, e.Gone)
 	case e.Route != nil:
@@ -72,6 +74,10 @@ func (a *Agent) heard(e rtnl.Event) {
 	case e.Setting != nil:
 		if e.Setting.Index == rtnl.AllLinks && e.Setting.Forwarding == 0 {
 			a.disturbed(partHost)
+		}
+	case e.Traffic != nil:
+		if e.Gone && a.datapath.hangsOn(e.Traffic.Index) {
+			a.disturbed(partDatapath)
 		}
 	case e.Addr != nil:
 		a.heardAddr(e.Addr.Prefix.Addr(), e.Gone)
@@ -123,7 +129,7 @@ func (a *Agent) heardLink(l rtnl.Link, gone bool) {
 	if l.Up && !gone && !before.Facts[l.Name].Up {
 		a.delegation.linkUp(l.Name)
 	}
-	a.kick(partHost, partRoutes, partLearned)
+	a.kick(partHost, partDatapath, partRoutes, partLearned)
 	if a.sections.Snapshot().MTU() != before.MTU() {
 		a.kick(partLinks)
 	}

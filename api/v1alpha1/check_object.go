@@ -170,6 +170,8 @@ func checkIPv4(r *report, v *IPv4Plan) {
 func (h *Host) check(r *report) {
 	s := &h.Spec
 	oneOf(r, "spec.clock", s.Clock, "", ClockTrusted)
+	oneOf(r, "spec.datapath", s.Datapath, "", DatapathAuto, DatapathOff, DatapathRequired)
+	oneOf(r, "spec.fastPath", s.FastPath, "", FastPathAuto, FastPathOff, FastPathForce)
 	if s.Number == nil && !s.Prefix.IsValid() && !h.Delegated() {
 		r.errorf("spec.number", "write number: and rack:, or prefix: with the prefix it was given, or prefixSource: dhcpv6-pd at an uplink", "is missing, and there is no spec.prefix")
 	}

@@ -36,6 +36,12 @@ type HostSpec struct {
 	Uplinks []Uplink `json:"uplinks,omitempty" yaml:"uplinks,omitempty"`
 	// Clock is trusted where the clock is right by other means than NTP: the host may allocate after a changed machine id.
 	Clock Clock `json:"clock,omitempty" yaml:"clock,omitempty"`
+	// Datapath says whether eBPF programs judge what endpoints send and get: where the kernel can (auto, the default), never (off), or
+	// not without them (required).
+	Datapath Datapath `json:"datapath,omitempty" yaml:"datapath,omitempty"`
+	// FastPath says whether the programs hand packets on past the host's forward rules: where there are none but Hexapod's (auto, the
+	// default), never (off), or always (force).
+	FastPath FastPath `json:"fastPath,omitempty" yaml:"fastPath,omitempty"`
 	// Retired is when the host was taken away. Its prefix rests from then.
 	Retired *Time `json:"retired,omitempty" yaml:"retired,omitempty"`
 }
@@ -99,6 +105,26 @@ type Clock string
 
 // ClockTrusted says that the clock may be obeyed.
 const ClockTrusted Clock = "trusted"
+
+// Datapath is whether a host has eBPF programs on the links of endpoints.
+type Datapath string
+
+// What Datapath can be; empty is auto.
+const (
+	DatapathAuto     Datapath = "auto"
+	DatapathOff      Datapath = "off"
+	DatapathRequired Datapath = "required"
+)
+
+// FastPath is whether packets are handed on past the host's forward rules.
+type FastPath string
+
+// What FastPath can be; empty is auto.
+const (
+	FastPathAuto  FastPath = "auto"
+	FastPathOff   FastPath = "off"
+	FastPathForce FastPath = "force"
+)
 
 // NewHost makes a host by program. Validate fills its defaults.
 func NewHost(name string, spec HostSpec) *Host {

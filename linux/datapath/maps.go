@@ -59,6 +59,12 @@ func (m *Maps) PutEndpoint(a netip.Addr, e datapath.Endpoint) error {
 	return m.put("endpoints", a.As16(), endpointValue{Link: e.Link, MAC: e.MAC, HostMAC: e.HostMAC, Identity: e.Identity}, "endpoint "+a.String())
 }
 
+func (m *Maps) endpoint(a netip.Addr) (endpointValue, bool) {
+	var v endpointValue
+	err := m.byName["endpoints"].Lookup(a.As16(), &v)
+	return v, err == nil
+}
+
 // RemoveEndpoint forgets an address. A missing one is no error.
 func (m *Maps) RemoveEndpoint(a netip.Addr) error {
 	return m.remove("endpoints", a.As16(), "endpoint "+a.String())

@@ -9,6 +9,7 @@ import (
 	"maps"
 	"net/netip"
 	"slices"
+	"sync"
 
 	"github.com/cilium/ebpf"
 
@@ -29,6 +30,9 @@ type Table struct {
 	maps   *Maps
 	loaded *ebpf.Collection
 	guard  *guard
+
+	mu   sync.Mutex
+	hung map[int]bool // links that programs should hang on, by index
 }
 
 // Options are where a datapath lives.
@@ -161,6 +165,29 @@ func (t *Table) Close() error {
 	return errors.Join(errs...)
 }
 
+// Layout is the version of the pinned maps.
+func (t *Table) Layout() int { return pin.Layout }
+
+// HangsOn tells whether programs should hang on the link with this index: its qdisc or filter is ours to repair.
+func (t *Table) HangsOn(index int) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.hung[index]
+}
+
+func (t *Table) setHung(index int, hangs bool) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.hung == nil {
+		t.hung = map[int]bool{}
+	}
+	if hangs {
+		t.hung[index] = true
+	} else {
+		delete(t.hung, index)
+	}
+}
+
 // Maps is what the programs know.
 func (t *Table) Maps() *Maps { return t.maps }
 
@@ -197,6 +224,7 @@ func (t *Table) hang(index int, link string, d rtnl.Direction) *rtnl.Request {
 // EnsureEndpoint tells the programs of an endpoint whose link has the index.
 func (t *Table) EnsureEndpoint(index int, e desired.Endpoint) error {
 	w := datapath.WantEndpointFor(e)
+	t.setHung(index, true)
 	for _, a := range e.Addrs {
 		err := t.maps.PutEndpoint(a, datapath.Endpoint{Link: uint32(index), MAC: w.MAC, HostMAC: w.HostMAC, Identity: w.Identity})
 		if err != nil {
@@ -210,6 +238,9 @@ func (t *Table) EnsureEndpoint(index int, e desired.Endpoint) error {
 func (t *Table) RemoveEndpoint(e desired.Endpoint) error {
 	var errs []error
 	for _, a := range e.Addrs {
+		if have, ok := t.maps.endpoint(a); ok {
+			t.setHung(int(have.Link), false) // its link goes: no news
+		}
 		errs = append(errs, t.maps.RemoveEndpoint(a))
 	}
 	return errors.Join(errs...)
@@ -226,6 +257,7 @@ func (t *Table) Reconcile(ctx context.Context, want datapath.Want) (diff.Delta[s
 	for _, l := range list {
 		index[l.Name] = l.Index
 	}
+	t.noteHung(want, index)
 	errs := []error{
 		t.guard.ensure(ctx, slices.Collect(maps.Keys(want.Inside)), &done),
 		t.reconcileMaps(want, index, &done),
@@ -236,6 +268,21 @@ func (t *Table) Reconcile(ctx context.Context, want datapath.Want) (diff.Delta[s
 	slices.Sort(done.Change)
 	slices.Sort(done.Remove)
 	return done, errors.Join(errs...)
+}
+
+// noteHung notes the links of a whole state.
+func (t *Table) noteHung(want datapath.Want, index map[string]int) {
+	hung := map[int]bool{}
+	for name := range want.Uplinks {
+		hung[index[name]] = true
+	}
+	for _, e := range want.Endpoints {
+		hung[index[e.Link]] = true
+	}
+	delete(hung, 0) // of those that do not exist
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.hung = hung
 }
 
 // hangEndpoints hangs the stubs on every endpoint's link that does not have them.

@@ -4,6 +4,7 @@ package nft
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"os/exec"
@@ -42,9 +43,42 @@ func List(ctx context.Context, ns *netns.NS, table string) (string, error) {
 	return out, nil
 }
 
-// Chains returns the base chains of the host that look at a hook, each as nft writes it with its rules.
-func Chains(ctx context.Context, ns *netns.NS) (string, error) {
-	return run(ctx, ns, "", "-s", "list", "ruleset")
+// Chain is a base chain of the host, whoever made it.
+type Chain struct {
+	Family, Table, Name string
+	Policy              string // "accept" or "drop"
+	Rules               int
+}
+
+// Forwarding lists the chains that look at packets the host forwards.
+func Forwarding(ctx context.Context, ns *netns.NS) ([]Chain, error) {
+	out, err := run(ctx, ns, "", "-j", "-s", "list", "ruleset")
+	if err != nil {
+		return nil, fmt.Errorf("list the rules of this host: %w", err)
+	}
+	var ruleset struct {
+		NFTables []struct {
+			Chain *struct{ Family, Table, Name, Hook, Policy string }
+			Rule  *struct{ Family, Table, Chain string }
+		}
+	}
+	if err := json.Unmarshal([]byte(out), &ruleset); err != nil {
+		return nil, fmt.Errorf("read the rules of this host: %w", err)
+	}
+	var list []Chain
+	for _, o := range ruleset.NFTables {
+		if c := o.Chain; c != nil && c.Hook == "forward" {
+			list = append(list, Chain{Family: c.Family, Table: c.Table, Name: c.Name, Policy: c.Policy})
+		}
+	}
+	for _, o := range ruleset.NFTables {
+		for i := range list {
+			if r, c := o.Rule, &list[i]; r != nil && r.Family == c.Family && r.Table == c.Table && r.Chain == c.Name {
+				c.Rules++
+			}
+		}
+	}
+	return list, nil
 }
 
 func run(ctx context.Context, ns *netns.NS, input string, args ...string) (string, error) {

@@ -58,6 +58,7 @@ func WantFor(s desired.Snapshot) Want {
 	for _, p := range s.Config.Pools {
 		w.Inside[p.Prefix.Masked()] = WantInside{}
 	}
+	defer w.dropIPv4()
 	shared := false
 	for _, u := range s.Config.Self.Uplinks {
 		w.Uplinks[u.Name] = w.flagsOf(u, s.Config)
@@ -75,6 +76,15 @@ func WantFor(s desired.Snapshot) Want {
 		}
 	}
 	return w
+}
+
+// dropIPv4 leaves IPv4 prefixes out: where a packet of IPv4 came from is not judged by them.
+func (w *Want) dropIPv4() {
+	for p := range w.Inside {
+		if p.Addr().Is4() {
+			delete(w.Inside, p)
+		}
+	}
 }
 
 // WantEndpointFor is what the programs should know of one endpoint.

@@ -143,7 +143,7 @@ func (f *Folder) Program(name string) (*ebpf.Program, error) {
 // PinProgram pins a program in place of whatever has that name.
 func (f *Folder) PinProgram(name string, p *ebpf.Program) error {
 	// A pin cannot be overwritten: the new one is made beside and moved over the old.
-	beside := f.File(name + ".new")
+	beside := f.File(name + "_new") // a BPF file system takes no dots
 	if err := os.Remove(beside); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("pin program %s: %w", name, err)
 	}

@@ -81,8 +81,8 @@ func (f *Flow) life() uint32 {
 	return otherLife
 }
 
-// gone tells whether the place of f may be taken.
-func (f *Flow) gone(now uint32) bool { return f.State == Free || now-f.Seen > f.life() }
+// Gone tells whether the place of f may be taken.
+func (f *Flow) Gone(now uint32) bool { return f.State == Free || now-f.Seen > f.life() }
 
 // FlowWays is how many flows share one row of the table.
 const FlowWays = 8
@@ -136,7 +136,7 @@ func (t *Flows) row(k FlowKey) *[FlowWays]Flow {
 func (t *Flows) find(k FlowKey, now uint32) *Flow {
 	row := t.row(k)
 	for i := range row {
-		if f := &row[i]; f.Key == k && !f.gone(now) {
+		if f := &row[i]; f.Key == k && !f.Gone(now) {
 			return f
 		}
 	}
@@ -246,7 +246,7 @@ func (t *Flows) room(k FlowKey, owner, now uint32) *Flow {
 	var best uint64
 	mine := 0
 	for i := range row {
-		if row[i].gone(now) {
+		if row[i].Gone(now) {
 			free = &row[i]
 		} else if row[i].Owner == owner {
 			mine++

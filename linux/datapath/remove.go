@@ -7,6 +7,8 @@ import (
 	"os"
 	"path/filepath"
 
+	"github.com/cilium/ebpf"
+
 	"hexapod.dev/linux/datapath/pin"
 	"hexapod.dev/linux/nft"
 	"hexapod.dev/linux/rtnl"
@@ -43,12 +45,29 @@ func Remove(ctx context.Context, o Options) (links int, err error) {
 		errs = append(errs, err)
 	}
 	if folder != nil {
-		errs = append(errs, folder.Remove())
+		errs = append(errs, unpin(folder))
 	}
 	if err := errors.Join(errs...); err != nil {
 		return links, fmt.Errorf("remove the datapath: %w", err)
 	}
 	return links, nil
+}
+
+// unpin lets the stubs and all maps of the datapath go; what others have pinned stays.
+func unpin(folder *pin.Folder) error {
+	var names []string
+	for _, load := range []func() (*ebpf.CollectionSpec, error){loadStub, loadJudge} {
+		spec, err := load()
+		if err != nil {
+			return err
+		}
+		for name, m := range spec.Maps {
+			if m.Pinning == ebpf.PinByName {
+				names = append(names, name)
+			}
+		}
+	}
+	return folder.Unpin(append(names, stubFromEndpoint, stubFromUplink, stubToEndpoint)...)
 }
 
 // takeAllOff takes our programs off one link.

@@ -116,6 +116,19 @@ func (f *Folder) Remove() error {
 	return nil
 }
 
+// Unpin lets things of these names go, in every layout that this release knows. A missing one is no error.
+func (f *Folder) Unpin(names ...string) error {
+	var errs []error
+	for _, layout := range []int{f.layout - 1, f.layout, f.layout + 1} {
+		for _, name := range names {
+			if err := os.Remove(filepath.Join(f.layoutPath(layout), name)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+				errs = append(errs, fmt.Errorf("unpin %s: %w", name, err))
+			}
+		}
+	}
+	return errors.Join(errs...)
+}
+
 // Forget removes layouts older than the neighbour of this one.
 func (f *Folder) Forget() error {
 	entries, err := os.ReadDir(f.path)

@@ -16,6 +16,7 @@ import (
 // Where things are, seen from the package that calls `go generate`.
 const (
 	manifests   = "../deploy/kustomize/base"
+	policies    = "../deploy/policies"
 	definitions = "../deploy/crds"
 	chart       = "../deploy/helm/hexapod"
 )
@@ -24,18 +25,18 @@ const (
 var notInChart = []string{"kustomization.yaml", "namespace.yaml"}
 
 func main() {
-	if err := generate(manifests, definitions, chart); err != nil {
+	if err := generate(manifests, policies, definitions, chart); err != nil {
 		fmt.Fprintln(os.Stderr, "chartgen:", err)
 		os.Exit(1)
 	}
 }
 
 // generate writes the templates of a chart and copies the definitions of our kinds into it.
-func generate(manifests, definitions, chart string) error {
+func generate(manifests, policies, definitions, chart string) error {
 	for _, g := range []struct {
 		from, to string
 		change   func(string) string
-	}{{manifests, "templates", template}, {definitions, "crds", same}} {
+	}{{manifests, "templates", template}, {policies, "templates", template}, {definitions, "crds", same}} {
 		files, err := filepath.Glob(filepath.Join(g.from, "*.yaml"))
 		if err != nil {
 			return err
@@ -66,7 +67,7 @@ var (
 
 // template turns a manifest into a template.
 func template(manifest string) string {
-	lines := []string{"# Written by `make generate` from deploy/kustomize/base; do not edit."}
+	lines := []string{"# Written by `make generate` from what `kubectl apply -k` takes; do not edit."}
 	for _, line := range strings.Split(strings.TrimSuffix(manifest, "\n"), "\n") {
 		line = instead.ReplaceAllString(line, "$1 $2")
 		line = only.ReplaceAllString(line, "$1$2")

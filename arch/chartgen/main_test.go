@@ -19,7 +19,7 @@ func TestTemplate(t *testing.T) {
   # an ordinary remark
   name: hexapod # of all
 `
-	const want = "# Written by `make generate` from deploy/kustomize/base; do not edit.\n" + `spec:
+	const want = "# Written by `make generate` from what `kubectl apply -k` takes; do not edit.\n" + `spec:
   replicas: {{ .Values.controller.replicas }}
   - image: {{ .Values.image }}
   args:
@@ -42,7 +42,7 @@ func TestChartIsGenerated(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if err := generate("../"+manifests, "../"+definitions, dir); err != nil {
+	if err := generate("../"+manifests, "../"+policies, "../"+definitions, dir); err != nil {
 		t.Fatal(err)
 	}
 	files, err := filepath.Glob(filepath.Join(dir, "*", "*.yaml"))

@@ -21,7 +21,7 @@ const agentAbout = `Runs the daemon of this host: it connects endpoints, keeps r
 When it ends, nothing is removed and endpoints go on talking. With --cleanup it removes everything that Hexapod holds in this
 kernel, and ends.`
 
-const agentUsage = "[--config DIR | --kube [--kubeconfig FILE]] [--host NAME] [--state DIR] [--run DIR] [--cgroup DIR] [--log-level LEVEL] [--log-format text|json] [--cleanup [--force]]"
+const agentUsage = "[--config DIR | --kube [--kubeconfig FILE]] [--host NAME] [--state DIR] [--run DIR] [--cgroup DIR] [--log-level LEVEL] [--log-format text|json] [--supervise | --cleanup [--force]]"
 
 // nodeName is the variable of the environment that names the host in a cluster: the DaemonSet sets it.
 const nodeName = "NODE_NAME"
@@ -33,6 +33,7 @@ type agentCall struct {
 	kube           bool
 	kubeconfig     string
 	cleanup, force bool
+	supervise      bool
 	level          slog.Level
 	format         string
 }
@@ -43,6 +44,9 @@ func runAgent(ctx context.Context, env environment, args []string) error {
 		return err
 	}
 	call.options.Log = newLogger(env.stderr, call.level, call.format)
+	if call.supervise {
+		return supervise(ctx, env, call.options.Log, args)
+	}
 	if err := sysctl.MakeWritable(); err != nil {
 		return err
 	}
@@ -92,6 +96,7 @@ func parseAgent(env environment, args []string) (call agentCall, help bool, err 
 	f.StringVar(&call.options.StateDir, "state", defaultStateDir, "`DIR` folder of the journal")
 	f.StringVar(&call.options.RunDir, "run", defaultRunDir, "`DIR` folder of the sockets")
 	f.StringVar(&call.options.Cgroup, "cgroup", "", "`DIR` of the cgroup2 whose processes are clients of services; none: all of the machine")
+	f.BoolVar(&call.supervise, "supervise", false, "run the agent in a process of its own, and start it again at once when it ends before its time")
 	f.BoolVar(&call.cleanup, "cleanup", false, "remove everything that Hexapod holds in this kernel, then end")
 	f.BoolVar(&call.force, "force", false, "with --cleanup: also when endpoints are living")
 	f.TextVar(&call.level, "log-level", slog.LevelInfo, "`LEVEL` from which on is logged: debug, info, warn or error")
@@ -102,6 +107,8 @@ func parseAgent(env environment, args []string) (call agentCall, help bool, err 
 	switch {
 	case call.kubeconfig != "" && !call.kube:
 		return call, false, usagef("--kubeconfig means something only with --kube")
+	case call.supervise && call.cleanup:
+		return call, false, usagef("--supervise and --cleanup exclude each other")
 	case call.force && !call.cleanup:
 		return call, false, usagef("--force means something only with --cleanup")
 	case call.format != "text" && call.format != "json":

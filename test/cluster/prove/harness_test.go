@@ -154,9 +154,9 @@ spec:
       - {name: a, image: "registry.k8s.io/e2e-test-images/agnhost:2.63.0", imagePullPolicy: IfNotPresent, args: [netexec]}
 `
 
-// agent returns the process of the agent of a node, as that node numbers it.
+// agent returns the process of the agent of a node, as that node numbers it: the younger of two, the older one is its supervisor.
 func (b bed) agent(node string) (string, error) {
-	pid, err := b.try(node, "pgrep", "-of", "^/usr/bin/hexapod agent")
+	pid, err := b.try(node, "pgrep", "-nf", "^/usr/bin/hexapod agent")
 	if err == nil && pid == "" {
 		err = errors.New("no agent runs")
 	}

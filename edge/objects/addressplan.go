@@ -1,6 +1,7 @@
 package objects
 
 import (
+	"cmp"
 	"net/netip"
 	"strings"
 
@@ -21,11 +22,12 @@ func Plan(s v1alpha1.Set) addressplan.Plan {
 			Rack:        spec.Levels.Rack,
 			Host:        spec.Levels.Host,
 		},
-		Sealed:    spec.HostPart == v1alpha1.HostPartSealed,
-		Lab:       spec.Lab,
-		Rest:      addressplan.Seconds(spec.Rest.Seconds()),
-		SpineASN:  spec.ASN.Spine,
-		RouterIDs: map[string]netip.Addr{},
+		Sealed:     spec.HostPart == v1alpha1.HostPartSealed,
+		Lab:        spec.Lab,
+		AdoptHosts: cmp.Or(spec.HostPrefixes, s.Plan.Status.HostPrefixes) == v1alpha1.HostPrefixesAdopt,
+		Rest:       addressplan.Seconds(spec.Rest.Seconds()),
+		SpineASN:   spec.ASN.Spine,
+		RouterIDs:  map[string]netip.Addr{},
 	}
 	if spec.IPv4 != nil {
 		p.IPv4 = addressplan.IPv4{Prefix: spec.IPv4.Prefix.Prefix, HostLength: spec.IPv4.HostLength}

@@ -39,7 +39,7 @@ func (p Plan) checkHosts() []Problem {
 		case h.Prefix.IsValid() && h.Prefix != q:
 			wrong("prefix", "%s is not what the plan gives to number %d: remove it or write %s", h.Prefix, h.Number, q)
 			continue
-		case h.Adopted && p.Prefix.Contains(q.Addr()):
+		case h.Adopted && !p.AdoptHosts && p.Prefix.Contains(q.Addr()):
 			wrong("prefix", "%s lies in the fabric %s, so it is numbered there: write rack and number", q, p.Prefix)
 			continue
 		}
@@ -73,6 +73,9 @@ func (p Plan) checkHosts() []Problem {
 
 // checkAgainstClusters finds adopted prefixes that cover a cluster which the plan took from elsewhere.
 func (p Plan) checkAgainstClusters(hosts []netip.Prefix) []Problem {
+	if p.AdoptHosts {
+		return nil
+	}
 	var ps []Problem
 	for i, q := range hosts {
 		if !p.Hosts[i].Adopted || !q.IsValid() {

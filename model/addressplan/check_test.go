@@ -37,8 +37,12 @@ func TestCheckTellsEveryProblem(t *testing.T) {
 		"retired number again": {func(p *Plan) {
 			p.Hosts = append(p.Hosts, Host{Name: "h1", Cluster: "0", Rack: "3", Number: 18, Retired: true})
 		}, nil},
-		"prefix of another":     {func(p *Plan) { p.Hosts[0].Prefix = pfx("2001:db8:a000:c13::/64") }, []string{"is not what the plan gives to number 18"}},
-		"prefix of the plan":    {func(p *Plan) { p.Hosts[0].Prefix = pfx("2001:db8:a000:c12::/64") }, nil},
+		"prefix of another":  {func(p *Plan) { p.Hosts[0].Prefix = pfx("2001:db8:a000:c13::/64") }, []string{"is not what the plan gives to number 18"}},
+		"prefix of the plan": {func(p *Plan) { p.Hosts[0].Prefix = pfx("2001:db8:a000:c12::/64") }, nil},
+		"all adopted, in the fabric": {func(p *Plan) {
+			p.AdoptHosts = true
+			p.Hosts[0].Adopted, p.Hosts[0].Prefix = true, pfx("2001:db8:a000:c13::/64")
+		}, nil},
 		"adopted in the fabric": {func(p *Plan) { p.Hosts[0].Adopted, p.Hosts[0].Prefix = true, pfx("2001:db8:a000:c13::/64") }, []string{"so it is numbered there"}},
 		"adopted": {func(p *Plan) {
 			p.Hosts[0].Adopted, p.Hosts[0].Prefix, p.RouterIDs = true, pfx("2001:db8:1::/80"), map[string]netip.Addr{"h18": addr("0.0.0.7")}

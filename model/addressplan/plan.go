@@ -27,6 +27,8 @@ type Plan struct {
 	Sealed   bool    // host parts are written through a keyed permutation
 	Lab      bool    // documentation prefixes are allowed
 	Rest     Seconds // of a host prefix after its host is gone
+	// AdoptHosts says that somebody else numbers hosts, perhaps out of this very prefix: no host number of a rack is given.
+	AdoptHosts bool
 
 	IPv4      IPv4                  // zero: no IPv4 anywhere
 	SpineASN  uint32                // zero: not configured

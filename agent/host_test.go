@@ -66,12 +66,13 @@ var (
 
 // host is a namespace with an uplink, and the folders of an agent in it.
 type host struct {
-	t    testing.TB
-	name string // of its Host object; empty: h1
-	ns   *netns.NS
-	dir  string
-	log  *lines
-	stop func() error // ends the running agent
+	t      testing.TB
+	name   string // of its Host object; empty: h1
+	ns     *netns.NS
+	dir    string
+	log    *lines
+	cgroup string       // whose processes are clients of services
+	stop   func() error // ends the running agent
 
 	reload <-chan os.Signal
 }
@@ -123,7 +124,7 @@ func (h *host) configure(text string) {
 
 func (h *host) options() agent.Options {
 	return agent.Options{
-		Source: agent.Folder(h.conf()), Host: h.hostName(), StateDir: h.state(), RunDir: h.run(), Version: "test",
+		Source: agent.Folder(h.conf()), Host: h.hostName(), StateDir: h.state(), RunDir: h.run(), Version: "test", Cgroup: h.cgroup, BPF: filepath.Join(h.dir, "no-bpf"),
 		NS: h.ns, Reload: h.reload, Log: slog.New(slog.NewTextHandler(h.log, &slog.HandlerOptions{Level: slog.LevelDebug})),
 	}
 }

@@ -28,6 +28,7 @@ func (a *Agent) addRunners() {
 		partBGP:        a.speak,
 		partLearned:    a.learn,
 		partServices:   a.serveAll,
+		partSockets:    a.cutSockets,
 		partReap:       a.reap,
 	} {
 		a.runners[name] = newRunner(name, a.log, pass, a.metrics.passed)

@@ -1,6 +1,7 @@
 package agent
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -25,9 +26,10 @@ type services struct {
 
 	mu    sync.Mutex // guards all following fields
 	board service.Board
-	told  bool           // the cluster has told all of its services; where there is none, nothing is waited for
-	off   bool           // the plan leaves services to another proxy
-	hooks *connect.Hooks // nil: none are needed, or they could not be opened
+	told  bool             // the cluster has told all of its services; where there is none, nothing is waited for
+	off   bool             // the plan leaves services to another proxy
+	gone  []netip.AddrPort // backends whose sockets are to be cut
+	hooks *connect.Hooks   // nil: none are needed, or they could not be opened
 }
 
 // Close closes the maps. The kernel goes on leading clients.
@@ -61,7 +63,8 @@ func (a *Agent) serveAll(ctx context.Context) error {
 	s.board = boardOf(snapshot)
 	delta, err := s.hooks.Reconcile(ctx, s.board.All())
 	a.changed(partServices, delta)
-	return errors.Join(err, a.cut(s.hooks.TakeDropped()))
+	a.noteGone()
+	return err
 }
 
 func boardOf(s desired.Snapshot) (b service.Board) {
@@ -84,7 +87,7 @@ func (s *services) open(o Options) error {
 	if err != nil {
 		return err
 	}
-	folder, err := pin.Open(pin.DefaultRoot, o.RunDir)
+	folder, err := openPins(o)
 	if err != nil {
 		return err
 	}
@@ -94,7 +97,7 @@ func (s *services) open(o Options) error {
 
 // leave takes the hooks off. The caller holds mu.
 func (s *services) leave(o Options) error {
-	folder, err := pin.Open(pin.DefaultRoot, o.RunDir)
+	folder, err := openPins(o)
 	if err != nil {
 		return err
 	}
@@ -104,6 +107,11 @@ func (s *services) leave(o Options) error {
 		s.hooks = nil
 	}
 	return err
+}
+
+// openPins opens the folder of what is pinned in the kernel.
+func openPins(o Options) (*pin.Folder, error) {
+	return pin.Open(cmp.Or(o.BPF, pin.DefaultRoot), o.RunDir)
 }
 
 // serve follows the newest word about one service, now.
@@ -136,7 +144,8 @@ func (a *Agent) followService(ctx context.Context, change func(*service.Board, s
 	for _, k := range c.Remove {
 		errs = append(errs, s.hooks.Remove(ctx, k))
 	}
-	err := errors.Join(append(errs, a.cut(s.hooks.TakeDropped()))...)
+	a.noteGone()
+	err := errors.Join(errs...)
 	s.took.Observe(time.Since(begun).Seconds())
 	if err != nil {
 		a.log.Warn("a change of a service did not reach the kernel, trying again", "error", err)
@@ -179,12 +188,9 @@ func (c clusterServices) Where(p service.Place) {
 
 // removeServices takes the hooks off and their maps away.
 func removeServices(o Options) error {
-	folder, err := pin.Open(pin.DefaultRoot, o.RunDir)
+	folder, err := openPins(o)
 	if err != nil {
 		return fmt.Errorf("take the service hooks off: %w", err)
 	}
 	return errors.Join(connect.Detach(folder), folder.Remove())
 }
-
-// cut ends the datagram sockets that are connected to backends that went.
-func (a *Agent) cut(gone []netip.AddrPort) error { return nil }

@@ -57,7 +57,7 @@ func Dial(ns *netns.NS) (*Conn, error) {
 }
 
 func (c *Conn) open() (err error) {
-	c.fd, err = socket(0)
+	c.fd, err = socket(unix.NETLINK_ROUTE, 0)
 	return err
 }
 
@@ -78,8 +78,8 @@ func (c *Conn) Close() error {
 	return err
 }
 
-func socket(flags int) (int, error) {
-	fd, err := unix.Socket(unix.AF_NETLINK, unix.SOCK_RAW|unix.SOCK_CLOEXEC|flags, unix.NETLINK_ROUTE)
+func socket(protocol, flags int) (int, error) {
+	fd, err := unix.Socket(unix.AF_NETLINK, unix.SOCK_RAW|unix.SOCK_CLOEXEC|flags, protocol)
 	if err != nil {
 		return -1, err
 	}

@@ -93,7 +93,7 @@ func DialSubscribed(ns *netns.NS, groups ...Group) (*Conn, *Subscription, error)
 
 // open makes the socket in the namespace of the calling thread.
 func (s *Subscription) open(groups []Group) error {
-	fd, err := socket(unix.SOCK_NONBLOCK)
+	fd, err := socket(unix.NETLINK_ROUTE, unix.SOCK_NONBLOCK)
 	if err != nil {
 		return err
 	}

@@ -377,3 +377,44 @@ func TestNoMomentWithoutBackends(t *testing.T) {
 		}
 	}
 }
+
+// A connected datagram socket hears that its backend has gone; one that connected to the backend itself does not, nor does one of
+// another backend.
+func TestCut(t *testing.T) {
+	w := newWorld(t)
+	first, second := backendsOf("[2001:db8:1::1]:53")[0], backendsOf("[2001:db8:1::2]:53")[0]
+	b4 := netip.MustParseAddrPort("198.51.100.1:53")
+	for _, b := range []netip.AddrPort{first, second, b4} {
+		w.server.udp(b)
+	}
+	other := netip.AddrPortFrom(vip.Addr(), 54)
+	w.reconcile(frontend(vip, service.UDP, first), frontend(other, service.UDP, second), frontend(vip4, service.UDP, b4))
+	led, direct, elsewhere := w.connect("udp", vip), w.connect("udp", first), w.connect("udp", other)
+	mapped := w.do(order{Do: "open", Type: "udp", To: vip4, V6Any: true}).Sock
+	w.do(order{Do: "connect", Sock: mapped, To: vip4, V6Any: true})
+	plain := w.connect("udp", vip4)
+	if gone := w.hooks.TakeDropped(); len(gone) != 0 {
+		t.Fatalf("%v are gone before anything changed", gone)
+	}
+	w.reconcile(frontend(vip, service.UDP), frontend(other, service.UDP, second))
+	gone := w.hooks.TakeDropped()
+	if !slices.Equal(gone, []netip.AddrPort{b4, first}) {
+		t.Fatalf("gone: %v", gone)
+	}
+	n, err := w.hooks.Cut(w.ns, gone)
+	if err != nil || n != 3 {
+		t.Errorf("%d sockets cut, %v, want 3", n, err)
+	}
+	for _, c := range []struct {
+		name string
+		sock int
+		err  string
+	}{{"led", led, "ECONNABORTED"}, {"mapped", mapped, "ECONNABORTED"}, {"IPv4", plain, "ECONNABORTED"}, {"direct", direct, ""}, {"another backend", elsewhere, ""}} {
+		if c.err == "" {
+			w.do(order{Do: "write", Sock: c.sock})
+		}
+		if r := w.try(order{Do: "recv", Sock: c.sock}); r.Err != c.err {
+			t.Errorf("%s: %q, want %q", c.name, r.Err, c.err)
+		}
+	}
+}

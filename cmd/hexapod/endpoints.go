@@ -5,15 +5,32 @@ import (
 	"fmt"
 	"io"
 	"net/netip"
+	"os"
 	"strings"
 
 	"hexapod.dev/agent/local"
+	kobjects "hexapod.dev/edge/kube/objects"
 )
 
+const endpointsUsage = "[-A [--kubeconfig FILE]] [-o table|json] [--run DIR]"
+
 func runEndpoints(ctx context.Context, env environment, args []string) error {
-	q := newQuery(env, "Lists the endpoints of this host, with the address, the identity and the link of each.")
+	q := newQuery(env, "Lists the endpoints of this host, with the address, the identity and the link of each; with -A the pods of a whole cluster.")
+	all := q.Bool("A", false, "of all hosts of a Kubernetes cluster, as its API server tells")
+	kubeconfig := q.String("kubeconfig", os.Getenv("KUBECONFIG"), "`FILE` with -A: how to reach the API server; none: the service account of the pod")
 	if help, err := q.parse(args); help || err != nil {
 		return err
+	}
+	if *all {
+		client, err := kobjects.Connect(*kubeconfig, "hexapod/"+version)
+		if err != nil {
+			return err
+		}
+		list, err := allEndpoints(ctx, client)
+		if err != nil {
+			return err
+		}
+		return printAllEndpoints(env.stdout, *q.output, list)
 	}
 	endpoints, err := local.NewClient(*q.run).Endpoints(ctx)
 	if err != nil {

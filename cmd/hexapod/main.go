@@ -49,7 +49,7 @@ func commands() []command {
 		{name: "controller", summary: "run the controller of a Kubernetes cluster", usage: controllerUsage, run: runController},
 		{name: "install", summary: "put the CNI plugin where the container runtime of this host looks for it", usage: installUsage, run: runInstall},
 		{name: "status", summary: "show what the agent has done, and what not and why", usage: queryUsage, run: runStatus},
-		{name: "endpoints", summary: "list the endpoints of this host", usage: queryUsage, run: runEndpoints},
+		{name: "endpoints", summary: "list the endpoints of this host, or of a cluster", usage: endpointsUsage, run: runEndpoints},
 		{name: "routes", summary: "list the routes of this host", usage: queryUsage, run: runRoutes},
 		{name: "services", summary: "list the services that clients on this host are led to", usage: queryUsage, run: runServices},
 		{name: "bgp", summary: "show the BGP peers of this host, what they offer and what they are told", about: bgpAbout, verbs: bgpVerbs()},

@@ -28,7 +28,6 @@ type Options struct {
 	Host     string  // name of this host in the configuration
 	StateDir string  // folder of the journal and of tombstones; made if missing
 	Cgroup   string  // folder of the cgroup2 whose processes are clients of services; empty: all of the machine
-	BPF      string  // where the BPF file system is; empty: /sys/fs/bpf
 	RunDir   string  // folder of the sockets; made if missing
 	BPF      string  // a BPF file system for what has to outlive the agent; empty: that of the host, or one below RunDir
 	Version  string

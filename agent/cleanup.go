@@ -56,9 +56,10 @@ func Cleanup(ctx context.Context, o Options, force bool) (report string, err err
 	report, err = k.removeAll(ctx, fib)
 	restored, settingsErr := settingsFile(o).Restore(sysctl.Open(o.NS))
 	report += fmt.Sprintf("settings put back: %d\n", len(restored))
+	services := removeServices(o)
 	hung, off := datapath.Remove(ctx, datapath.Options{NS: o.NS, Root: o.BPF, Run: o.RunDir})
 	report += fmt.Sprintf("programs taken off links: %d\n", hung)
-	err = errors.Join(err, settingsErr, off, removeServices(o))
+	err = errors.Join(err, settingsErr, services, off)
 	// Without a sign of life STATUS says at once that no endpoint can be added here.
 	forget := (&cni.Server{RunDir: o.RunDir}).Forget()
 	return report, errors.Join(err, forget, retireAll(ctx, o, "journal"), retireAll(ctx, o, secondDir))

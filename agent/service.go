@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"errors"
-	"fmt"
 	"net/netip"
 	"sync"
 	"time"
@@ -87,7 +86,7 @@ func (s *services) open(o Options) error {
 	if err != nil {
 		return err
 	}
-	folder, err := openPins(o)
+	folder, err := pin.Open(cmp.Or(o.BPF, pin.DefaultRoot), o.RunDir)
 	if err != nil {
 		return err
 	}
@@ -97,21 +96,18 @@ func (s *services) open(o Options) error {
 
 // leave takes the hooks off. The caller holds mu.
 func (s *services) leave(o Options) error {
-	folder, err := openPins(o)
+	folder, err := pin.Find(cmp.Or(o.BPF, pin.DefaultRoot), o.RunDir)
 	if err != nil {
 		return err
 	}
-	err = connect.Detach(folder)
+	if folder != nil {
+		err = connect.Detach(folder)
+	}
 	if s.hooks != nil {
 		err = errors.Join(err, s.hooks.Close())
 		s.hooks = nil
 	}
 	return err
-}
-
-// openPins opens the folder of what is pinned in the kernel.
-func openPins(o Options) (*pin.Folder, error) {
-	return pin.Open(cmp.Or(o.BPF, pin.DefaultRoot), o.RunDir)
 }
 
 // serve follows the newest word about one service, now.
@@ -188,9 +184,9 @@ func (c clusterServices) Where(p service.Place) {
 
 // removeServices takes the hooks off and their maps away.
 func removeServices(o Options) error {
-	folder, err := openPins(o)
-	if err != nil {
-		return fmt.Errorf("take the service hooks off: %w", err)
+	folder, err := pin.Find(cmp.Or(o.BPF, pin.DefaultRoot), o.RunDir)
+	if err != nil || folder == nil {
+		return err
 	}
-	return errors.Join(connect.Detach(folder), folder.Remove())
+	return connect.Remove(folder)
 }

@@ -96,6 +96,21 @@ func Detach(folder *pin.Folder) error {
 	return errors.Join(errs...)
 }
 
+// Remove takes the programs off and lets their maps go.
+func Remove(folder *pin.Folder) error {
+	spec, err := loadConnect()
+	if err != nil {
+		return err
+	}
+	var names []string
+	for name, m := range spec.Maps {
+		if m.Pinning == ebpf.PinByName {
+			names = append(names, name)
+		}
+	}
+	return errors.Join(Detach(folder), folder.Unpin(names...))
+}
+
 // Cgroup returns the folder of the cgroup whose processes are clients.
 func (h *Hooks) Cgroup() string { return h.cgroup }
 

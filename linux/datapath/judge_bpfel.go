@@ -20,6 +20,7 @@ const (
 	judgeMapDenied    = "denied"
 	judgeMapEndpoints = "endpoints"
 	judgeMapErrors    = "errors"
+	judgeMapEvents    = "events"
 	judgeMapFlows     = "flows"
 	judgeMapFragments = "fragments"
 	judgeMapInside    = "inside"
@@ -27,6 +28,7 @@ const (
 	judgeMapNextHop   = "next_hop"
 	judgeMapSettings  = "settings"
 	judgeMapSlot      = "slot"
+	judgeMapToldOf    = "told_of"
 	judgeProgJudge    = "judge"
 	judgeVarFlowMask  = "flow_mask"
 	judgeVarTestClock = "test_clock"
@@ -85,6 +87,7 @@ type judgeMapSpecs struct {
 	Denied    *ebpf.MapSpec `ebpf:"denied"`
 	Endpoints *ebpf.MapSpec `ebpf:"endpoints"`
 	Errors    *ebpf.MapSpec `ebpf:"errors"`
+	Events    *ebpf.MapSpec `ebpf:"events"`
 	Flows     *ebpf.MapSpec `ebpf:"flows"`
 	Fragments *ebpf.MapSpec `ebpf:"fragments"`
 	Inside    *ebpf.MapSpec `ebpf:"inside"`
@@ -92,6 +95,7 @@ type judgeMapSpecs struct {
 	NextHop   *ebpf.MapSpec `ebpf:"next_hop"`
 	Settings  *ebpf.MapSpec `ebpf:"settings"`
 	Slot      *ebpf.MapSpec `ebpf:"slot"`
+	ToldOf    *ebpf.MapSpec `ebpf:"told_of"`
 }
 
 // judgeVariableSpecs contains global variables before they are loaded into the kernel.
@@ -126,6 +130,7 @@ type judgeMaps struct {
 	Denied    *ebpf.Map `ebpf:"denied"`
 	Endpoints *ebpf.Map `ebpf:"endpoints"`
 	Errors    *ebpf.Map `ebpf:"errors"`
+	Events    *ebpf.Map `ebpf:"events"`
 	Flows     *ebpf.Map `ebpf:"flows"`
 	Fragments *ebpf.Map `ebpf:"fragments"`
 	Inside    *ebpf.Map `ebpf:"inside"`
@@ -133,6 +138,7 @@ type judgeMaps struct {
 	NextHop   *ebpf.Map `ebpf:"next_hop"`
 	Settings  *ebpf.Map `ebpf:"settings"`
 	Slot      *ebpf.Map `ebpf:"slot"`
+	ToldOf    *ebpf.Map `ebpf:"told_of"`
 }
 
 func (m *judgeMaps) Close() error {
@@ -141,6 +147,7 @@ func (m *judgeMaps) Close() error {
 		m.Denied,
 		m.Endpoints,
 		m.Errors,
+		m.Events,
 		m.Flows,
 		m.Fragments,
 		m.Inside,
@@ -148,6 +155,7 @@ func (m *judgeMaps) Close() error {
 		m.NextHop,
 		m.Settings,
 		m.Slot,
+		m.ToldOf,
 	)
 }
 

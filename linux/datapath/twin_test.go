@@ -24,24 +24,6 @@ import (
 // twinPackets is how many packets a test sends through both forms; HEXAPOD_TWIN_PACKETS sets another number.
 const twinPackets = 20_000
 
-// skbuff is struct __sk_buff of linux/bpf.h, as far as a test run takes it (bpf_prog_test_run_skb, kernel 5.15).
-type skbuff struct {
-	Len, PktType, Mark, Queue, Protocol, VLANPresent, VLANTCI, VLANProto, Priority uint32
-
-	IngressIfindex, Ifindex, TCIndex   uint32
-	CB                                 [5]uint32
-	Hash, ClassID, Data, DataEnd, NAPI uint32
-	Family, RemoteIP4, LocalIP4        uint32
-	RemoteIP6, LocalIP6                [4]uint32
-	RemotePort, LocalPort, DataMeta    uint32
-	FlowKeys, Timestamp                uint64
-	WireLen, Segments                  uint32
-	Socket                             uint64
-	SegmentSize                        uint32
-	TimestampType                      uint32
-	HWTimestamp                        uint64
-}
-
 // world is one host in both forms.
 type world struct {
 	ns    *netns.NS
@@ -214,33 +196,6 @@ func must(t testing.TB, err error) {
 	}
 }
 
-// run sends a packet through the program.
-func (w *world) run(p datapath.Packet) (datapath.Outcome, error) {
-	in := skbuff{Ifindex: p.Link, IngressIfindex: p.Came, Mark: p.Mark, SegmentSize: uint32(p.Segment)}
-	in.CB[0] = uint32(p.Place)
-	var out skbuff
-	data := make([]byte, len(p.Frame)+256)
-	o := ebpf.RunOptions{Data: p.Frame, DataOut: data, Context: in, ContextOut: &out, Repeat: 1}
-	ret, err := w.judge.Run(&o)
-	if err != nil {
-		return datapath.Outcome{}, err
-	}
-	got := datapath.Outcome{Why: datapath.Why(out.CB[1]), Frame: o.DataOut, Mark: out.Mark}
-	switch int32(ret) {
-	case 2:
-		got.Fate = datapath.Drop
-	case 7:
-		got.Fate, got.Out = datapath.ToPeer, out.CB[2]
-		if got.Why == datapath.Remote {
-			got.Fate = datapath.ToNext
-		}
-	case -1:
-	default:
-		got.Fate = datapath.Fate(0xff)
-	}
-	return got, nil
-}
-
 func same(a, b datapath.Outcome) bool {
 	return a.Fate == b.Fate && a.Why == b.Why && a.Mark == b.Mark && a.Out == b.Out && bytes.Equal(a.Frame, b.Frame)
 }
@@ -290,7 +245,7 @@ func (w *world) fillRow(t *testing.T, seen map[datapath.Why]int) {
 			{Place: datapath.FromUplink, Link: w.links["up0"], Came: w.links["up0"], Now: w.now, Frame: g.plain(answer, link)},
 		} {
 			want := w.state.Judge(p)
-			got, err := w.run(p)
+			got, err := run(w.judge, p)
 			if err != nil || !same(got, want) {
 				t.Errorf("%v: model %s, program %s, %v", a, want.Why, got.Why, err)
 			}
@@ -312,7 +267,7 @@ func (w *world) compare(t *testing.T, n int, seed uint64, seen map[datapath.Why]
 		p := g.packet()
 		p.Now = w.now
 		want := w.state.Judge(p)
-		got, err := w.run(p)
+		got, err := run(w.judge, p)
 		if err != nil {
 			return fmt.Errorf("packet %d: %w (%d bytes)", i, err, len(p.Frame))
 		}

@@ -100,7 +100,7 @@ func (w *Want) flagsOf(u desired.Uplink, c desired.Config) LinkFlags {
 	if u.External {
 		return f | Outside
 	}
-	if u.Gateway.IsValid() {
+	if u.Gateway.IsValid() || u.Segment == "" {
 		f |= Gateway
 		w.Unproved = append(w.Unproved, Unproved{u.Name, BehindRouter})
 	}

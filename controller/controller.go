@@ -206,10 +206,11 @@ func (c *Controller) Run(ctx context.Context) error {
 
 // lead writes until ctx ends.
 func (c *Controller) lead(ctx context.Context, _ int64) error {
+	t := newTerm(c)
+	t.askEarly(ctx) // hosts answer while lists are still read
 	if !c.listed(ctx) {
 		return nil
 	}
-	t := newTerm(c)
 	c.mu.Lock()
 	c.term = t
 	c.mu.Unlock()

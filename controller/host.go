@@ -23,12 +23,15 @@ func (t *term) ensureHost(ctx context.Context, name string) error {
 		return t.retireHost(ctx, name)
 	}
 	plan, err := t.c.plan()
-	if err != nil {
-		return err
-	}
-	given, err := t.prefixesFor(ctx, plan, node)
+	var g given
 	if err == nil {
-		err = t.writeHost(ctx, plan, node, given)
+		g, err = t.prefixesFor(ctx, plan, node)
+	}
+	if err == nil {
+		err = t.writeHost(ctx, node, g)
+	}
+	if again, ok := t.c.nodes.get(name); ok && again.Metadata.UID == node.Metadata.UID {
+		node = again // as it was just written
 	}
 	var problem *Problem
 	if err != nil && !errors.As(err, &problem) {
@@ -226,7 +229,12 @@ func (t *term) writeCIDRs(ctx context.Context, node *objects.Node, g given) erro
 		return &Problem{Why: PrefixForeign, Text: fmt.Sprintf("spec.podCIDRs is %v and the plan gives %v: Kubernetes lets nobody change it. "+
 			"Start kube-controller-manager with --allocate-node-cidrs=false and make the node anew, or write hostPrefixes: adopt", have, want)}
 	}
-	patch := map[string]any{"metadata": map[string]any{"uid": node.Metadata.UID}, "spec": map[string]any{"podCIDR": want[0], "podCIDRs": want}}
+	// The taint comes with the prefix, in one write: with the prefix alone the scheduler would begin.
+	meta, spec := map[string]any{"uid": node.Metadata.UID}, map[string]any{"podCIDR": want[0], "podCIDRs": want}
+	if taints, changed := taintsOf(node, t.judgeAgent(node.ObjectName()) != nil); changed {
+		meta["resourceVersion"], spec["taints"] = node.Metadata.ResourceVersion, taints
+	}
+	patch := map[string]any{"metadata": meta, "spec": spec}
 	got, err := objects.In(t.c.o.Client, objects.Nodes()).Patch(ctx, node.ObjectName(), "", patch)
 	if err == nil {
 		t.c.nodes.store.Wrote(got)

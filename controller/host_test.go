@@ -80,12 +80,17 @@ func TestPlan(t *testing.T) {
 // TestAdopt: what somebody else wrote into nodes is taken, and nothing is written there; two nodes with one prefix, a prefix inside
 // another's, and one that cannot be a host's are refused by name.
 func TestAdopt(t *testing.T) {
-	k := newCluster(t, labPlan())
+	k := newCluster(t, v1alpha1.AddressPlanSpec{})
+	k.start(Options{}) // before there is a plan
 	k.node("a", "", "3fff:1:0:1::/64", "192.0.2.0/26")
 	k.node("b", "", "3fff:1:0:2:1::/80")
 	k.node("c", "", "3fff:1:0:3:1:2::/96")
 	k.node("d", "", "3fff:1:0:4:1:2:3:0/112")
-	k.start(Options{})
+	k.eventually("the missing plan is said", func() bool {
+		n, err := objects.In(k.c, objects.Nodes()).Get(t.Context(), "a")
+		return err == nil && condition(n, networkUnavailable).Reason == string(NoPlan)
+	})
+	make1(k, objects.AddressPlans(), v1alpha1.NewAddressPlan("lab", labPlan()))
 	k.eventually("four hosts", func() bool { return len(list(k, objects.Hosts())) == 4 })
 	k.node("inside", "", "3fff:1:0:1:5::/80")
 	k.node("twice", "", "3fff:1:0:2:1::/80")

@@ -12,7 +12,7 @@ import (
 )
 
 // writeHost makes the Host what is wanted.
-func (t *term) writeHost(ctx context.Context, _ *v1alpha1.AddressPlan, node *objects.Node, g given) error {
+func (t *term) writeHost(ctx context.Context, node *objects.Node, g given) error {
 	report, _ := t.c.statuses.get(node.ObjectName())
 	want := v1alpha1.NewHost(node.ObjectName(), wantHost(node, report, g))
 	all := objects.In(t.c.o.Client, objects.Hosts())
@@ -129,13 +129,9 @@ func (t *term) writeConditions(ctx context.Context, node *objects.Node, want ...
 
 // writeTaint adds or removes the taint. The list of taints is written as a whole, so it must still be the one that was read.
 func (t *term) writeTaint(ctx context.Context, node *objects.Node, want bool) error {
-	ours := func(x objects.Taint) bool { return x.Key == notReadyTaint }
-	if slices.ContainsFunc(node.Spec.Taints, ours) == want {
+	taints, changed := taintsOf(node, want)
+	if !changed {
 		return nil
-	}
-	taints := slices.DeleteFunc(slices.Clone(node.Spec.Taints), ours)
-	if want {
-		taints = append(taints, objects.Taint{Key: notReadyTaint, Effect: "NoSchedule"})
 	}
 	patch := map[string]any{"metadata": map[string]any{"uid": node.Metadata.UID, "resourceVersion": node.Metadata.ResourceVersion}, "spec": map[string]any{"taints": taints}}
 	got, err := objects.In(t.c.o.Client, objects.Nodes()).Patch(ctx, node.ObjectName(), "", patch)
@@ -143,4 +139,15 @@ func (t *term) writeTaint(ctx context.Context, node *objects.Node, want bool) er
 		t.c.nodes.store.Wrote(got)
 	}
 	return err
+}
+
+// taintsOf returns the taints of a node with ours, or without it, and whether that is a change.
+func taintsOf(node *objects.Node, want bool) (taints []objects.Taint, changed bool) {
+	ours := func(x objects.Taint) bool { return x.Key == notReadyTaint }
+	changed = slices.ContainsFunc(node.Spec.Taints, ours) != want
+	taints = slices.DeleteFunc(slices.Clone(node.Spec.Taints), ours)
+	if want {
+		taints = append(taints, objects.Taint{Key: notReadyTaint, Effect: "NoSchedule"})
+	}
+	return taints, changed
 }

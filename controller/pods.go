@@ -85,10 +85,11 @@ func (f *podFeed) setRules(r identity.Rules) {
 	}
 }
 
+// listed reports whether a whole list was read, or none is wanted because nobody knows yet which labels count.
 func (f *podFeed) listed() (bool, int) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	return f.got, f.rewound
+	return f.got || f.rules == nil, f.rewound
 }
 
 // Replace is called by Follow.

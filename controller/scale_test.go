@@ -1,7 +1,9 @@
 package controller
 
 import (
+	"context"
 	"fmt"
+	"log/slog"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -47,14 +49,24 @@ func scale(b *testing.B) {
 		_, err := objects.In(k.c, objects.Nodes()).Create(b.Context(), n)
 		return err
 	})
+	prefixes, nodes, hosts, identities := follow(k, objects.HostPrefixes()), follow(k, objects.Nodes()), follow(k, objects.Hosts()), follow(k, objects.Identities())
+	numbered := func() bool {
+		for _, n := range nodes.All() {
+			if len(n.Spec.PodCIDRs) == 0 {
+				return false
+			}
+		}
+		return true
+	}
 	begun := time.Now()
 	first := k.process(program, "first")
-	k.await(b, func() bool { return len(list(k, objects.HostPrefixes())) == scaleNodes })
+	k.await(b, func() bool { return prefixes.Len() == scaleNodes })
 	b.ReportMetric(time.Since(begun).Seconds(), "s/5000prefixes")
-	k.await(b, k.numbered)
+	k.await(b, numbered)
 	b.ReportMetric(time.Since(begun).Seconds(), "s/5000nodes")
-	k.await(b, func() bool { return len(list(k, objects.Hosts())) == scaleNodes })
+	k.await(b, func() bool { return hosts.Len() == scaleNodes })
 	b.ReportMetric(time.Since(begun).Seconds(), "s/5000hosts")
+	b.ReportMetric(load(b), "load")
 
 	pods := objects.NewResource[rawObject]("v1", "Pod", "pods", true)
 	begun = time.Now()
@@ -66,20 +78,50 @@ func scale(b *testing.B) {
 		return err
 	})
 	b.ReportMetric(time.Since(begun).Seconds(), "s/100000pods-made")
-	k.await(b, func() bool { return len(list(k, objects.Identities())) == scaleSets })
+	k.await(b, func() bool { return identities.Len() == scaleSets })
 	b.ReportMetric(first.memory(b, "VmRSS"), "MB-first")
 	first.stop()
 
 	begun = time.Now()
 	second := k.process(program, "second")
 	k.node("new", "9")
-	k.await(b, func() bool { return len(k.cidrsOf()["new"]) > 0 })
+	k.await(b, func() bool {
+		n, ok := nodes.Get(objects.Key{Name: "new"})
+		return ok && len(n.Spec.PodCIDRs) > 0
+	})
 	b.ReportMetric(time.Since(begun).Seconds(), "s/restart")
 	k.await(b, func() bool { _, known := k.find("new"); return known })
 	b.ReportMetric(second.memory(b, "VmRSS"), "MB")
 	b.ReportMetric(second.memory(b, "VmHWM"), "MB-peak")
 	second.stop()
 	k.alone()
+}
+
+// follow reads a resource until the benchmark ends.
+func follow[T any](k *cluster, r objects.Resource[T]) *objects.Store[T] {
+	s := objects.NewStore(r)
+	ctx, cancel := context.WithCancel(k.t.Context())
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		_ = objects.In(k.c, r).Follow(ctx, slog.New(slog.DiscardHandler), s) // it ends with ctx
+	}()
+	k.t.Cleanup(func() { cancel(); <-ended })
+	return s
+}
+
+// load is the machine's load average of the last minute: what else was going on.
+func load(b *testing.B) float64 {
+	b.Helper()
+	text, err := os.ReadFile("/proc/loadavg")
+	if err != nil {
+		b.Fatal(err)
+	}
+	n, err := strconv.ParseFloat(strings.Fields(string(text))[0], 64)
+	if err != nil {
+		b.Fatal(err)
+	}
+	return n
 }
 
 // many calls do for 0 to n-1, some at a time.

@@ -40,7 +40,9 @@ const (
 // run works until ctx ends.
 func (t *term) run(ctx context.Context) error {
 	t.rebuild()
-	t.askRound(ctx)
+	if t.unasked() {
+		t.askRound(ctx)
+	}
 	var workers sync.WaitGroup
 	workers.Go(func() { t.queue.run(ctx, t.c.o.Workers, t.do) })
 	t.askAll()
@@ -53,7 +55,7 @@ func (t *term) run(ctx context.Context) error {
 			t.askAll()
 		case rewound := <-t.restarts:
 			t.rebuild()
-			if rewound {
+			if rewound || t.unasked() {
 				t.askRound(ctx)
 			}
 			t.askAll()
@@ -184,6 +186,23 @@ func printable(k task) string {
 	return k.name
 }
 
+// askEarly asks all hosts what they hold as soon as the plan is known.
+func (t *term) askEarly(ctx context.Context) {
+	for ctx.Err() == nil {
+		if listed, _ := t.c.plans.store.Listed(); listed {
+			t.askRound(ctx)
+			return
+		}
+		pause(ctx, 20*time.Millisecond)
+	}
+}
+
+func (t *term) unasked() bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.round == 0
+}
+
 // askRound asks all hosts what they hold, by a number in the status of the plan.
 func (t *term) askRound(ctx context.Context) {
 	for ctx.Err() == nil {
@@ -199,7 +218,7 @@ func (t *term) askRound(ctx context.Context) {
 			t.mu.Lock()
 			t.round, t.asked, t.checked = round, time.Now(), time.Time{}
 			t.mu.Unlock()
-			t.c.o.Log.Info("asked all hosts what they hold", "round", round, "hosts", t.c.hosts.store.Len())
+			t.c.o.Log.Info("asked all hosts what they hold", "round", round)
 			return
 		}
 		t.c.o.Log.Warn("cannot ask hosts what they hold, trying again", "error", err)

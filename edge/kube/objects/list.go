@@ -14,6 +14,9 @@ import (
 // objects stays in a few megabytes.
 const pageSize = 500
 
+// metadataPageSize is the same for metadata alone, which is small.
+const metadataPageSize = 5000
+
 // page is one answer of a list.
 type page[T any] struct {
 	Metadata struct {
@@ -38,7 +41,11 @@ func (s Collection[T]) List(ctx context.Context) ([]*T, string, error) {
 
 func (s Collection[T]) pages(ctx context.Context) (all []*T, version string, err error) {
 	query := cloned(s.query)
-	query.Set("limit", strconv.Itoa(pageSize))
+	size := pageSize
+	if s.resource.partial {
+		size = metadataPageSize
+	}
+	query.Set("limit", strconv.Itoa(size))
 	for {
 		var p page[T]
 		r := request{method: http.MethodGet, path: s.resource.path(s.namespace), query: query, accept: s.resource.acceptList()}

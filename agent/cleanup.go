@@ -1,6 +1,7 @@
 package agent
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -12,6 +13,7 @@ import (
 	"hexapod.dev/agent/journal"
 	"hexapod.dev/edge/cni"
 	"hexapod.dev/linux/datapath"
+	"hexapod.dev/linux/datapath/pin"
 	"hexapod.dev/linux/route"
 	"hexapod.dev/linux/sysctl"
 	"hexapod.dev/model/desired"
@@ -59,10 +61,20 @@ func Cleanup(ctx context.Context, o Options, force bool) (report string, err err
 	services := removeServices(o)
 	hung, off := datapath.Remove(ctx, datapath.Options{NS: o.NS, Root: o.BPF, Run: o.RunDir})
 	report += fmt.Sprintf("programs taken off links: %d\n", hung)
-	err = errors.Join(err, settingsErr, services, off)
+	pins := removePins(o)
+	err = errors.Join(err, settingsErr, services, off, pins)
 	// Without a sign of life STATUS says at once that no endpoint can be added here.
 	forget := (&cni.Server{RunDir: o.RunDir}).Forget()
 	return report, errors.Join(err, forget, retireAll(ctx, o, "journal"), retireAll(ctx, o, secondDir))
+}
+
+// removePins takes away the folder of what was pinned, when nothing hangs on links and cgroups any more.
+func removePins(o Options) error {
+	folder, err := pin.Find(cmp.Or(o.BPF, pin.DefaultRoot), o.RunDir)
+	if err != nil || folder == nil {
+		return err
+	}
+	return folder.Remove()
 }
 
 // settingsFile is where the agent keeps what the settings of its host were.

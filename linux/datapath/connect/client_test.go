@@ -226,7 +226,7 @@ func (c *client) connect(typ string, to netip.AddrPort) (sock int) {
 }
 
 // newCgroup makes a cgroup that is gone after the test.
-func newCgroup(t *testing.T) string {
+func newCgroup(t testing.TB) string {
 	t.Helper()
 	root, err := Root()
 	if err != nil {

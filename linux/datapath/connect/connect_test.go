@@ -59,7 +59,7 @@ func (w *world) open(t *testing.T) {
 	})
 }
 
-func folder(t *testing.T) *pin.Folder {
+func folder(t testing.TB) *pin.Folder {
 	t.Helper()
 	netnstest.Root(t)
 	run := t.TempDir()

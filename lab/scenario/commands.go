@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"net/netip"
+	"os"
 	"strings"
 	"time"
 
@@ -29,7 +30,8 @@ var commands = map[string]command{
 	"addr":     {"NAME VARIABLE", 2, true, doAddr},
 	"in":       {"WHERE COMMAND [ARGUMENT ...]", 2, true, doIn},
 	"until":    {"[!] WHERE COMMAND [ARGUMENT ...]", 2, true, doUntil},
-	"config":   {"FILE", 1, true, doConfig},
+	"config":   {"FILE [NAME]", 1, true, doConfig},
+	"serve":    {"NAME PORT | stop NAME", 2, true, doServe},
 }
 
 var errVerb = errors.New("no such verb")
@@ -304,7 +306,8 @@ func doUntil(s *session, ts *testscript.TestScript, args []string) error {
 	}
 }
 
-// doConfig gives a file of the script to all agents.
+// doConfig gives a file of the script to all agents, under its own name or another. ${VARIABLES} in it are replaced.
 func doConfig(s *session, ts *testscript.TestScript, args []string) error {
-	return s.lab.Configure(args[0], []byte(ts.ReadFile(args[0])))
+	name := args[len(args)-1]
+	return s.lab.Configure(name, []byte(os.Expand(ts.ReadFile(args[0]), ts.Getenv)))
 }

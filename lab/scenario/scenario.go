@@ -74,6 +74,7 @@ type session struct {
 	name    string
 	lab     *lab.Lab
 	stream  *background
+	servers map[string]*server // by where they are
 }
 
 // background is a ping that goes on while the script does.
@@ -89,10 +90,14 @@ func (s *session) end() error {
 		s.stream.stop()
 		<-s.stream.done
 	}
-	if s.lab == nil {
-		return nil
+	var errs []error
+	for name := range s.servers {
+		errs = append(errs, s.stopServing(name))
 	}
-	return s.down()
+	if s.lab == nil {
+		return errors.Join(errs...)
+	}
+	return errors.Join(append(errs, s.down())...)
 }
 
 // down takes the lab away, also when the script was interrupted.

@@ -99,15 +99,25 @@ func (s *servers) saw(a netip.AddrPort) {
 	s.seen[a]++
 }
 
-// tcp listens, greets whoever connects with one byte and waits for the other side to end.
-func (s *servers) tcp(at netip.AddrPort) {
+// tcp listens, greets whoever connects with one byte and answers every byte, until the test ends or kill is called.
+func (s *servers) tcp(at netip.AddrPort) (kill func()) {
 	s.t.Helper()
 	var l *net.TCPListener
 	netnstest.Do(s.t, s.ns, func() (err error) {
 		l, err = net.ListenTCP("tcp", net.TCPAddrFromAddrPort(at))
 		return err
 	})
-	s.t.Cleanup(func() { l.Close() })
+	var mu sync.Mutex
+	var conns []*net.TCPConn
+	kill = func() {
+		l.Close()
+		mu.Lock()
+		defer mu.Unlock()
+		for _, c := range conns {
+			c.Close()
+		}
+	}
+	s.t.Cleanup(kill)
 	go func() {
 		for {
 			c, err := l.AcceptTCP()
@@ -115,13 +125,16 @@ func (s *servers) tcp(at netip.AddrPort) {
 				return
 			}
 			s.saw(at)
+			mu.Lock()
+			conns = append(conns, c)
+			mu.Unlock()
 			go func() {
 				defer c.Close()
 				b := []byte("x")
-				if _, err := c.Write(b); err != nil {
-					return
-				}
 				for {
+					if _, err := c.Write(b); err != nil {
+						return
+					}
 					if _, err := c.Read(b); err != nil {
 						return
 					}
@@ -129,6 +142,7 @@ func (s *servers) tcp(at netip.AddrPort) {
 			}()
 		}
 	}()
+	return kill
 }
 
 // udp answers every datagram.
@@ -416,5 +430,51 @@ func TestCut(t *testing.T) {
 		if r := w.try(order{Do: "recv", Sock: c.sock}); r.Err != c.err {
 			t.Errorf("%s: %q, want %q", c.name, r.Err, c.err)
 		}
+	}
+}
+
+// Living connections stay where they are: one more backend breaks none, and one that is killed takes its own with it.
+func TestLivingConnections(t *testing.T) {
+	w := newWorld(t)
+	kill := map[netip.AddrPort]func(){}
+	for _, b := range three {
+		kill[b] = w.server.tcp(b)
+	}
+	w.reconcile(frontend(vip, service.TCP, three[:2]...))
+	at := map[int]netip.AddrPort{} // where each connection went
+	for range 40 {
+		w.server.count()
+		s := w.connect("tcp", vip)
+		w.do(order{Do: "recv", Sock: s})
+		for b := range w.server.count() {
+			at[s] = b
+		}
+	}
+	alive := func(sock int) bool {
+		return w.try(order{Do: "write", Sock: sock}).Err == "" && w.try(order{Do: "recv", Sock: sock}).Err == ""
+	}
+	w.reconcile(frontend(vip, service.TCP, three...))
+	for s, b := range at {
+		if !alive(s) {
+			t.Errorf("a connection to %s broke when another backend came", b)
+		}
+	}
+	kill[three[0]]()
+	w.reconcile(frontend(vip, service.TCP, three[1:]...))
+	broken := 0
+	for s, b := range at {
+		w.try(order{Do: "write", Sock: s}) // the first write after a reset is told of it only later
+		switch is := alive(s); {
+		case is != (b != three[0]):
+			t.Errorf("a connection to %s: alive %v after %s was killed", b, is, three[0])
+		case !is:
+			broken++
+		}
+	}
+	if broken == 0 || broken == len(at) {
+		t.Errorf("%d of %d connections went to the killed backend: the test asks nothing", broken, len(at))
+	}
+	for range 40 {
+		w.connect("tcp", vip)
 	}
 }

@@ -74,7 +74,9 @@ func (k *cluster) node(name, rack string, cidrs ...string) *objects.Node {
 // start runs a controller until the test ends, or stop is called.
 func (k *cluster) start(o Options) (c *Controller, stop func()) {
 	k.t.Helper()
-	o.Client = k.c
+	if o.Client == nil {
+		o.Client = k.c
+	}
 	if o.Namespace == "" {
 		o.Namespace = "kube-system"
 	}

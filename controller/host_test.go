@@ -21,7 +21,9 @@ func TestPlan(t *testing.T) {
 	k.node("c", "7")
 	k.node("d", "")
 	k.node("e", "nowhere")
-	k.start(Options{})
+	k.Apply("kustomize/base/namespace.yaml")
+	k.Apply("kustomize/base/controller-rbac.yaml")
+	k.start(Options{Client: k.ClientAs(k.Token("hexapod-system", "hexapod-controller", nil)), Namespace: "hexapod-system"}) // with no right more
 	k.eventually("four nodes have prefixes", func() bool {
 		n := 0
 		for _, c := range k.cidrsOf() {

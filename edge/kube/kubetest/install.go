@@ -20,7 +20,10 @@ import (
 type document struct {
 	v1alpha1.Header
 	raw    json.RawMessage
-	Status v1alpha1.Status `json:"status"`
+	Status struct {
+		v1alpha1.Status
+		Token string `json:"token"` // of a TokenRequest
+	} `json:"status"`
 }
 
 // MarshalJSON writes the document as it was read.
@@ -53,19 +56,50 @@ func (s *Server) InstallKinds() {
 	})
 }
 
-// InstallPolicies makes the admission policies of deploy/policies.
-func (s *Server) InstallPolicies() {
+// plurals are the resources of the kinds in deploy that tests apply, and whether they lie in namespaces.
+var plurals = map[string]struct {
+	name       string
+	namespaced bool
+}{
+	"Namespace": {"namespaces", false}, "ServiceAccount": {"serviceaccounts", true},
+	"ClusterRole": {"clusterroles", false}, "ClusterRoleBinding": {"clusterrolebindings", false},
+	"Role": {"roles", true}, "RoleBinding": {"rolebindings", true},
+	"ValidatingAdmissionPolicy":        {"validatingadmissionpolicies", false},
+	"ValidatingAdmissionPolicyBinding": {"validatingadmissionpolicybindings", false},
+}
+
+// Apply makes the objects of a file below deploy.
+func (s *Server) Apply(file string) {
 	s.t.Helper()
-	for _, d := range s.documents(filepath.Join(root(), "deploy", "policies", "hoststatus.yaml")) {
-		plural := "validatingadmissionpolicies"
-		if d.Kind == "ValidatingAdmissionPolicyBinding" {
-			plural = "validatingadmissionpolicybindings"
+	for _, d := range s.documents(filepath.Join(root(), "deploy", file)) {
+		r, ok := plurals[d.Kind]
+		if !ok {
+			s.t.Fatalf("%s: kind %s is not known to kubetest", file, d.Kind)
 		}
-		kind := objects.NewResource[document](d.APIVersion, d.Kind, plural, false)
+		kind := objects.NewResource[document](d.APIVersion, d.Kind, r.name, r.namespaced)
 		if _, err := objects.In(s.Client(), kind).Create(s.t.Context(), d); err != nil {
-			s.t.Fatal(err)
+			s.t.Fatalf("%s: %v", file, err)
 		}
 	}
+}
+
+// Token returns a token of a service account. pod binds it to a pod, by name and UID; nil binds it to nothing.
+func (s *Server) Token(namespace, account string, pod *v1alpha1.Header) string {
+	s.t.Helper()
+	spec := map[string]any{"audiences": []any{"https://kubernetes.default.svc"}, "expirationSeconds": 3600}
+	if pod != nil {
+		spec["boundObjectRef"] = map[string]any{"apiVersion": "v1", "kind": "Pod", "name": pod.ObjectName(), "uid": pod.Metadata.UID}
+	}
+	raw, err := json.Marshal(map[string]any{"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": spec})
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	requests := objects.NewResource[document]("v1", "TokenRequest", "serviceaccounts/"+account+"/token", true)
+	got, err := objects.In(s.Client(), requests).Namespace(namespace).Create(s.t.Context(), &document{raw: raw})
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return got.Status.Token
 }
 
 // await asks again until yes is true; a minute is for ever.

@@ -15,9 +15,6 @@ import (
 type anything struct {
 	v1alpha1.Header
 	content map[string]any
-	Status  struct {
-		Token string `json:"token"`
-	} `json:"status"`
 }
 
 func (a *anything) MarshalJSON() ([]byte, error) { return json.Marshal(a.content) }
@@ -42,30 +39,16 @@ func agentOn(t *testing.T, s *kubetest.Server, node string) *objects.Client {
 	put(t, s.Client(), "v1", "Node", "nodes", "", map[string]any{"metadata": meta(node)})
 	pod := put(t, s.Client(), "v1", "Pod", "pods", ns, map[string]any{"metadata": meta("agent-" + node), "spec": map[string]any{
 		"nodeName": node, "serviceAccountName": "hexapod-agent", "containers": []any{map[string]any{"name": "agent", "image": "none"}}}})
-	tokens := objects.NewResource[anything]("v1", "TokenRequest", "serviceaccounts/hexapod-agent/token", true)
-	got, err := objects.In(s.Client(), tokens).Namespace(ns).Create(t.Context(), &anything{content: map[string]any{
-		"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": map[string]any{
-			"audiences": []any{"https://kubernetes.default.svc"}, "expirationSeconds": 3600,
-			"boundObjectRef": map[string]any{"apiVersion": "v1", "kind": "Pod", "name": pod.ObjectName(), "uid": pod.Metadata.UID}}}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	return s.ClientAs(got.Status.Token)
+	return s.ClientAs(s.Token(ns, "hexapod-agent", &pod.Header))
 }
 
 // TestAgentsReportForThemselves: the token of an agent's pod is good for the HostStatus of its own node alone, whatever RBAC grants.
 func TestAgentsReportForThemselves(t *testing.T) {
 	s := kubetest.Start(t)
 	s.InstallKinds()
-	put(t, s.Client(), "v1", "Namespace", "namespaces", "", map[string]any{"metadata": meta("hexapod-system")})
-	put(t, s.Client(), "v1", "ServiceAccount", "serviceaccounts", "hexapod-system", map[string]any{"metadata": meta("hexapod-agent")})
-	const rbac = "rbac.authorization.k8s.io/v1"
-	put(t, s.Client(), rbac, "ClusterRole", "clusterroles", "", map[string]any{"metadata": meta("agent"), "rules": []any{
-		map[string]any{"apiGroups": []any{"hexapod.dev"}, "resources": []any{"hoststatuses"}, "verbs": []any{"create", "update", "delete"}}}})
-	put(t, s.Client(), rbac, "ClusterRoleBinding", "clusterrolebindings", "", map[string]any{"metadata": meta("agent"),
-		"roleRef":  map[string]any{"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "agent"},
-		"subjects": []any{map[string]any{"kind": "ServiceAccount", "name": "hexapod-agent", "namespace": "hexapod-system"}}})
-	s.InstallPolicies()
+	s.Apply("kustomize/base/namespace.yaml")
+	s.Apply("kustomize/base/agent-rbac.yaml")
+	s.Apply("policies/hoststatus.yaml")
 	a, b := objects.In(agentOn(t, s, "a"), objects.HostStatuses()), objects.In(agentOn(t, s, "b"), objects.HostStatuses())
 
 	// The API server takes up a new policy within a moment; until then a foreign name is taken.

@@ -73,6 +73,8 @@ func (s *Source) Name() string { return "the API server " + s.o.Client.Server() 
 const (
 	firstPatience = time.Second            // for the first whole lists; then what lies on the disk has to do
 	gather        = 100 * time.Millisecond // changes that come together cost one look
+	gatherMost    = 2 * time.Second        // in a large cluster, where a look takes longer
+	gatherFactor  = 10                     // rest between looks, in times that the last one took
 	keepEvery     = 5 * time.Second        // between two writes of what is known to the disk
 )
 
@@ -155,6 +157,7 @@ func (s *Source) Watch(ctx context.Context, tell func(objects.Set, error)) error
 	patience, keep := time.After(firstPatience), time.NewTimer(keepEvery)
 	defer keep.Stop()
 	var kept, unkept bool
+	rest := gather
 	for {
 		select {
 		case <-ctx.Done():
@@ -172,10 +175,12 @@ func (s *Source) Watch(ctx context.Context, tell func(objects.Set, error)) error
 			continue
 		case <-s.news:
 		}
-		if !pause(ctx, gather) || !s.listed() {
+		if !pause(ctx, rest) || !s.listed() {
 			continue
 		}
+		begun := time.Now()
 		set, err := s.set()
+		rest = min(max(gatherFactor*time.Since(begun), gather), gatherMost)
 		tell(set, err)
 		if err == nil {
 			s.setTold()

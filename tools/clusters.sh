@@ -1,5 +1,5 @@
 #!/bin/sh
-# Upstream's network suites on every kind of cluster, one after the other: conformance with host prefixes from the plan, adopted, and in
+# Upstream's network suites on every kind of cluster, one after the other: conformance with host prefixes from the plan, adopted, over BGP, and in
 # dual-stack; and all other specs on ours beside the reference, which bench/results/sig-network.txt keeps. Needs root. Prints a line
 # for each kind and fails if one does.
 set -u
@@ -30,6 +30,7 @@ kind() { # kind WORDS VERBS KNOB=VALUE ...: a cluster with these knobs, and what
 kind "reference, the stock plugin" "conformance compare" NETWORK=ptp
 kind "host prefixes from the plan" "conformance compare" NETWORK=hexapod HOSTPREFIXES=plan
 kind "host prefixes adopted" conformance NETWORK=hexapod HOSTPREFIXES=adopt
+kind "racks that speak BGP" conformance NETWORK=hexapod FABRIC=bgp
 kind "dual-stack" conformance NETWORK=hexapod FAMILY=dual
 
 [ -z "$failed" ] || { echo "clusters: FAILED:${failed#,}" >&2; exit 1; }

@@ -87,6 +87,9 @@ func (o Options) Check() error {
 	if o.Network == PTP && o.HostPrefixes != Adopt {
 		errs = errors.Join(errs, errors.New("NETWORK=ptp takes its prefixes from Kubernetes: HOSTPREFIXES must be adopt"))
 	}
+	if o.Fabric == BGP && (o.Network != Hexapod || o.HostPrefixes != Plan || o.Family != IPv6) {
+		errs = errors.Join(errs, errors.New("FABRIC=bgp announces prefixes of racks: it goes with NETWORK=hexapod, HOSTPREFIXES=plan and FAMILY=ipv6"))
+	}
 	return errs
 }
 
@@ -184,10 +187,10 @@ func (c *Cluster) Nodes() []string {
 	return nodes
 }
 
-// place is a machine of the cluster. The router needs no processes or cgroups of its own.
+// place is a machine of the cluster. Routers need no processes or cgroups of its own.
 func (c *Cluster) place(machine string) place.Place {
 	p := place.Place{Name: machine, Group: c.group.Sub(machine)}
-	if machine != Router {
+	if slices.Contains(c.Nodes(), machine) {
 		p.Whole, p.Legacy = true, c.legacy.Sub(machine)
 	}
 	return p
@@ -195,8 +198,8 @@ func (c *Cluster) place(machine string) place.Place {
 
 // machine finds a machine by name.
 func (c *Cluster) machine(name string) (place.Place, error) {
-	if name != Router && !slices.Contains(c.Nodes(), name) {
-		return place.Place{}, fmt.Errorf("cluster %s has no machine %q: it has %s, %s", c.Options.Name, name, Router, strings.Join(c.Nodes(), ", "))
+	if all := append(c.routers(), c.Nodes()...); !slices.Contains(all, name) {
+		return place.Place{}, fmt.Errorf("cluster %s has no machine %q: it has %s", c.Options.Name, name, strings.Join(all, ", "))
 	}
 	return c.place(name), nil
 }

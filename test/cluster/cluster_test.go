@@ -29,6 +29,7 @@ func TestOptionsAreChecked(t *testing.T) {
 		"NETWORK":                  func(o *Options) { o.Network = "" },
 		"FABRIC":                   func(o *Options) { o.Fabric = "mesh" },
 		"HOSTPREFIXES":             func(o *Options) { o.HostPrefixes = "mine" },
+		"FABRIC=bgp":               func(o *Options) { o.Fabric, o.Family = BGP, Dual },
 		"HOSTPREFIXES must be ado": func(o *Options) { o.Network = PTP },
 	} {
 		o := plain
@@ -120,7 +121,7 @@ func TestWhoAllocatesPrefixes(t *testing.T) {
 func TestEveryFileIsComplete(t *testing.T) {
 	all := map[string]any{
 		"Pause": "localhost/pause", "DNS": dnsService(), "Domain": domain, "Pods": "2001:db8::/56", "Node": "w1", "Image": "localhost/x", "Name": "home",
-		"Fabric": fabric6, "HostPrefixes": Plan, "IPv4": "", "Prefixes": []netip.Prefix{podNet6, podNet4}, "Dual": true,
+		"Fabric": fabric6, "HostPrefixes": Plan, "IPv4": "", "Racks": []int{1, 2}, "ASN": spineASN, "Prefixes": []netip.Prefix{podNet6, podNet4}, "Dual": true,
 		"Server": "https://[::1]", "CA": "", "Cert": "", "Key": "",
 	}
 	names, err := files.ReadDir("files")
@@ -128,7 +129,7 @@ func TestEveryFileIsComplete(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, f := range names {
-		text, err := render(f.Name(), all)
+		text, err := fill(f.Name(), all)
 		if err != nil {
 			t.Error(err)
 		}
@@ -136,7 +137,7 @@ func TestEveryFileIsComplete(t *testing.T) {
 			t.Errorf("%s is not JSON:\n%s", f.Name(), text)
 		}
 	}
-	if _, err := render("ptp.json", map[string]any{}); err == nil {
+	if _, err := fill("ptp.json", map[string]any{}); err == nil {
 		t.Error("a value is missing, and no error")
 	}
 }

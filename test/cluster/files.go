@@ -10,8 +10,8 @@ import (
 //go:embed files
 var files embed.FS
 
-// render fills in one of the files that components are configured with.
-func render(name string, values any) ([]byte, error) {
+// fill fills in one of the files that components are configured with.
+func fill(name string, values any) ([]byte, error) {
 	t, err := template.New(name).Option("missingkey=error").ParseFS(files, "files/"+name)
 	if err != nil {
 		return nil, fmt.Errorf("read %s: %w", name, err)

@@ -3,6 +3,7 @@ package cluster
 import (
 	"context"
 	"fmt"
+	"net/netip"
 	"path/filepath"
 )
 
@@ -23,28 +24,60 @@ func (c *Cluster) hexapod(ctx context.Context) error {
 	if err := c.await(ctx, "condition=Established", "crd/addressplans.hexapod.dev"); err != nil {
 		return err
 	}
-	values := map[string]any{"Name": "home", "Fabric": fabric6, "HostPrefixes": c.Options.HostPrefixes, "IPv4": ""}
+	values := map[string]any{"Name": planName, "Fabric": fabric6, "HostPrefixes": c.Options.HostPrefixes, "IPv4": "", "Racks": []int(nil), "ASN": spineASN}
+	for r := range c.tors() {
+		values["Racks"] = append(values["Racks"].([]int), r+1)
+	}
 	if c.dual() && c.Options.HostPrefixes == Plan {
 		values["IPv4"] = podNet4.String()
 	}
-	plan, err := render("addressplan.yaml", values)
+	plan, err := fill("addressplan.yaml", values)
 	if err != nil {
 		return err
 	}
 	if err := c.apply(ctx, plan); err != nil {
 		return err
 	}
+	if c.Options.Fabric == BGP {
+		peer, err := fill("bgppeer.yaml", nil)
+		if err != nil {
+			return err
+		}
+		if err := c.apply(ctx, peer); err != nil {
+			return err
+		}
+	}
 	c.report("Hexapod installed")
+	return c.reach(ctx)
+}
+
+// reach tells the routers where the pods of each node are. Hosts on one link learn each other's prefixes from the cluster; routers are told
+// by their operator, or by BGP.
+func (c *Cluster) reach(ctx context.Context) error {
+	first := map[string]netip.Prefix{}
 	for _, n := range c.Nodes() {
 		prefixes, err := c.prefixes(ctx, n)
 		if err != nil {
 			return err
 		}
-		// Hosts on one link learn each other's prefixes from the cluster; the router to the outside is told by its operator.
+		first[n] = prefixes[0]
+		if c.Options.Fabric == BGP {
+			continue
+		}
 		if err := c.routePods(ctx, n, prefixes, []string{Router}); err != nil {
 			return err
 		}
 	}
 	c.report(fmt.Sprintf("nodes have their prefixes (%s)", c.Options.HostPrefixes))
+	if c.Options.Fabric != BGP {
+		return nil
+	}
+	if err := c.speak(ctx, first); err != nil {
+		return err
+	}
+	if err := c.awaitRoutes(ctx, first); err != nil {
+		return err
+	}
+	c.report("routers learned the nodes' prefixes by BGP")
 	return nil
 }

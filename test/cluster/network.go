@@ -9,8 +9,11 @@ import (
 	"strings"
 )
 
-// wire lays the nodes' network: one link for all, with the router on it.
+// wire lays the nodes' network: one link for all, with the router on it, or the cables of a fabric.
 func (c *Cluster) wire(ctx context.Context) error {
+	if c.Options.Fabric == BGP {
+		return c.cables(ctx)
+	}
 	lines := []string{"link add br0 type bridge", "link set br0 up"}
 	for _, a := range c.addresses(Router) {
 		lines = append(lines, address(a, "br0"))

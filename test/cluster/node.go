@@ -43,7 +43,7 @@ func (c *Cluster) makeMachine(ctx context.Context, name string) error {
 	if err := os.MkdirAll(spec.Run, 0o755); err != nil {
 		return fmt.Errorf("make the folders of %s: %w", name, err)
 	}
-	if name != Router {
+	if p := c.place(name); p.Whole {
 		var err error
 		if spec.Binds, err = c.nodeFiles(name); err != nil {
 			return fmt.Errorf("make the files of %s: %w", name, err)
@@ -117,7 +117,7 @@ func (c *Cluster) configure(node, pause string) error {
 		"Pause": pause, "DNS": dnsService(), "Domain": domain, "Pods": list(c.podNets()), "Node": node,
 	}
 	for _, name := range []string{"containerd.toml", "kubelet.yaml", "proxy.yaml"} {
-		text, err := render(name, values)
+		text, err := fill(name, values)
 		if err == nil {
 			err = write(c.folder(node, "etc/kubernetes", name), text)
 		}
@@ -183,7 +183,7 @@ func (c *Cluster) start(node string) error {
 
 // usePTP gives a node the stock plugin's configuration for the prefixes that Kubernetes wrote. A runtime looks when the file is complete.
 func (c *Cluster) usePTP(node string, prefixes []netip.Prefix) error {
-	text, err := render("ptp.json", map[string]any{"Prefixes": prefixes, "Dual": c.dual()})
+	text, err := fill("ptp.json", map[string]any{"Prefixes": prefixes, "Dual": c.dual()})
 	file := c.folder(node, "etc/cni/net.d/10-pods.conflist")
 	if err == nil {
 		err = os.WriteFile(file+".new", text, 0o644)

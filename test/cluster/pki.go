@@ -178,7 +178,7 @@ func (p pki) sign(by authority, s subject) error {
 // kubeconfig writes a client's configuration with all keys inside.
 func (p pki) kubeconfig(file string, cert, key []byte) error {
 	b := base64.StdEncoding.EncodeToString
-	text, err := render("kubeconfig.yaml", map[string]string{"Server": p.server, "CA": b(p.ca.pem), "Cert": b(cert), "Key": b(key)})
+	text, err := fill("kubeconfig.yaml", map[string]string{"Server": p.server, "CA": b(p.ca.pem), "Cert": b(cert), "Key": b(key)})
 	if err != nil {
 		return err
 	}

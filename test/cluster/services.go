@@ -84,6 +84,9 @@ func (c *Cluster) scheduler() service {
 func (c *Cluster) kubelet(node string) service {
 	args := []string{"kubelet", "--config=/etc/kubernetes/kubelet.yaml", "--kubeconfig=/etc/kubernetes/kubelet.conf",
 		"--node-ip=" + list(c.nodeIPs(node)), "--hostname-override=" + node}
+	if c.Options.Fabric == BGP {
+		args = append(args, fmt.Sprintf("--node-labels=%s=%d", rackLabel, c.rack(node)))
+	}
 	if node == controlPlane {
 		args = append(args, "--register-with-taints=node-role.kubernetes.io/control-plane=:NoSchedule")
 	}

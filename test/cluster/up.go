@@ -87,7 +87,7 @@ func (c *Cluster) machines(ctx context.Context, pause string) error {
 		return err
 	}
 	c.report("keys made")
-	if err := <-c.inBackground(append([]string{Router}, c.Nodes()...), func(m string) error { return c.makeMachine(ctx, m) }); err != nil {
+	if err := <-c.inBackground(append(c.routers(), c.Nodes()...), func(m string) error { return c.makeMachine(ctx, m) }); err != nil {
 		return err
 	}
 	if err := c.wire(ctx); err != nil {
@@ -139,7 +139,7 @@ func (c *Cluster) control(ctx context.Context) error {
 
 // dns installs the name server of the cluster.
 func (c *Cluster) dns(ctx context.Context) error {
-	text, err := render("coredns.yaml", map[string]any{"Image": build.DNSImage, "DNS": dnsService(), "Domain": domain})
+	text, err := fill("coredns.yaml", map[string]any{"Image": build.DNSImage, "DNS": dnsService(), "Domain": domain})
 	if err != nil {
 		return err
 	}

@@ -200,7 +200,7 @@ func (a *Agent) connect(ctx context.Context, begun *link.Begun, e desired.Endpoi
 	a.sections.SetEndpoint(e)
 	defer a.answerFor(ctx, e) // when its link is there
 	defer a.speakOf(e)
-	err := a.kernel.Connect(ctx, begun, e, a.sections.Snapshot().MTU())
+	err := a.kernel.Connect(ctx, begun, e, a.kinOf(e), a.sections.Snapshot().MTU())
 	a.board.set(e.Key, err)
 	return err
 }

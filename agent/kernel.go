@@ -77,8 +77,8 @@ func open[T io.Closer](k *kernel, table func() (T, error)) (T, error) {
 func (k *kernel) Close() error { return k.opened.Close() }
 
 // Connect makes everything one endpoint needs, whatever is there of it, in three sends when nothing is. begun is its link if that
-// has begun, else nil.
-func (k *kernel) Connect(ctx context.Context, begun *link.Begun, e desired.Endpoint, mtu int) error {
+// has begun, else nil. kin are the other endpoints of its container.
+func (k *kernel) Connect(ctx context.Context, begun *link.Begun, e desired.Endpoint, kin []desired.Endpoint, mtu int) error {
 	var parts []rtnl.Part
 	for _, r := range desired.RoutesFor(e) {
 		parts = append(parts, k.routes.Part(r))
@@ -94,7 +94,7 @@ func (k *kernel) Connect(ctx context.Context, begun *link.Begun, e desired.Endpo
 	if err := k.links.EnsureBegun(ctx, begun, desired.LinkFor(e, mtu), parts...); err != nil {
 		return err
 	}
-	return k.datapath.EnsureEndpoint(index, e)
+	return k.datapath.EnsureEndpoint(index, e, kin)
 }
 
 // Disconnect takes an endpoint out of service: its routes go, its link waits for Reap and takes the neighbours with it.

@@ -57,6 +57,7 @@ func (l *lan) join(addrs ...string) (ns *netns.NS, mac string) {
 func (l *lan) host(name, text string, addrs ...string) (h *host, mac string) {
 	l.t.Helper()
 	h = &host{t: l.t, name: name, dir: l.t.TempDir(), log: &lines{}}
+	h.unmountAfter()
 	h.ns, mac = l.join(addrs...)
 	h.configure(text)
 	l.t.Cleanup(func() {

@@ -21,6 +21,7 @@ import (
 func newRoutedHost(t testing.TB, text string) (h *host, router *netns.NS) {
 	t.Helper()
 	h = &host{t: t, ns: netnstest.New(t), dir: t.TempDir(), log: &lines{}}
+	h.unmountAfter()
 	router = netnstest.New(t)
 	netnstest.Run(t, h.ns, "sysctl -qw net.ipv6.conf.default.accept_dad=0")
 	netnstest.Run(t, router, "sysctl -qw net.ipv6.conf.default.accept_dad=0 net.ipv6.conf.all.forwarding=1")

@@ -130,8 +130,8 @@ GLOBAL int from_endpoint(struct __sk_buff *skb)
 		return why;
 	if (is_unspecified(&b.src))
 		return detection(skb, &b, &h);
-	self = endpoint_of(&b.src);
-	if (!self || self->link != skb->ifindex)
+	self = sender_of(&b.src, skb->ifindex);
+	if (!self)
 		return WHY_SPOOFED_SOURCE;
 	if (!mac_equal(b.src_mac, self->mac))
 		return WHY_SPOOFED_MAC;
@@ -176,7 +176,7 @@ GLOBAL int from_uplink(struct __sk_buff *skb)
 	if (h.routing)
 		return WHY_ROUTING_HEADER;
 	if (is_discovery(&h))
-		return WHY_SPOOFED_NEIGHBOUR;
+		return WHY_NOT_OURS; /* a neighbour of the host asks for the endpoint: the host answers, and it goes no further */
 	if (is_multicast(&b.src) || is_martian(&b.src) || is_link_local(&b.src))
 		return WHY_MALFORMED;
 	why = pass(skb, &b, &h, self->link, skb->ifindex);

@@ -27,6 +27,21 @@ struct {
 	__uint(pinning, LIBBPF_PIN_BY_NAME);
 } endpoints SEC(".maps");
 
+/* model/datapath.Kin: what else may send from an address */
+struct kin_key {
+	union addr addr;
+	u32 link, pad;
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 16384);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, struct kin_key);
+	__type(value, struct endpoint);
+	__uint(pinning, LIBBPF_PIN_BY_NAME);
+} kin SEC(".maps");
+
 /* model/datapath.LinkFlags, by index */
 #define LINK_UPLINK 1
 #define LINK_OUTSIDE 2
@@ -135,6 +150,18 @@ INLINE int mac_equal(const u8 *a, const u8 *b)
 INLINE struct endpoint *endpoint_of(const union addr *a)
 {
 	return bpf_map_lookup_elem(&endpoints, a);
+}
+
+/* sender_of is the link of the endpoint that has a source, as far as it may be sent from there. */
+INLINE struct endpoint *sender_of(const union addr *src, u32 link)
+{
+	struct kin_key key = { .link = link };
+	struct endpoint *self = endpoint_of(src);
+
+	if (!self || self->link == link)
+		return self;
+	key.addr = *src;
+	return bpf_map_lookup_elem(&kin, &key);
 }
 
 INLINE u32 link_flags(u32 link)

@@ -24,6 +24,7 @@ const (
 	judgeMapFlows     = "flows"
 	judgeMapFragments = "fragments"
 	judgeMapInside    = "inside"
+	judgeMapKin       = "kin"
 	judgeMapLinks     = "links"
 	judgeMapNextHop   = "next_hop"
 	judgeMapSettings  = "settings"
@@ -91,6 +92,7 @@ type judgeMapSpecs struct {
 	Flows     *ebpf.MapSpec `ebpf:"flows"`
 	Fragments *ebpf.MapSpec `ebpf:"fragments"`
 	Inside    *ebpf.MapSpec `ebpf:"inside"`
+	Kin       *ebpf.MapSpec `ebpf:"kin"`
 	Links     *ebpf.MapSpec `ebpf:"links"`
 	NextHop   *ebpf.MapSpec `ebpf:"next_hop"`
 	Settings  *ebpf.MapSpec `ebpf:"settings"`
@@ -134,6 +136,7 @@ type judgeMaps struct {
 	Flows     *ebpf.Map `ebpf:"flows"`
 	Fragments *ebpf.Map `ebpf:"fragments"`
 	Inside    *ebpf.Map `ebpf:"inside"`
+	Kin       *ebpf.Map `ebpf:"kin"`
 	Links     *ebpf.Map `ebpf:"links"`
 	NextHop   *ebpf.Map `ebpf:"next_hop"`
 	Settings  *ebpf.Map `ebpf:"settings"`
@@ -151,6 +154,7 @@ func (m *judgeMaps) Close() error {
 		m.Flows,
 		m.Fragments,
 		m.Inside,
+		m.Kin,
 		m.Links,
 		m.NextHop,
 		m.Settings,

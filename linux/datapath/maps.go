@@ -22,6 +22,11 @@ type endpointValue struct {
 	Identity, Pad uint16
 }
 
+type kinKey struct {
+	Addr      [16]byte
+	Link, Pad uint32
+}
+
 type insideKey struct {
 	Bits uint32
 	Addr [16]byte
@@ -68,6 +73,12 @@ func (m *Maps) endpoint(a netip.Addr) (endpointValue, bool) {
 // RemoveEndpoint forgets an address. A missing one is no error.
 func (m *Maps) RemoveEndpoint(a netip.Addr) error {
 	return m.remove("endpoints", a.As16(), "endpoint "+a.String())
+}
+
+// PutKin lets an address be sent from by another link of its endpoint.
+func (m *Maps) PutKin(k datapath.Kin, e datapath.Endpoint) error {
+	return m.put("kin", kinKey{Addr: k.Addr.As16(), Link: k.Link},
+		endpointValue{Link: e.Link, MAC: e.MAC, HostMAC: e.HostMAC, Identity: e.Identity}, fmt.Sprintf("kin %s on link %d", k.Addr, k.Link))
 }
 
 // PutLink says what lies behind an uplink.

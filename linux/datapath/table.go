@@ -221,17 +221,44 @@ func (t *Table) hang(index int, link string, d rtnl.Direction) *rtnl.Request {
 	return rtnl.SetFilter(index, link, d, t.stubs[name].FD(), name)
 }
 
-// EnsureEndpoint tells the programs of an endpoint whose link has the index.
-func (t *Table) EnsureEndpoint(index int, e desired.Endpoint) error {
-	w := datapath.WantEndpointFor(e)
+// EnsureEndpoint tells the programs of an endpoint whose link has the index. kin are the other endpoints of the same container: each
+// may send from the addresses of the others.
+func (t *Table) EnsureEndpoint(index int, e desired.Endpoint, kin []desired.Endpoint) error {
 	t.setHung(index, true)
+	self := valueOf(uint32(index), e)
+	var errs []error
 	for _, a := range e.Addrs {
-		err := t.maps.PutEndpoint(a, datapath.Endpoint{Link: uint32(index), MAC: w.MAC, HostMAC: w.HostMAC, Identity: w.Identity})
-		if err != nil {
-			return err
+		errs = append(errs, t.maps.PutEndpoint(a, self))
+	}
+	for _, other := range kin {
+		errs = append(errs, t.ensureKin(self, e, other))
+	}
+	return errors.Join(errs...)
+}
+
+func valueOf(index uint32, e desired.Endpoint) datapath.Endpoint {
+	w := datapath.WantEndpointFor(e)
+	return datapath.Endpoint{Link: index, MAC: w.MAC, HostMAC: w.HostMAC, Identity: w.Identity}
+}
+
+// ensureKin lets two endpoints of a container send from each other's addresses.
+func (t *Table) ensureKin(self datapath.Endpoint, e, other desired.Endpoint) error {
+	var errs []error
+	for _, a := range other.Addrs {
+		have, ok := t.maps.endpoint(a)
+		if !ok {
+			continue // it is not there yet, and will find e
+		}
+		by := self
+		by.Identity = other.Identity
+		errs = append(errs, t.maps.PutKin(datapath.Kin{Addr: a, Link: self.Link}, by))
+		for _, mine := range e.Addrs {
+			by := valueOf(have.Link, other)
+			by.Identity = e.Identity
+			errs = append(errs, t.maps.PutKin(datapath.Kin{Addr: mine, Link: have.Link}, by))
 		}
 	}
-	return nil
+	return errors.Join(errs...)
 }
 
 // RemoveEndpoint makes the programs forget an endpoint: nothing from or to it passes any more.
@@ -344,7 +371,14 @@ func (t *Table) reconcileMaps(want datapath.Want, index map[string]int, done *di
 			endpoints[a.As16()] = endpointValue{Link: uint32(i), MAC: e.MAC, HostMAC: e.HostMAC, Identity: e.Identity}
 		}
 	}
+	kin := map[kinKey]endpointValue{}
+	for k, e := range want.Kin {
+		if i, ok := index[k.Link]; ok {
+			kin[kinKey{Addr: k.Addr.As16(), Link: uint32(i)}] = endpointValue{Link: uint32(i), MAC: e.MAC, HostMAC: e.HostMAC, Identity: e.Identity}
+		}
+	}
 	return errors.Join(
+		reconcileMap(t.maps.byName["kin"], kin, func(k kinKey) string { return fmt.Sprintf("kin %s %d", netip.AddrFrom16(k.Addr), k.Link) }, done),
 		reconcileMap(t.maps.byName["links"], links, func(k uint32) string { return fmt.Sprintf("uplink %d", k) }, done),
 		reconcileMap(t.maps.byName["inside"], inside, func(k insideKey) string {
 			return "inside " + netip.PrefixFrom(netip.AddrFrom16(k.Addr), int(k.Bits)).String()

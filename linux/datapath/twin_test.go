@@ -141,6 +141,11 @@ func (w *world) fill(t testing.TB) {
 		n := byte(w.links[link])
 		w.state.Endpoints[netip.AddrFrom16(addr(a).As16())] = datapath.Endpoint{Link: w.links[link], MAC: desired.MAC{2, 0, 0, 0, n, 2}, HostMAC: desired.MAC{2, 0, 0, 0, n, 1}, Identity: 0x1a7}
 	}
+	far, near := w.links["hx0"], w.links["hxb"] // two links of one endpoint
+	w.state.Kin = map[datapath.Kin]datapath.Endpoint{
+		{Addr: addr("2001:db8:a000:c12:200::"), Link: near}:         w.state.Endpoints[addr("2001:db8:a000:c12:1a8:38b:8d98:5")],
+		{Addr: addr("2001:db8:a000:c12:1a8:38b:8d98:5"), Link: far}: w.state.Endpoints[addr("2001:db8:a000:c12:200::")],
+	}
 	w.state.Links = map[uint32]datapath.LinkFlags{
 		w.links["up0"]: datapath.Uplink | datapath.Flat | datapath.Gateway,
 		w.links["up1"]: datapath.Uplink | datapath.Flat,
@@ -160,6 +165,9 @@ func (w *world) fill(t testing.TB) {
 	m := &Maps{byName: w.maps}
 	for a, e := range w.state.Endpoints {
 		must(t, m.PutEndpoint(a, e))
+	}
+	for k, e := range w.state.Kin {
+		must(t, m.PutKin(k, e))
 	}
 	for l, f := range w.state.Links {
 		must(t, m.PutLink(l, f))

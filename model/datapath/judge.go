@@ -50,9 +50,9 @@ func (s *State) fromEndpoint(p Packet) Outcome {
 	if h.Src == netip.IPv6Unspecified() {
 		return p.detection(h, s)
 	}
-	self, ok := s.Endpoints[h.Src]
+	self, ok := s.sender(h.Src, p.Link)
 	switch {
-	case !ok || self.Link != p.Link:
+	case !ok:
 		return p.end(SpoofedSource)
 	case p.srcMAC() != self.MAC:
 		return p.end(SpoofedMAC)
@@ -76,6 +76,15 @@ func (s *State) fromEndpoint(p Packet) Outcome {
 		return s.deliver(p, h, to)
 	}
 	return s.forward(p, h)
+}
+
+// sender is the link of the endpoint that has a source, as far as it may be sent from there.
+func (s *State) sender(src netip.Addr, link uint32) (Endpoint, bool) {
+	self, ok := s.Endpoints[src]
+	if ok && self.Link != link {
+		self, ok = s.Kin[Kin{src, link}]
+	}
+	return self, ok
 }
 
 // martian tells of destinations that never leave a host.
@@ -114,7 +123,7 @@ func (s *State) fromUplink(p Packet) Outcome {
 	case h.Routing:
 		return p.end(RoutingHeader)
 	case h.Proto == protoICMP && isDiscovery(h.Type) && (!h.Fragment || h.First):
-		return p.end(SpoofedNeighbour)
+		return p.end(NotOurs) // a neighbour of the host asks for the endpoint: the host answers (linux/ndp), and it goes no further
 	case h.Src.IsMulticast() || martian(h.Src) || h.Src.IsLinkLocalUnicast():
 		return p.end(Malformed)
 	}

@@ -14,6 +14,12 @@ type Endpoint struct {
 	Identity uint16      // who it is; 0: not known yet
 }
 
+// Kin is an address and another link of the endpoint that has it: which link a packet takes is the choice of its routes (map kin).
+type Kin struct {
+	Addr netip.Addr
+	Link uint32
+}
+
 // LinkFlags say what lies behind an uplink (map links).
 type LinkFlags uint32
 
@@ -101,6 +107,7 @@ type Route struct {
 type State struct {
 	Settings  Settings
 	Endpoints map[netip.Addr]Endpoint
+	Kin       map[Kin]Endpoint // what else may send from an address: the other links of its endpoint
 	Links     map[uint32]LinkFlags
 	Inside    map[netip.Prefix]Inside
 	Denied    map[Pair]bool

@@ -11,6 +11,7 @@ type Want struct {
 	Uplinks   map[string]LinkFlags
 	Inside    map[netip.Prefix]WantInside
 	Endpoints map[netip.Addr]WantEndpoint
+	Kin       map[WantKin]WantEndpoint
 	Unproved  []Unproved
 }
 
@@ -27,6 +28,12 @@ type WantEndpoint struct {
 	MAC      desired.MAC
 	HostMAC  desired.MAC
 	Identity uint16
+}
+
+// WantKin is Kin with the name of its link.
+type WantKin struct {
+	Addr netip.Addr
+	Link string
 }
 
 // Unproved is an uplink on which inside sources are believed without a proof.
@@ -46,6 +53,7 @@ func WantFor(s desired.Snapshot) Want {
 	w := Want{
 		Uplinks:   map[string]LinkFlags{},
 		Inside:    map[netip.Prefix]WantInside{},
+		Kin:       map[WantKin]WantEndpoint{},
 		Endpoints: make(map[netip.Addr]WantEndpoint, s.Endpoints.Len()),
 	}
 	located := InsideFlags(0)
@@ -70,12 +78,37 @@ func WantFor(s desired.Snapshot) Want {
 			w.Inside[p.Masked()] = WantInside{Flags: Own | located}
 		}
 	}
+	w.addEndpoints(s)
+	return w
+}
+
+func (w *Want) addEndpoints(s desired.Snapshot) {
+	links := map[string][]desired.Endpoint{} // of each container
 	for _, e := range s.Endpoints.All() {
 		for _, a := range e.Addrs {
 			w.Endpoints[a] = WantEndpointFor(e)
 		}
+		links[e.Key.Container] = append(links[e.Key.Container], e)
 	}
-	return w
+	for _, family := range links {
+		for _, e := range family {
+			for _, other := range family {
+				w.addKin(e, other)
+			}
+		}
+	}
+}
+
+// addKin lets an endpoint send from its addresses by another link of the same container.
+func (w *Want) addKin(e, other desired.Endpoint) {
+	if e.Key == other.Key {
+		return
+	}
+	for _, a := range e.Addrs {
+		by := WantEndpointFor(other)
+		by.Identity = e.Identity
+		w.Kin[WantKin{a, by.Link}] = by
+	}
 }
 
 // dropIPv4 leaves IPv4 prefixes out: where a packet of IPv4 came from is not judged by them.

@@ -87,7 +87,7 @@ func (k *cluster) start(o Options) (c *Controller, stop func()) {
 		o.Grace = 200 * time.Millisecond
 	}
 	if o.Timing == (lease.Timing{}) {
-		o.Timing = lease.Timing{Duration: 2 * time.Second, Deadline: time.Second, Retry: 100 * time.Millisecond}
+		o.Timing = lease.Timing{Duration: 5 * time.Second, Deadline: 3 * time.Second, Retry: 100 * time.Millisecond}
 	}
 	o.Log = slog.New(slog.DiscardHandler)
 	if testing.Verbose() {
@@ -110,9 +110,9 @@ func (k *cluster) start(o Options) (c *Controller, stop func()) {
 // eventually asks again until what is true; the time is far beyond what anything takes.
 func (k *cluster) eventually(what string, yes func() bool) {
 	k.t.Helper()
-	for deadline := time.Now().Add(90 * time.Second); !yes(); {
+	for deadline := time.Now().Add(3 * time.Minute); !yes(); {
 		if time.Now().After(deadline) {
-			k.t.Fatalf("not after 90 s: %s", what)
+			k.t.Fatalf("not after 3 minutes: %s", what)
 		}
 		time.Sleep(20 * time.Millisecond)
 	}

@@ -221,7 +221,7 @@ func TestErrors(t *testing.T) {
 		_, err := s.Get(t.Context(), "a")
 		all := []error{ErrNotFound, ErrExists, ErrConflict, ErrRefused, ErrDenied, ErrGone}
 		i := slices.IndexFunc(all, func(e error) bool { return errors.Is(err, e) })
-		if i < 0 || all[i] != c.want {
+		if i < 0 || !errors.Is(err, c.want) || slices.ContainsFunc(all[i+1:], func(e error) bool { return errors.Is(err, e) }) {
 			t.Errorf("%d %s: %v", c.code, body, err)
 		}
 	}

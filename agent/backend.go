@@ -198,6 +198,7 @@ func (a *Agent) connect(ctx context.Context, begun *link.Begun, e desired.Endpoi
 	a.passing.RLock()
 	defer a.passing.RUnlock()
 	a.sections.SetEndpoint(e)
+	a.bypassSoon()
 	defer a.answerFor(ctx, e) // when its link is there
 	defer a.speakOf(e)
 	err := a.kernel.Connect(ctx, begun, e, a.kinOf(e), a.sections.Snapshot().MTU())

@@ -85,6 +85,9 @@ func (a *Agent) toldOf() {
 	if changed {
 		a.reportSoon()
 	}
+	if a.serving.Load() { // before that, the first pass will see it
+		a.bypassSoon()
+	}
 }
 
 // podNow is the pod of an endpoint as it is known already: nobody is asked.

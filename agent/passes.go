@@ -29,6 +29,7 @@ func (a *Agent) addRunners() {
 		partLearned:    a.learn,
 		partServices:   a.serveAll,
 		partSockets:    a.cutSockets,
+		partBypass:     a.bypass,
 		partReap:       a.reap,
 	} {
 		a.runners[name] = newRunner(name, a.log, pass, a.metrics.passed)

@@ -56,6 +56,7 @@ func (a *Agent) serveAll(ctx context.Context) error {
 	if err := s.open(a.options); err != nil {
 		return err
 	}
+	a.bypassSoon()
 	if !s.told && a.options.Cluster != nil { // half a list is no list: what an earlier agent made goes on meanwhile
 		return nil
 	}

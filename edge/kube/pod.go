@@ -20,6 +20,10 @@ const (
 	// IngressBandwidth and EgressBandwidth bound what a pod receives and sends, in bits a second: 10M.
 	IngressBandwidth = "kubernetes.io/ingress-bandwidth"
 	EgressBandwidth  = "kubernetes.io/egress-bandwidth"
+	// ServiceTranslation says where a pod's calls to services are translated. ServicePacket: not at its sockets. That is for pods
+	// that redirect their own traffic to a proxy, which has to see the service's address, and for virtual machines.
+	ServiceTranslation = "hexapod.dev/service-translation"
+	ServicePacket      = "packet"
 	// mirror is the UID that a runtime knows a static pod by; its object in the API has another one.
 	mirror = "kubernetes.io/config.mirror"
 )
@@ -32,6 +36,7 @@ type Pod struct {
 	Mirror    string            `json:"mirror,omitempty"`
 	Labels    map[string]string `json:"labels,omitempty"`
 	Bandwidth desired.Bandwidth `json:"bandwidth,omitzero"`
+	Packets   bool              `json:"packets,omitempty"` // services are none of its sockets' business: packets are translated, if at all
 }
 
 // podsOnly is the resource of pods, their metadata alone.
@@ -40,7 +45,8 @@ func podsOnly() kobjects.Resource[kobjects.Pod] { return kobjects.Pods().Metadat
 func podOf(o *kobjects.Pod) Pod {
 	m := o.Metadata
 	return Pod{Namespace: m.Namespace, Name: string(m.Name), UID: m.UID, Mirror: m.Annotations[mirror], Labels: m.Labels,
-		Bandwidth: desired.Bandwidth{Ingress: rate(m.Annotations[IngressBandwidth]), Egress: rate(m.Annotations[EgressBandwidth])}}
+		Bandwidth: desired.Bandwidth{Ingress: rate(m.Annotations[IngressBandwidth]), Egress: rate(m.Annotations[EgressBandwidth])},
+		Packets:   m.Annotations[ServiceTranslation] == ServicePacket}
 }
 
 // is tells whether a runtime that says uid means p; one that says none means it.

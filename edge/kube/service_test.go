@@ -156,3 +156,15 @@ func TestServiceWithoutTimeout(t *testing.T) {
 		t.Errorf("%+v", s)
 	}
 }
+
+func TestPodThatTranslatesPackets(t *testing.T) {
+	for text, want := range map[string]bool{
+		`{"metadata":{"annotations":{"hexapod.dev/service-translation":"packet"}}}`:  true,
+		`{"metadata":{"annotations":{"hexapod.dev/service-translation":"connect"}}}`: false,
+		`{}`: false,
+	} {
+		if p := podOf(parsed[kobjects.Pod](t, text)); p.Packets != want {
+			t.Errorf("%s: %v, want %v", text, p.Packets, want)
+		}
+	}
+}

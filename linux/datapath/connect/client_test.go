@@ -3,6 +3,7 @@ package connect
 import (
 	"bufio"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/netip"
 	"os"
@@ -82,7 +83,8 @@ func serveClient() int {
 		}
 		if err != nil {
 			result.Err = err.Error()
-			if e, ok := err.(unix.Errno); ok {
+			var e unix.Errno
+			if errors.As(err, &e) {
 				result.Err = unix.ErrnoName(e)
 			}
 		}

@@ -45,6 +45,7 @@ type Unproved struct {
 // Why an inside source is believed without a proof.
 const (
 	PeerWithoutMAC desired.Why = "a host of its segment has no mac in the configuration: what comes from it cannot be told from what others forge"
+	SharedLink     desired.Why = "others have addresses in the prefix of the link: what comes from them cannot be told from what others forge"
 	BehindRouter   desired.Why = "a router brings what comes from inside: it must drop inside sources of other hosts on each port (hexapod plan render)"
 )
 
@@ -132,6 +133,10 @@ func (w *Want) flagsOf(u desired.Uplink, c desired.Config) LinkFlags {
 	f := Uplink
 	if u.External {
 		return f | Outside
+	}
+	if u.Shared { // addresses of the link are anybody's
+		w.Unproved = append(w.Unproved, Unproved{u.Name, SharedLink})
+		return f | Gateway
 	}
 	if u.Gateway.IsValid() || u.Segment == "" {
 		f |= Gateway

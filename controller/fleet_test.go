@@ -93,8 +93,9 @@ func (f *fleet) report(ctx context.Context, name string, round int64, have *v1al
 		want.Metadata.ResourceVersion = have.Metadata.ResourceVersion
 		_, err = all.Update(ctx, want)
 	}
+	// What was listed may have been written, or lost with a store that was put back, in between: the next look tells.
 	var refused *objects.StatusError
-	if errors.As(err, &refused) && !errors.Is(err, objects.ErrConflict) && !errors.Is(err, objects.ErrExists) {
+	if errors.As(err, &refused) && !errors.Is(err, objects.ErrConflict) && !errors.Is(err, objects.ErrExists) && !errors.Is(err, objects.ErrNotFound) {
 		f.k.t.Errorf("report of %s: %v", name, err)
 	}
 }

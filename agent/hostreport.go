@@ -150,8 +150,12 @@ func (a *Agent) seen(c *configuration) v1alpha1.Seen {
 	s.Prefixes = highest(c, s.Prefixes)
 	if after, err := json.Marshal(s); err == nil && string(after) != string(before) {
 		draft := path + ".draft"
-		if err := os.WriteFile(draft, after, 0o600); err == nil {
+		err := os.WriteFile(draft, after, 0o600)
+		if err == nil {
 			err = os.Rename(draft, path)
+		}
+		if err != nil { // the report goes out all the same
+			a.log.Warn("the highest numbers seen are not kept on the disk", "error", err)
 		}
 	}
 	return s

@@ -1,6 +1,7 @@
 package agent
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -13,6 +14,7 @@ import (
 
 	"hexapod.dev/agent/local"
 	"hexapod.dev/api/v1alpha1"
+	"hexapod.dev/edge/file/whole"
 	"hexapod.dev/model/desired"
 	"hexapod.dev/model/identity"
 )
@@ -148,6 +150,7 @@ func (a *Agent) seen(c *configuration) v1alpha1.Seen {
 		s.Identity = max(s.Identity, o.Spec.Number)
 	}
 	s.Prefixes = highest(c, s.Prefixes)
+<<<<<<< HEAD
 	if after, err := json.Marshal(s); err == nil && string(after) != string(before) {
 		draft := path + ".draft"
 		err := os.WriteFile(draft, after, 0o600)
@@ -157,6 +160,14 @@ func (a *Agent) seen(c *configuration) v1alpha1.Seen {
 		if err != nil { // the report goes out all the same
 			a.log.Warn("the highest numbers seen are not kept on the disk", "error", err)
 		}
+=======
+	after, err := json.Marshal(s)
+	if err == nil && !bytes.Equal(after, before) {
+		err = whole.Write(path, after, 0o600)
+	}
+	if err != nil { // the controller is told all the same; after a restart it hears what the plan holds then
+		a.log.Warn("highest numbers not noted", "file", path, "error", err)
+>>>>>>> 63ff3ac (edge/file/whole: replace files as a whole in one place; agent, linux/sysctl: a full disk leaves the old notes)
 	}
 	return s
 }

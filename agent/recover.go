@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 
+	"hexapod.dev/edge/file/whole"
 	"hexapod.dev/model/desired"
 )
 
@@ -68,8 +69,7 @@ func (a *Agent) sameBoot() (bool, error) {
 // noteBoot writes the boot down, as a whole: half a note would retire every endpoint.
 func (a *Agent) noteBoot() {
 	path := filepath.Join(a.options.StateDir, bootName)
-	draft := path + ".draft"
-	if err := errors.Join(os.WriteFile(draft, []byte(a.boot), 0o600), os.Rename(draft, path)); err != nil {
+	if err := whole.Write(path, []byte(a.boot), 0o600); err != nil {
 		a.log.Error("boot not noted", "error", err)
 	}
 }

@@ -6,7 +6,8 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
-	"path/filepath"
+
+	"hexapod.dev/edge/file/whole"
 )
 
 // Kept is what outlives the process: who this host is to servers, and what they delegated to it.
@@ -50,21 +51,5 @@ func (f File) replace(k Kept) error {
 	if err != nil {
 		return err
 	}
-	draft := string(f) + ".draft"
-	out, err := os.OpenFile(draft, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
-	if err != nil {
-		return err
-	}
-	_, err = out.Write(b)
-	if err := errors.Join(err, out.Sync(), out.Close()); err != nil {
-		return err
-	}
-	if err := os.Rename(draft, string(f)); err != nil {
-		return err
-	}
-	dir, err := os.Open(filepath.Dir(string(f)))
-	if err != nil {
-		return err
-	}
-	return errors.Join(dir.Sync(), dir.Close())
+	return whole.Write(string(f), b, 0o600)
 }

@@ -3,11 +3,12 @@ package file
 import (
 	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
 	"syscall"
+
+	"hexapod.dev/edge/file/whole"
 )
 
 // change lets one caller at a time, of all processes, change a folder that is right: it is locked, read, given to with, and unlocked.
@@ -61,34 +62,5 @@ func (f folder) write(t fileText) error {
 		}
 		mode = info.Mode().Perm()
 	}
-	return replace(path, t.data, mode)
-}
-
-// replace writes a file so that after a power cut it is the old or the new one: the bytes are on disk before the name points
-// to them, and the name is on disk before the caller goes on.
-func replace(path string, data []byte, mode fs.FileMode) error {
-	dir := filepath.Dir(path)
-	f, err := os.CreateTemp(dir, ".hexapod-*") // Load leaves out names with a dot
-	if err != nil {
-		return fmt.Errorf("write %s: %w", path, err)
-	}
-	_, err = f.Write(data)
-	if err == nil {
-		err = errors.Join(f.Chmod(mode), f.Sync())
-	}
-	if err = errors.Join(err, f.Close()); err == nil {
-		err = os.Rename(f.Name(), path)
-	}
-	if err != nil {
-		return errors.Join(fmt.Errorf("write %s: %w", path, err), os.Remove(f.Name()))
-	}
-	return syncDir(dir)
-}
-
-func syncDir(dir string) error {
-	d, err := os.Open(dir)
-	if err != nil {
-		return fmt.Errorf("sync folder: %w", err)
-	}
-	return errors.Join(d.Sync(), d.Close())
+	return whole.Write(path, t.data, mode)
 }

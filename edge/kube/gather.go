@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 
 	"hexapod.dev/api/v1alpha1"
+	"hexapod.dev/edge/file/whole"
 	kobjects "hexapod.dev/edge/kube/objects"
 	"hexapod.dev/edge/objects"
 )
@@ -113,7 +114,7 @@ func (s *Source) keep() bool {
 	}
 	data, err := json.Marshal(v1alpha1.Group(s.all()))
 	if err == nil {
-		err = write(s.configPath(), data)
+		err = errors.Join(os.MkdirAll(filepath.Dir(s.configPath()), 0o700), whole.Write(s.configPath(), data, 0o600))
 	}
 	if err != nil {
 		s.o.Log.Warn("the configuration of the cluster is not kept on the disk", "error", err)
@@ -139,26 +140,4 @@ func (s *Source) kept() (objects.Set, error) {
 		s.o.Log.Warn("the API server does not answer: going on with what this host knew last", "server", s.o.Client.Server())
 	}
 	return set, err
-}
-
-// write replaces a file as a whole: after a power cut it is the old one or the new one.
-func write(path string, data []byte) error {
-	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
-		return err
-	}
-	f, err := os.CreateTemp(filepath.Dir(path), ".draft-*")
-	if err != nil {
-		return err
-	}
-	_, err = f.Write(data)
-	if err == nil {
-		err = f.Sync()
-	}
-	if err = errors.Join(err, f.Close()); err == nil {
-		err = os.Rename(f.Name(), path)
-	}
-	if err != nil {
-		return errors.Join(err, os.Remove(f.Name()))
-	}
-	return nil
 }

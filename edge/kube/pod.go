@@ -11,6 +11,7 @@ import (
 
 	"k8s.io/apimachinery/pkg/api/resource"
 
+	"hexapod.dev/edge/file/whole"
 	kobjects "hexapod.dev/edge/kube/objects"
 	"hexapod.dev/model/desired"
 )
@@ -135,7 +136,7 @@ func (s *Source) writeRecord() {
 	s.mu.Unlock()
 	data, err := json.Marshal(list)
 	if err == nil {
-		err = write(s.recordPath(), data)
+		err = errors.Join(os.MkdirAll(filepath.Dir(s.recordPath()), 0o700), whole.Write(s.recordPath(), data, 0o600))
 	}
 	if err != nil {
 		s.o.Log.Warn("the pods of this host are not kept on the disk", "error", err)

@@ -31,7 +31,11 @@ func (o Originals) note(key Key, value string) error {
 		return err
 	}
 	draft := string(o) + ".draft"
-	if err := errors.Join(os.WriteFile(draft, append(data, '\n'), 0o600), os.Rename(draft, string(o))); err != nil {
+	err = os.WriteFile(draft, append(data, '\n'), 0o600)
+	if err == nil { // half a draft must not take the place of what is known
+		err = os.Rename(draft, string(o))
+	}
+	if err != nil {
 		return fmt.Errorf("keep what %s was: %w", key, err)
 	}
 	return nil

@@ -15,6 +15,7 @@ import (
 	"strings"
 
 	"hexapod.dev/edge/cni/wire"
+	"hexapod.dev/edge/file/whole"
 )
 
 // Files of ours in the folders of a runtime.
@@ -163,19 +164,5 @@ func put(path string, data []byte, mode fs.FileMode) (changed bool, err error) {
 	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
 		return false, err
 	}
-	f, err := os.CreateTemp(filepath.Dir(path), ".hexapod-*") // a runtime looks at known endings alone
-	if err != nil {
-		return false, err
-	}
-	_, err = f.Write(data)
-	if err == nil {
-		err = errors.Join(f.Chmod(mode), f.Sync())
-	}
-	if err = errors.Join(err, f.Close()); err == nil {
-		err = os.Rename(f.Name(), path)
-	}
-	if err != nil {
-		return false, errors.Join(fmt.Errorf("write %s: %w", path, err), os.Remove(f.Name()))
-	}
-	return true, nil
+	return true, whole.Write(path, data, mode) // a runtime looks at known endings alone, not at drafts
 }

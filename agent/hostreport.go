@@ -150,24 +150,12 @@ func (a *Agent) seen(c *configuration) v1alpha1.Seen {
 		s.Identity = max(s.Identity, o.Spec.Number)
 	}
 	s.Prefixes = highest(c, s.Prefixes)
-<<<<<<< HEAD
-	if after, err := json.Marshal(s); err == nil && string(after) != string(before) {
-		draft := path + ".draft"
-		err := os.WriteFile(draft, after, 0o600)
-		if err == nil {
-			err = os.Rename(draft, path)
-		}
-		if err != nil { // the report goes out all the same
-			a.log.Warn("the highest numbers seen are not kept on the disk", "error", err)
-		}
-=======
 	after, err := json.Marshal(s)
 	if err == nil && !bytes.Equal(after, before) {
 		err = whole.Write(path, after, 0o600)
 	}
 	if err != nil { // the controller is told all the same; after a restart it hears what the plan holds then
 		a.log.Warn("highest numbers not noted", "file", path, "error", err)
->>>>>>> 63ff3ac (edge/file/whole: replace files as a whole in one place; agent, linux/sysctl: a full disk leaves the old notes)
 	}
 	return s
 }

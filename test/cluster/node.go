@@ -212,9 +212,9 @@ func (c *Cluster) importImages(ctx context.Context, node string, files []string)
 }
 
 // ourImage builds the image of Hexapod from the programs of the tree.
-func (c *Cluster) ourImage() (string, error) {
+func (c *Cluster) ourImage(ctx context.Context) (string, error) {
 	file := filepath.Join(c.dir, "hexapod.tar")
-	if err := build.Ours(c.Options.Programs, file); err != nil {
+	if err := build.Ours(ctx, c.Options.Programs, file); err != nil {
 		return "", fmt.Errorf("make the image of Hexapod (make build makes its programs): %w", err)
 	}
 	return file, nil

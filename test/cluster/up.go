@@ -55,7 +55,7 @@ func (c *Cluster) up(ctx context.Context) error {
 	}
 	images := c.cache.Images()
 	if c.Options.Network != PTP {
-		ours, err := c.ourImage()
+		ours, err := c.ourImage(ctx)
 		if err != nil {
 			return err
 		}

@@ -55,7 +55,7 @@ func TestOurImage(t *testing.T) {
 	}
 	one, two := filepath.Join(dir, "one.tar"), filepath.Join(dir, "two.tar")
 	for _, file := range []string{one, two} {
-		if err := Ours(dir, file); err != nil {
+		if err := Ours(t.Context(), dir, file); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -96,7 +96,7 @@ func TestOurImage(t *testing.T) {
 	if err != nil || len(left) > 0 {
 		t.Errorf("left %v, %v", left, err)
 	}
-	if err := Ours(filepath.Join(dir, "nowhere"), two); err == nil {
+	if err := Ours(t.Context(), filepath.Join(dir, "nowhere"), two); err == nil {
 		t.Error("programs that are not there: no error")
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 )
@@ -83,13 +84,41 @@ func (i image) build(ctx context.Context, c Cache, file string) error {
 
 const searchPath = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
-// Ours writes the image of Hexapod: its two programs on an otherwise empty root.
-func Ours(programs, file string) error {
-	return writeArchive(file, []string{OurImage}, config{Entrypoint: []string{"/usr/bin/hexapod"}, Env: []string{searchPath}}, []layer{{
+// Ours writes the image of Hexapod: its two programs, and nft with the libraries it is linked with, on an otherwise empty root.
+func Ours(ctx context.Context, programs, file string) error {
+	l := layer{
 		folder("tmp", 0o1777), text("etc/passwd", "root:x:0:0:root:/root:/sbin/nologin\n"), text("etc/group", "root:x:0:\n"),
 		executable("usr/bin/hexapod", filepath.Join(programs, "hexapod")),
 		executable("usr/bin/hexapod-cni", filepath.Join(programs, "hexapod-cni")),
-	}})
+	}
+	nft, err := exec.LookPath("nft")
+	if err != nil {
+		return fmt.Errorf("find nft, which the agent calls (Debian package nftables): %w", err)
+	}
+	libraries, err := linkedWith(ctx, nft)
+	if err != nil {
+		return err
+	}
+	l = append(l, executable("usr/sbin/nft", nft))
+	for _, lib := range libraries {
+		l = append(l, executable(strings.TrimPrefix(lib, "/"), lib))
+	}
+	return writeArchive(file, []string{OurImage}, config{Entrypoint: []string{"/usr/bin/hexapod"}, Env: []string{searchPath}}, []layer{l})
+}
+
+// linkedWith lists the shared libraries of a program and its loader, by their paths (ldd(1)).
+func linkedWith(ctx context.Context, program string) ([]string, error) {
+	out, err := exec.CommandContext(ctx, "ldd", program).Output()
+	if err != nil {
+		return nil, fmt.Errorf("list the libraries of %s: %w", program, err)
+	}
+	var paths []string
+	for _, word := range strings.Fields(string(out)) {
+		if strings.HasPrefix(word, "/") {
+			paths = append(paths, word)
+		}
+	}
+	return paths, nil
 }
 
 func pauseRoot(ctx context.Context, c Cache) ([]layer, error) {

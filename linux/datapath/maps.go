@@ -101,6 +101,11 @@ func (m *Maps) PutDenied(p datapath.Pair) error {
 	return m.put("denied", pairKey{p.From.As16(), p.To.As16()}, uint32(1), fmt.Sprintf("denied %s to %s", p.From, p.To))
 }
 
+// RemoveDenied allows a pair again. A missing one is no error.
+func (m *Maps) RemoveDenied(p datapath.Pair) error {
+	return m.remove("denied", pairKey{p.From.As16(), p.To.As16()}, fmt.Sprintf("denied %s to %s", p.From, p.To))
+}
+
 func (m *Maps) settings() (settings, error) {
 	var s settings
 	if err := m.byName["settings"].Lookup(uint32(0), &s); err != nil {

@@ -225,7 +225,7 @@ func (g *generator) extension(kind uint8) []byte {
 		b[1] = byte(2 * n) // (2n+2)*4
 	case 44:
 		b = b[:8]
-		put16(b[2:], pick(g, uint16(1), 1, 1, 0, 8, 64, 1248, 1512, 16|1, 24, 64, 128|1, 0xfff8)|uint16(g.IntN(2)))
+		put16(b[2:], pick(g, uint16(1), 1, 1, 0, 8, 32, 32, 40, 64, 1248, 1312, 1512, 16|1, 24, 64, 128|1, 0xfff8)|uint16(g.IntN(2)))
 		b[7] = byte(g.IntN(3))
 	case 0:
 		copy(b[2:], []byte{0xc2, 4, 0, 1, 0, 0}) // jumbo payload, RFC 2675

@@ -262,12 +262,24 @@ func (w *world) fillRow(t *testing.T, seen map[datapath.Why]int) {
 	}
 }
 
+// deny forbids a pair, or allows it again.
+func (w *world) deny(p datapath.Pair) error {
+	m := &Maps{byName: w.maps}
+	if w.state.Denied[p] {
+		delete(w.state.Denied, p)
+		return m.RemoveDenied(p)
+	}
+	w.state.Denied[p] = true
+	return m.PutDenied(p)
+}
+
 func (w *world) compare(t *testing.T, n int, seed uint64, seen map[datapath.Why]int) error {
 	g := &generator{Rand: rand.New(rand.NewPCG(seed, 5)), w: w}
 	different := 0
 	for i := range n {
-		if g.IntN(1000) == 0 {
-			w.now += uint32(g.IntN(70))
+		if g.IntN(300) == 0 {
+			w.now += pick(g, uint32(0), 1, 29, 30, 30, 31, 60, 61, 180)
+			must(t, w.deny(datapath.Pair{From: pick(g, generatorEndpoints...), To: pick(g, generatorOthers...)}))
 			w.state.Settings.Generation += uint32(g.IntN(2))
 			w.state.Settings.Fast = g.IntN(4) != 0
 			w.setClock(t)

@@ -1,6 +1,9 @@
 package ipam
 
-import "fmt"
+import (
+	"fmt"
+	"slices"
+)
 
 // SealKeySize is the length of a seal key in bytes.
 const SealKeySize = 16
@@ -19,6 +22,9 @@ func NewSeal(key []byte) (*Seal, error) {
 	}
 	return &Seal{newSpeck([SealKeySize]byte(key))}, nil
 }
+
+// RoundKeys returns the keys of the cipher's rounds, for datapaths that open addresses themselves.
+func (s *Seal) RoundKeys() []uint32 { return slices.Clone(s.cipher[:]) }
 
 // mask is what XEX adds before and after the cipher for one host prefix: its encryption, doubled in GF(2^64), because the
 // undoubled one is also the sealed form of a host part (Rogaway 2004, section 4).

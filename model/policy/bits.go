@@ -12,8 +12,10 @@ type Bits [MaxRows / 64]uint64
 
 func (b *Bits) set(row int) { b[row/64] |= 1 << (row % 64) }
 
-// or returns the union of two sets.
-func (b Bits) or(c Bits) Bits {
+func (b *Bits) has(row int) bool { return b[row/64]&(1<<(row%64)) != 0 }
+
+// Or returns the union of two sets.
+func (b Bits) Or(c Bits) Bits {
 	for i := range b {
 		b[i] |= c[i]
 	}

@@ -21,6 +21,7 @@ type Compiler struct {
 	narrow  [tiers]map[string][]int // places in order of the policies whose subject is one namespace
 	broad   [tiers][]int            // and of all others
 	chosen  map[*Workloads][]identity.Number
+	made    map[string]tables
 }
 
 // member is an identity among those of its namespace.
@@ -31,7 +32,7 @@ type member struct {
 
 // NewCompiler prepares a World.
 func NewCompiler(w *World) *Compiler {
-	c := &Compiler{w: w, local: map[string][]member{}, chosen: map[*Workloads][]identity.Number{}}
+	c := &Compiler{w: w, local: map[string][]member{}, chosen: map[*Workloads][]identity.Number{}, made: map[string]tables{}}
 	c.numbers = slices.Sorted(maps.Keys(w.Identities))
 	for _, n := range c.numbers {
 		set := w.Identities[n]

@@ -56,6 +56,8 @@ const (
 	TCP  Protocol = 6
 	UDP  Protocol = 17
 	SCTP Protocol = 132
+
+	ICMP Protocol = 58 // of IPv6; rules cannot name it: only those without ports match it
 )
 
 func (p Protocol) String() string {
@@ -66,6 +68,8 @@ func (p Protocol) String() string {
 		return "UDP"
 	case SCTP:
 		return "SCTP"
+	case ICMP:
+		return "ICMP"
 	}
 	return fmt.Sprintf("protocol %d", uint8(p))
 }
@@ -128,5 +132,6 @@ const (
 	ByDefault   = "default: no policy selects the endpoint"
 	ByIsolation = "closed: policies select the endpoint and none of their rules matches"
 	ByHost      = "implicit: the endpoint's own host, which probes it"
+	ByNothing   = "closed: the endpoint has no tables yet"
 	ByOutside   = "default: nobody outside reaches an endpoint that is not published"
 )

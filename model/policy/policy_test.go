@@ -1,4 +1,4 @@
-package policy
+package policy_test
 
 import (
 	"fmt"
@@ -8,6 +8,8 @@ import (
 	"testing"
 
 	"hexapod.dev/model/identity"
+	"hexapod.dev/model/policy"
+	"hexapod.dev/model/policy/policytest"
 )
 
 // TestTablesAgainstJudge asks the tables and the slow twin about the same flows in random worlds: 300 worlds of 1,000 flows, and
@@ -17,21 +19,21 @@ func TestTablesAgainstJudge(t *testing.T) {
 	if os.Getenv("HEXAPOD_SOAK") != "" {
 		worlds = 10_000
 	}
-	verdicts := map[Action]int{}
+	verdicts := map[policy.Action]int{}
 	for seed := range worlds {
-		r := dice{rand.New(rand.NewPCG(seed, 64))}
-		w := r.world()
-		c := NewCompiler(w)
-		s := r.subject(w)
-		var tables [2]*Table
+		r := policytest.Dice{Rand: rand.New(rand.NewPCG(seed, 64))}
+		w := r.World()
+		c := policy.NewCompiler(w)
+		s := r.Subject(w)
+		var tables [2]*policy.Table
 		for d := range tables {
 			var err error
-			if tables[d], err = c.Compile(s, Direction(d)); err != nil {
+			if tables[d], err = c.Compile(s, policy.Direction(d)); err != nil {
 				t.Fatal(err)
 			}
 		}
 		for range 1000 {
-			f := r.flow()
+			f := r.Flow()
 			got, want := tables[f.Direction].Lookup(f), w.Judge(s, f)
 			if got != want {
 				t.Fatalf("world %d: %+v at %s: the table says %v, the rules %v", seed, f, s.Set, got, want)
@@ -39,7 +41,7 @@ func TestTablesAgainstJudge(t *testing.T) {
 			verdicts[got.Action]++
 		}
 	}
-	if verdicts[Accept] == 0 || verdicts[Deny] == 0 {
+	if verdicts[policy.Accept] == 0 || verdicts[policy.Deny] == 0 {
 		t.Errorf("the worlds are too simple: %v", verdicts)
 	}
 }
@@ -47,24 +49,24 @@ func TestTablesAgainstJudge(t *testing.T) {
 // Rules that accept the same ports become one row when there are too many, and no verdict changes.
 func TestSqueezeKeepsActions(t *testing.T) {
 	for seed := range uint64(100) {
-		r := dice{rand.New(rand.NewPCG(seed, 65))}
-		w := r.world()
-		var many Policy
-		many.Name, many.Tier, many.Governs = "many", Namespace, [2]bool{true, true}
-		s := r.subject(w)
-		many.Subject = Workloads{Namespace: s.Set.Namespace}
-		for i := range 2 * MaxRows {
-			rule := Rule{Name: fmt.Sprint(i), Ports: []Port{{Protocol: TCP, First: uint16(i % 8), Last: uint16(i % 8)}}, Peers: []Peer{{Networks: []Block{r.block()}}}}
-			many.Rules[Ingress] = append(many.Rules[Ingress], rule)
+		r := policytest.Dice{Rand: rand.New(rand.NewPCG(seed, 65))}
+		w := r.World()
+		var many policy.Policy
+		many.Name, many.Tier, many.Governs = "many", policy.Namespace, [2]bool{true, true}
+		s := r.Subject(w)
+		many.Subject = policy.Workloads{Namespace: s.Set.Namespace}
+		for i := range 2 * policy.MaxRows {
+			rule := policy.Rule{Name: fmt.Sprint(i), Ports: []policy.Port{{Protocol: policy.TCP, First: uint16(i % 8), Last: uint16(i % 8)}}, Peers: []policy.Peer{{Networks: []policy.Block{r.Block()}}}}
+			many.Rules[policy.Ingress] = append(many.Rules[policy.Ingress], rule)
 		}
 		w.Policies = append(w.Policies, many)
-		table, err := NewCompiler(w).Compile(s, Ingress)
+		table, err := policy.NewCompiler(w).Compile(s, policy.Ingress)
 		if err != nil {
 			t.Fatal(err)
 		}
 		for range 300 {
-			f := r.flow()
-			f.Direction = Ingress
+			f := r.Flow()
+			f.Direction = policy.Ingress
 			if got, want := table.Lookup(f), w.Judge(s, f); got.Action != want.Action {
 				t.Fatalf("world %d: %+v: the table says %v, the rules %v", seed, f, got, want)
 			}
@@ -73,17 +75,17 @@ func TestSqueezeKeepsActions(t *testing.T) {
 }
 
 func TestTooManyRowsIsAnError(t *testing.T) {
-	p := Policy{Name: "many", Tier: Namespace, Governs: [2]bool{true, false}, Subject: Workloads{Namespace: "web"}}
-	for i := range MaxRows - 1 { // and the host's row and the closing one: one too many
-		p.Rules[Ingress] = append(p.Rules[Ingress], Rule{Name: fmt.Sprint(i), Ports: []Port{{Protocol: TCP, First: uint16(i), Last: uint16(i)}}})
+	p := policy.Policy{Name: "many", Tier: policy.Namespace, Governs: [2]bool{true, false}, Subject: policy.Workloads{Namespace: "web"}}
+	for i := range policy.MaxRows - 1 { // and the host's row and the closing one: one too many
+		p.Rules[policy.Ingress] = append(p.Rules[policy.Ingress], policy.Rule{Name: fmt.Sprint(i), Ports: []policy.Port{{Protocol: policy.TCP, First: uint16(i), Last: uint16(i)}}})
 	}
-	s := &Subject{Set: identity.Set{Namespace: "web"}}
-	w := &World{Policies: []Policy{p}}
-	if _, err := NewCompiler(w).Compile(s, Ingress); err == nil {
+	s := &policy.Subject{Set: identity.Set{Namespace: "web"}}
+	w := &policy.World{Policies: []policy.Policy{p}}
+	if _, err := policy.NewCompiler(w).Compile(s, policy.Ingress); err == nil {
 		t.Error("one row more than fits: no error")
 	}
-	w.Policies[0].Rules[Ingress] = p.Rules[Ingress][1:]
-	if _, err := NewCompiler(w).Compile(s, Ingress); err != nil {
+	w.Policies[0].Rules[policy.Ingress] = p.Rules[policy.Ingress][1:]
+	if _, err := policy.NewCompiler(w).Compile(s, policy.Ingress); err != nil {
 		t.Errorf("as many rows as fit: %v", err)
 	}
 }
@@ -91,56 +93,56 @@ func TestTooManyRowsIsAnError(t *testing.T) {
 // TestVerdicts holds what users know of both APIs, one small world each.
 func TestVerdicts(t *testing.T) {
 	web, db := identity.Set{Namespace: "shop", Labels: map[string]string{"app": "web"}}, identity.Set{Namespace: "shop", Labels: map[string]string{"app": "db"}}
-	in := func(set identity.Set) Workloads {
-		return Workloads{Namespace: set.Namespace, Endpoints: Selector{{Key: "app", Op: In, Values: []string{set.Labels["app"]}}}}
+	in := func(set identity.Set) policy.Workloads {
+		return policy.Workloads{Namespace: set.Namespace, Endpoints: policy.Selector{{Key: "app", Op: policy.In, Values: []string{set.Labels["app"]}}}}
 	}
 	fromWeb := in(web)
-	networkPolicy := func(rules ...Rule) Policy {
-		return Policy{Name: "NetworkPolicy shop/db", Tier: Namespace, Subject: in(db), Governs: [2]bool{Ingress: true}, Rules: [2][]Rule{Ingress: rules}}
+	networkPolicy := func(rules ...policy.Rule) policy.Policy {
+		return policy.Policy{Name: "NetworkPolicy shop/db", Tier: policy.Namespace, Subject: in(db), Governs: [2]bool{policy.Ingress: true}, Rules: [2][]policy.Rule{policy.Ingress: rules}}
 	}
-	cluster := func(t Tier, a Action) Policy {
-		return Policy{Name: "ClusterNetworkPolicy all", Tier: t, Subject: Workloads{Namespaces: &Selector{}}, Governs: [2]bool{true, true},
-			Rules: [2][]Rule{Ingress: {{Name: "one", Action: a}}}}
+	cluster := func(t policy.Tier, a policy.Action) policy.Policy {
+		return policy.Policy{Name: "ClusterNetworkPolicy all", Tier: t, Subject: policy.Workloads{Namespaces: &policy.Selector{}}, Governs: [2]bool{true, true},
+			Rules: [2][]policy.Rule{policy.Ingress: {{Name: "one", Action: a}}}}
 	}
-	postgres := Rule{Name: "postgres", Peers: []Peer{{Workloads: &fromWeb}}, Ports: []Port{{Protocol: TCP, First: 5432, Last: 5432}}}
+	postgres := policy.Rule{Name: "postgres", Peers: []policy.Peer{{Workloads: &fromWeb}}, Ports: []policy.Port{{Protocol: policy.TCP, First: 5432, Last: 5432}}}
 	host := netip.MustParseAddr("2001:db8::1:0:0:1")
 	for _, c := range []struct {
 		name     string
-		policies []Policy
+		policies []policy.Policy
 		close    bool
 		from     string // web, db, outside, host
 		port     uint16
-		want     Verdict
+		want     policy.Verdict
 	}{
-		{"nothing selects it", nil, false, "outside", 5432, Verdict{Accept, ByDefault}},
-		{"outside is closed", nil, true, "outside", 5432, Verdict{Deny, ByOutside}},
-		{"inside is not", nil, true, "web", 5432, Verdict{Accept, ByDefault}},
-		{"published", nil, true, "outside", 443, Verdict{Accept, "Service shop/db"}},
-		{"default deny", []Policy{networkPolicy()}, false, "web", 5432, Verdict{Deny, ByIsolation}},
-		{"the host probes", []Policy{networkPolicy()}, false, "host", 5432, Verdict{Accept, ByHost}},
-		{"allowed peer and port", []Policy{networkPolicy(postgres)}, false, "web", 5432, Verdict{Accept, "NetworkPolicy shop/db, postgres"}},
-		{"another port", []Policy{networkPolicy(postgres)}, false, "web", 5433, Verdict{Deny, ByIsolation}},
-		{"another peer", []Policy{networkPolicy(postgres)}, false, "db", 5432, Verdict{Deny, ByIsolation}},
-		{"anybody means outside too", []Policy{networkPolicy(Rule{Name: "all"})}, true, "outside", 5432, Verdict{Accept, "NetworkPolicy shop/db, all"}},
-		{"admin denies first", []Policy{networkPolicy(postgres), cluster(Admin, Deny)}, false, "web", 5432, Verdict{Deny, "ClusterNetworkPolicy all, one"}},
-		{"admin passes", []Policy{networkPolicy(postgres), cluster(Admin, Pass)}, false, "web", 5432, Verdict{Accept, "NetworkPolicy shop/db, postgres"}},
-		{"baseline where nothing else selects", []Policy{cluster(Baseline, Deny)}, false, "web", 5432, Verdict{Deny, "ClusterNetworkPolicy all, one"}},
-		{"baseline is not asked behind a NetworkPolicy", []Policy{networkPolicy(postgres), cluster(Baseline, Deny)}, false, "web", 5432, Verdict{Accept, "NetworkPolicy shop/db, postgres"}},
-		{"a host's number is nobody's labels", []Policy{cluster(Admin, Deny)}, false, "host", 5432, Verdict{Accept, ByHost}},
+		{"nothing selects it", nil, false, "outside", 5432, policy.Verdict{policy.Accept, policy.ByDefault}},
+		{"outside is closed", nil, true, "outside", 5432, policy.Verdict{policy.Deny, policy.ByOutside}},
+		{"inside is not", nil, true, "web", 5432, policy.Verdict{policy.Accept, policy.ByDefault}},
+		{"published", nil, true, "outside", 443, policy.Verdict{policy.Accept, "Service shop/db"}},
+		{"default deny", []policy.Policy{networkPolicy()}, false, "web", 5432, policy.Verdict{policy.Deny, policy.ByIsolation}},
+		{"the host probes", []policy.Policy{networkPolicy()}, false, "host", 5432, policy.Verdict{policy.Accept, policy.ByHost}},
+		{"allowed peer and port", []policy.Policy{networkPolicy(postgres)}, false, "web", 5432, policy.Verdict{policy.Accept, "NetworkPolicy shop/db, postgres"}},
+		{"another port", []policy.Policy{networkPolicy(postgres)}, false, "web", 5433, policy.Verdict{policy.Deny, policy.ByIsolation}},
+		{"another peer", []policy.Policy{networkPolicy(postgres)}, false, "db", 5432, policy.Verdict{policy.Deny, policy.ByIsolation}},
+		{"anybody means outside too", []policy.Policy{networkPolicy(policy.Rule{Name: "all"})}, true, "outside", 5432, policy.Verdict{policy.Accept, "NetworkPolicy shop/db, all"}},
+		{"admin denies first", []policy.Policy{networkPolicy(postgres), cluster(policy.Admin, policy.Deny)}, false, "web", 5432, policy.Verdict{policy.Deny, "ClusterNetworkPolicy all, one"}},
+		{"admin passes", []policy.Policy{networkPolicy(postgres), cluster(policy.Admin, policy.Pass)}, false, "web", 5432, policy.Verdict{policy.Accept, "NetworkPolicy shop/db, postgres"}},
+		{"baseline where nothing else selects", []policy.Policy{cluster(policy.Baseline, policy.Deny)}, false, "web", 5432, policy.Verdict{policy.Deny, "ClusterNetworkPolicy all, one"}},
+		{"baseline is not asked behind a NetworkPolicy", []policy.Policy{networkPolicy(postgres), cluster(policy.Baseline, policy.Deny)}, false, "web", 5432, policy.Verdict{policy.Accept, "NetworkPolicy shop/db, postgres"}},
+		{"a host's number is nobody's labels", []policy.Policy{cluster(policy.Admin, policy.Deny)}, false, "host", 5432, policy.Verdict{policy.Accept, policy.ByHost}},
 	} {
-		w := &World{
+		w := &policy.World{
 			Policies: c.policies, CloseOutside: c.close,
 			Identities: map[identity.Number]identity.Set{0x100: web, 0x101: db},
-			Published:  []Publication{{Name: "Service shop/db", Subject: in(db), Ports: []Port{{Protocol: TCP, First: 443, Last: 443}}}},
+			Published:  []policy.Publication{{Name: "Service shop/db", Subject: in(db), Ports: []policy.Port{{Protocol: policy.TCP, First: 443, Last: 443}}}},
 		}
-		others := map[string]Other{
+		others := map[string]policy.Other{
 			"web":     {netip.MustParseAddr("2001:db8::100:0:0:1"), identity.Answer{Number: 0x100, By: identity.ByBits}},
 			"db":      {netip.MustParseAddr("2001:db8::101:0:0:1"), identity.Answer{Number: 0x101, By: identity.ByBits}},
 			"outside": {netip.MustParseAddr("3fff::1"), identity.Answer{By: identity.Outside}},
 			"host":    {host, identity.Answer{Number: identity.Host, By: identity.ByBits}},
 		}
-		s := &Subject{Number: 0x101, Set: db, Host: []netip.Addr{host}}
-		f := Flow{Ingress, others[c.from], TCP, c.port}
+		s := &policy.Subject{Number: 0x101, Set: db, Host: []netip.Addr{host}}
+		f := policy.Flow{policy.Ingress, others[c.from], policy.TCP, c.port}
 		if got := w.Judge(s, f); got != c.want {
 			t.Errorf("%s: %v, want %v", c.name, got, c.want)
 		}
@@ -149,27 +151,27 @@ func TestVerdicts(t *testing.T) {
 
 // BenchmarkCompile makes all tables of a host: 10,000 policies, 2,000 identities, 200 endpoints.
 func BenchmarkCompile(b *testing.B) {
-	w := &World{Identities: map[identity.Number]identity.Set{}}
+	w := &policy.World{Identities: map[identity.Number]identity.Set{}}
 	for n := range 2000 {
 		w.Identities[identity.Number(0x100+n)] = identity.Set{Namespace: fmt.Sprint("ns", n%100), Labels: map[string]string{"app": fmt.Sprint("app", n%40), "tier": fmt.Sprint(n % 3)}}
 	}
 	for i := range 10_000 {
-		app := func(n int) Workloads {
-			return Workloads{Namespace: fmt.Sprint("ns", n%100), Endpoints: Selector{{Key: "app", Op: In, Values: []string{fmt.Sprint("app", n%40)}}}}
+		app := func(n int) policy.Workloads {
+			return policy.Workloads{Namespace: fmt.Sprint("ns", n%100), Endpoints: policy.Selector{{Key: "app", Op: policy.In, Values: []string{fmt.Sprint("app", n%40)}}}}
 		}
-		from, everywhere := app(i+1), Workloads{Namespaces: &Selector{}, Endpoints: Selector{{Key: "tier", Op: In, Values: []string{fmt.Sprint(i % 3)}}}}
-		w.Policies = append(w.Policies, Policy{Name: fmt.Sprint(i), Tier: Namespace, Subject: app(i), Governs: [2]bool{true, false}, Rules: [2][]Rule{{
-			{Name: "0", Peers: []Peer{{Workloads: &from}}, Ports: []Port{{Protocol: TCP, First: 80, Last: 90}}},
-			{Name: "1", Peers: []Peer{{Workloads: &everywhere}}, Ports: []Port{{Protocol: TCP, First: uint16(i), Last: uint16(i)}}},
+		from, everywhere := app(i+1), policy.Workloads{Namespaces: &policy.Selector{}, Endpoints: policy.Selector{{Key: "tier", Op: policy.In, Values: []string{fmt.Sprint(i % 3)}}}}
+		w.Policies = append(w.Policies, policy.Policy{Name: fmt.Sprint(i), Tier: policy.Namespace, Subject: app(i), Governs: [2]bool{true, false}, Rules: [2][]policy.Rule{{
+			{Name: "0", Peers: []policy.Peer{{Workloads: &from}}, Ports: []policy.Port{{Protocol: policy.TCP, First: 80, Last: 90}}},
+			{Name: "1", Peers: []policy.Peer{{Workloads: &everywhere}}, Ports: []policy.Port{{Protocol: policy.TCP, First: uint16(i), Last: uint16(i)}}},
 		}}})
 	}
 	b.ReportAllocs()
 	for b.Loop() {
-		c := NewCompiler(w)
+		c := policy.NewCompiler(w)
 		for n := range 200 {
 			number := identity.Number(0x100 + n)
-			s := &Subject{Number: number, Set: w.Identities[number]}
-			for _, d := range []Direction{Ingress, Egress} {
+			s := &policy.Subject{Number: number, Set: w.Identities[number]}
+			for _, d := range []policy.Direction{policy.Ingress, policy.Egress} {
 				if _, err := c.Compile(s, d); err != nil {
 					b.Fatal(err)
 				}
@@ -179,13 +181,13 @@ func BenchmarkCompile(b *testing.B) {
 }
 
 func BenchmarkLookup(b *testing.B) {
-	r := dice{rand.New(rand.NewPCG(1, 66))}
-	w := r.world()
-	table, err := NewCompiler(w).Compile(r.subject(w), Ingress)
+	r := policytest.Dice{Rand: rand.New(rand.NewPCG(1, 66))}
+	w := r.World()
+	table, err := policy.NewCompiler(w).Compile(r.Subject(w), policy.Ingress)
 	if err != nil {
 		b.Fatal(err)
 	}
-	f := r.flow()
+	f := r.Flow()
 	b.ReportAllocs()
 	for b.Loop() {
 		table.Lookup(f)

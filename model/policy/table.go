@@ -2,6 +2,7 @@ package policy
 
 import (
 	"cmp"
+	"maps"
 	"net/netip"
 	"slices"
 
@@ -49,23 +50,29 @@ type PortRange struct {
 
 // Lookup answers a flow. The last row matches everything, so there always is an answer.
 func (t *Table) Lookup(f Flow) Verdict {
-	peers, ports := t.peers(f.Other), t.ports(f.Protocol, f.Port)
-	row := &t.Rows[peers.firstOfBoth(&ports, 0)]
-	for row.Action == Pass {
-		row = &t.Rows[peers.firstOfBoth(&ports, row.Next)]
-	}
+	row := t.Rows[t.Row(f)]
 	return Verdict{row.Action, row.Rule}
+}
+
+// Row returns the index of the row that answers a flow.
+func (t *Table) Row(f Flow) int {
+	peers, ports := t.peers(f.Other), t.ports(f.Protocol, f.Port)
+	i := peers.firstOfBoth(&ports, 0)
+	for t.Rows[i].Action == Pass {
+		i = peers.firstOfBoth(&ports, t.Rows[i].Next)
+	}
+	return i
 }
 
 func (t *Table) peers(o Other) Bits {
 	b := t.Anyone
 	if o.outside() {
-		b = b.or(t.Outside)
+		b = b.Or(t.Outside)
 	} else {
-		b = b.or(t.Identities[o.Who.Number])
+		b = b.Or(t.Identities[o.Who.Number])
 	}
 	if rows, ok := t.longest.Lookup(o.Addr); ok {
-		b = b.or(rows)
+		b = b.Or(rows)
 	}
 	return b
 }
@@ -85,5 +92,8 @@ func (t *Table) ports(p Protocol, port uint16) Bits {
 	if !ok {
 		return t.AnyPort
 	}
-	return t.AnyPort.or(t.Ports[i].Rows)
+	return t.AnyPort.Or(t.Ports[i].Rows)
 }
+
+// numbers lists the identities that rows match, in order.
+func (t *Table) numbers() []identity.Number { return slices.Sorted(maps.Keys(t.Identities)) }

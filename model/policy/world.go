@@ -2,6 +2,7 @@ package policy
 
 import (
 	"cmp"
+	"fmt"
 	"net/netip"
 	"slices"
 
@@ -48,6 +49,9 @@ type Subject struct {
 	Named  []NamedPort
 	Host   []netip.Addr // the addresses of its own host, which may always probe it
 }
+
+// key is equal for subjects that have equal tables.
+func (s *Subject) key() string { return fmt.Sprintf("%s\x00%v\x00%v", s.Set, s.Named, s.Host) }
 
 // Other is the other end of a flow: its address, and who the Directory says it is.
 type Other struct {

@@ -53,6 +53,9 @@ type AddressPlanSpec struct {
 	// IdentityTrust says what proves who a sender is: bits (the address, where the prefix is identity-bearing) or exact (a
 	// known entry alone), for edges that do not drop inside sources from outside.
 	IdentityTrust IdentityTrust `json:"identityTrust,omitempty" yaml:"identityTrust,omitempty"`
+	// Outside says whether sources that are no part of the fabric, of its peers or of a host may begin flows to endpoints where no policy
+	// says otherwise: closed (only what is published) or open.
+	Outside Outside `json:"outside,omitempty" yaml:"outside,omitempty"`
 	// Peers are prefixes outside this plan that the fabric knows.
 	Peers []Peer `json:"peers,omitempty" yaml:"peers,omitempty"`
 
@@ -188,6 +191,15 @@ const (
 	TrustExact IdentityTrust = "exact"
 )
 
+// Outside says what sources outside may do.
+type Outside string
+
+// The two ways.
+const (
+	OutsideClosed Outside = "closed"
+	OutsideOpen   Outside = "open"
+)
+
 // Peer is a prefix of somebody else.
 type Peer struct {
 	Name   string `json:"name" yaml:"name"`
@@ -221,6 +233,7 @@ func (p *AddressPlan) setDefaults() {
 	orDefault(&s.HostPart, HostPartReadable)
 	orDefault(&s.ServiceTranslation, ServiceConnect)
 	orDefault(&s.IdentityTrust, TrustBits)
+	orDefault(&s.Outside, OutsideClosed)
 	orDefault(&s.Identity.KeyVersion, 1)
 	orDefault(&s.Identity.Quarantine.Duration, DefaultQuarantine)
 	orDefault(&s.Rest.Duration, DefaultRest)

@@ -22,6 +22,7 @@ func Check(objects []Object) Problems {
 	found = append(found, checkClaims(s)...)
 	found = append(found, checkPeersOf(s)...)
 	found = append(found, checkServices(s)...)
+	found = append(found, checkPublications(s)...)
 	return found.Sort()
 }
 
@@ -42,7 +43,7 @@ func place(o Object) string {
 func checkNames(objects []Object) (found Problems) {
 	first := map[[2]string]Object{}
 	for _, o := range objects {
-		key := [2]string{o.Head().Kind, o.ObjectName()}
+		key := [2]string{o.Head().Kind, o.Head().Metadata.Namespace + "/" + o.ObjectName()}
 		before, twice := first[key]
 		switch {
 		case !twice:

@@ -15,6 +15,7 @@ func (p *AddressPlan) check(r *report) {
 	oneOf(r, "spec.hostPart", s.HostPart, HostPartReadable, HostPartSealed)
 	oneOf(r, "spec.identityTrust", s.IdentityTrust, TrustBits, TrustExact)
 	oneOf(r, "spec.hostPrefixes", s.HostPrefixes, "", HostPrefixesPlan, HostPrefixesAdopt)
+	oneOf(r, "spec.outside", s.Outside, OutsideClosed, OutsideOpen)
 	checkLevels(r, s)
 	checkSeal(r, s)
 	checkClusters(r, s)

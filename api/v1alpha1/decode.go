@@ -55,6 +55,9 @@ func Validate(o Object) Problems {
 	if n := o.ObjectName(); !validName(n) {
 		r.errorf("metadata.name", nameRule, "%q is not a name", n)
 	}
+	if h := o.Head(); h.Metadata.Namespace != "" && h.Kind != KindNetworkPolicy {
+		r.errorf("metadata.namespace", "remove it", "%s is of the whole fabric", h.Kind)
+	}
 	o.check(r)
 	checkRanges(r)
 	return r.problems
@@ -67,12 +70,13 @@ func decodeDocument(file string, n *yaml.Node) (Object, Problems) {
 		return nil, d.problems
 	}
 	d.kind, d.name = peek(n, "kind"), peekName(n)
+	want := versionOf(d.kind)
 	switch version := peek(n, "apiVersion"); version {
-	case APIVersion:
+	case want:
 	case "":
-		d.add(n, "apiVersion", "is missing", "write apiVersion: "+APIVersion)
+		d.add(n, "apiVersion", "is missing", "write apiVersion: "+want)
 	default:
-		d.add(child(n, "apiVersion"), "apiVersion", fmt.Sprintf("%q is not known", version), "write "+APIVersion)
+		d.add(child(n, "apiVersion"), "apiVersion", fmt.Sprintf("%q is not known", version), "write "+want)
 	}
 	o := newObject(d.kind)
 	switch {

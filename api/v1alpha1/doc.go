@@ -8,7 +8,7 @@ package v1alpha1
 
 import "slices"
 
-// APIVersion is the value of `apiVersion` in every document.
+// APIVersion is the value of `apiVersion` in every document of our own kinds.
 const APIVersion = "hexapod.dev/v1alpha1"
 
 // The kinds of documents.
@@ -21,6 +21,10 @@ const (
 	KindBGPPeer     = "BGPPeer"
 	KindService     = "Service" // in files alone: a cluster has its own
 
+	KindNetworkPolicy        = "NetworkPolicy"        // in files alone, in the form of Kubernetes
+	KindClusterNetworkPolicy = "ClusterNetworkPolicy" // likewise
+	KindPublication          = "Publication"          // in files alone
+
 	// Written by programs, in a cluster alone.
 	KindHostPrefix = "HostPrefix"
 	KindHostStatus = "HostStatus"
@@ -28,13 +32,15 @@ const (
 
 // Kinds lists the kinds that a user can write, in the order of the documentation.
 func Kinds() []string {
-	return []string{KindAddressPlan, KindHost, KindPool, KindIdentity, KindAddress, KindBGPPeer, KindService}
+	return []string{KindAddressPlan, KindHost, KindPool, KindIdentity, KindAddress, KindBGPPeer, KindService,
+		KindNetworkPolicy, KindClusterNetworkPolicy, KindPublication}
 }
 
 // ClusterKinds lists the kinds that Hexapod brings into a Kubernetes cluster: those of Kinds that it does not have already, and
 // those that the controller and the agents write.
 func ClusterKinds() []string {
-	own := slices.DeleteFunc(Kinds(), func(kind string) bool { return kind == KindService })
+	inFiles := []string{KindService, KindNetworkPolicy, KindClusterNetworkPolicy, KindPublication}
+	own := slices.DeleteFunc(Kinds(), func(kind string) bool { return slices.Contains(inFiles, kind) })
 	return append(own, KindHostPrefix, KindHostStatus)
 }
 
@@ -54,7 +60,8 @@ func (h *Header) Head() *Header { return h }
 // ObjectName returns metadata.name.
 func (h *Header) ObjectName() string { return string(h.Metadata.Name) }
 
-// Object is a document of any kind: *AddressPlan, *Host, *Pool, *Identity, *Address, *BGPPeer, *Service, *HostPrefix or *HostStatus.
+// Object is a document of any kind: *AddressPlan, *Host, *Pool, *Identity, *Address, *BGPPeer, *Service,
+// *NetworkPolicy, *ClusterNetworkPolicy, *Publication, *HostPrefix or *HostStatus.
 type Object interface {
 	Head() *Header
 	ObjectName() string
@@ -84,11 +91,28 @@ func newObject(kind string) Object {
 		return &BGPPeer{}
 	case KindService:
 		return &Service{}
+	case KindNetworkPolicy:
+		return &NetworkPolicy{}
+	case KindClusterNetworkPolicy:
+		return &ClusterNetworkPolicy{}
+	case KindPublication:
+		return &Publication{}
 	}
 	return nil
 }
 
 // header makes the header of an object that is made by a program.
 func header(kind, name string) Header {
-	return Header{APIVersion: APIVersion, Kind: kind, Metadata: Metadata{Name: Name(name)}}
+	return Header{APIVersion: versionOf(kind), Kind: kind, Metadata: Metadata{Name: Name(name)}}
+}
+
+// versionOf returns the value of `apiVersion` of a kind: our own, but for kinds whose form is somebody else's.
+func versionOf(kind string) string {
+	switch kind {
+	case KindNetworkPolicy:
+		return NetworkPolicyVersion
+	case KindClusterNetworkPolicy:
+		return ClusterNetworkPolicyVersion
+	}
+	return APIVersion
 }

@@ -1,14 +1,14 @@
 package v1alpha1
 
-// Metadata is the part of a document that Kubernetes owns. Files have a name, labels and annotations; only the name means
-// something to Hexapod. The rest is what the API server writes, in JSON alone.
+// Metadata is the part of a document that Kubernetes owns. Files have a name, labels and annotations, and policies a
+// namespace. The rest is what the API server writes, in JSON alone.
 type Metadata struct {
 	Name        Name              `json:"name" yaml:"name"`
 	Labels      map[string]string `json:"labels,omitempty" yaml:"labels,omitempty"`
 	Annotations map[string]string `json:"annotations,omitempty" yaml:"annotations,omitempty"`
 
-	// Namespace is empty for every kind of ours; nodes, pods and the like are read with the same metadata.
-	Namespace string `json:"namespace,omitempty" yaml:"-"`
+	// Namespace is empty for every kind of ours; policies, nodes, pods and the like are read with the same metadata.
+	Namespace string `json:"namespace,omitempty" yaml:"namespace,omitempty"`
 	// UID tells two objects apart that had one name, one after the other.
 	UID string `json:"uid,omitempty" yaml:"-"`
 	// ResourceVersion is the version that was read. A write that carries it is refused when somebody wrote in between.

@@ -34,6 +34,7 @@ spec:
   ipv4: {prefix: 10.0.0.0/12, hostLength: 26}
   identity: {keyVersion: 1, excludeLabels: [team.example/owner], quarantine: 2h}
   identityTrust: exact
+  outside: closed
   peers: [{name: east, prefix: "3fff:e::/48", identityBearing: true}]
   asn: {spine: 4200009999}
   routerIDs: {main/r1: 192.0.2.1}
@@ -91,6 +92,36 @@ spec:
   keepalive: 10s
   gracefulRestart: {restartTime: 60s}
   bfd: {interval: 100ms, multiplier: 3}
+---
+apiVersion: networking.k8s.io/v1
+kind: NetworkPolicy
+metadata: {name: front, namespace: shop}
+spec:
+  podSelector: {matchLabels: {app: web}, matchExpressions: [{key: tier, operator: In, values: [a, b]}]}
+  policyTypes: [Ingress, Egress]
+  ingress:
+  - from:
+    - {podSelector: {}, namespaceSelector: {matchLabels: {team: a}}}
+    - ipBlock: {cidr: "2001:db8::/32", except: ["2001:db8:1::/48"]}
+    ports: [{protocol: TCP, port: 80, endPort: 90}, {port: https}, {protocol: UDP}]
+  egress: [{to: [{podSelector: {matchExpressions: [{key: app, operator: Exists}]}}], ports: [{port: 53}]}]
+---
+apiVersion: policy.networking.k8s.io/v1alpha2
+kind: ClusterNetworkPolicy
+metadata: {name: ops}
+spec:
+  tier: Admin
+  priority: 10
+  subject: {pods: {namespaceSelector: {}, podSelector: {matchLabels: {app: web}}}}
+  ingress:
+  - {name: metrics, action: Accept, from: [{namespaces: {matchLabels: {team: ops}}}], protocols: [{tcp: {destinationPort: {number: 9100}}}, {destinationNamedPort: metrics}]}
+  egress:
+  - {action: Deny, to: [{nodes: {}}, {networks: ["2001:db8::/32"]}], protocols: [{udp: {destinationPort: {range: {start: 1, end: 9}}}}, {sctp: {}}]}
+---
+apiVersion: hexapod.dev/v1alpha1
+kind: Publication
+metadata: {name: front}
+spec: {namespace: shop, podSelector: {matchLabels: {app: web}}, ports: [{port: 443}]}
 `
 
 func all(t *testing.T) []Object {
@@ -157,8 +188,8 @@ func TestWhatIsRead(t *testing.T) {
 	if _, ok := s.Plan.Cluster(""); ok {
 		t.Error("no reference among two clusters finds one")
 	}
-	if got := len(s.Objects()); got != 6 {
-		t.Errorf("%d objects, want 6", got)
+	if got := len(s.Objects()); got != 9 {
+		t.Errorf("%d objects, want 9", got)
 	}
 	if n := AddressName(netip.MustParseAddr("2001:db8:a010:0:5::7")); n != "20010db8a01000000005000000000007" {
 		t.Errorf("name %s", n)

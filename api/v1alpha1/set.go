@@ -15,6 +15,10 @@ type Set struct {
 	Addresses  []*Address
 	BGPPeers   []*BGPPeer
 	Services   []*Service
+
+	NetworkPolicies        []*NetworkPolicy
+	ClusterNetworkPolicies []*ClusterNetworkPolicy
+	Publications           []*Publication
 }
 
 // Group sorts objects into a Set. Of two plans the first is taken; Check reports the second.
@@ -38,6 +42,12 @@ func Group(objects []Object) Set {
 			s.BGPPeers = append(s.BGPPeers, o)
 		case *Service:
 			s.Services = append(s.Services, o)
+		case *NetworkPolicy:
+			s.NetworkPolicies = append(s.NetworkPolicies, o)
+		case *ClusterNetworkPolicy:
+			s.ClusterNetworkPolicies = append(s.ClusterNetworkPolicies, o)
+		case *Publication:
+			s.Publications = append(s.Publications, o)
 		}
 	}
 	sortByName(s.Hosts)
@@ -45,6 +55,9 @@ func Group(objects []Object) Set {
 	sortByName(s.Addresses)
 	sortByName(s.BGPPeers)
 	sortByName(s.Services)
+	sortByName(s.NetworkPolicies)
+	sortByName(s.ClusterNetworkPolicies)
+	sortByName(s.Publications)
 	slices.SortStableFunc(s.Identities, func(a, b *Identity) int { return cmp.Compare(a.Spec.Number, b.Spec.Number) })
 	return s
 }
@@ -53,7 +66,7 @@ func sortByName[O Object](list []O) {
 	slices.SortStableFunc(list, func(a, b O) int { return cmp.Compare(a.ObjectName(), b.ObjectName()) })
 }
 
-// Objects lists the set again: plan, hosts, pools, identities, addresses, BGP peers, services.
+// Objects lists the set again: plan, hosts, pools, identities, addresses, BGP peers, services, policies, publications.
 func (s Set) Objects() []Object {
 	var out []Object
 	if s.Plan != nil {
@@ -64,7 +77,10 @@ func (s Set) Objects() []Object {
 	out = appendAll(out, s.Identities)
 	out = appendAll(out, s.Addresses)
 	out = appendAll(out, s.BGPPeers)
-	return appendAll(out, s.Services)
+	out = appendAll(out, s.Services)
+	out = appendAll(out, s.NetworkPolicies)
+	out = appendAll(out, s.ClusterNetworkPolicies)
+	return appendAll(out, s.Publications)
 }
 
 func appendAll[O Object](out []Object, list []O) []Object {

@@ -30,5 +30,8 @@ func For(s v1alpha1.Set) (Model, v1alpha1.Problems) {
 	problems = append(problems, poolsBesideHosts(s, m.Plan)...)
 	table, found := Identities(s)
 	m.Identities = table
+	if table != nil {
+		problems = append(problems, excludedLabels(s, table.Rules())...)
+	}
 	return m, append(problems, found...).Sort()
 }

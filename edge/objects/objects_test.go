@@ -142,17 +142,19 @@ func TestConfig(t *testing.T) {
 
 func TestDirectory(t *testing.T) {
 	s := read(t, fabric)
-	d, err := objects.Directory(s, modelOf(t, s), nil)
+	b, err := objects.Believed(s, modelOf(t, s), nil)
 	if err != nil {
 		t.Fatal(err)
 	}
+	d := b.Directory()
 	for a, want := range map[string]identity.Answer{
 		"2001:db8:a000:c12:1a7:38b:8d98:3": {Number: 0x1a7, By: identity.ByBits},
 		"3fff:c:0:7:0:1a7:0:5":             {Number: 0x1a7, By: identity.ByBits}, // a /80 has its identity one group later
 		"3fff:e:0:9:1a7:38b:8d98:3":        {Number: 0x1a7, By: identity.ByBits},
-		"3fff:d:0:9:1a7:38b:8d98:3":        {By: identity.Outside},
-		"2001:db8:a000:c13:1a7:38b:8d98:3": {By: identity.Outside}, // no host has it
-		"2001:db8:a000:3::7":               {By: identity.Outside}, // a pool says nothing about who
+		"3fff:d:0:9:1a7:38b:8d98:3":        {By: identity.ByBits}, // a peer whose bits are not believed
+		"2001:db8:a000:c13:1a7:38b:8d98:3": {By: identity.ByBits}, // inside, and no host has it
+		"2001:db8:a000:3::7":               {By: identity.ByBits}, // a pool says nothing about who
+		"3fff:c:0:8:0:1a7:0:5":             {By: identity.Outside},
 	} {
 		if got := d.Who(netip.MustParseAddr(a)); got != want {
 			t.Errorf("%s: %v, want %v", a, got, want)
@@ -166,10 +168,11 @@ func TestDirectorySealed(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	d, err := objects.Directory(s, modelOf(t, s), seal)
+	b, err := objects.Believed(s, modelOf(t, s), seal)
 	if err != nil {
 		t.Fatal(err)
 	}
+	d := b.Directory()
 	l, err := ipam.NewLayout(netip.MustParsePrefix("2001:db8:a000:c12::/64"), seal)
 	if err != nil {
 		t.Fatal(err)

@@ -8,6 +8,7 @@ import (
 	"hexapod.dev/model/announce"
 	"hexapod.dev/model/desired"
 	"hexapod.dev/model/ipam"
+	"hexapod.dev/model/policy"
 	"hexapod.dev/model/service"
 )
 
@@ -54,6 +55,12 @@ func (s Set) Speaker(host string) (sp announce.Speaker, ok bool, err error) {
 // Services returns the services of the set by name, and where that host stands.
 func (s Set) Services(host string) (map[service.Name]service.Source, service.Place) {
 	return Services(s.Objects, s.Model, host)
+}
+
+// Policies returns what the policies of the set speak of, and who has which address.
+func (s Set) Policies() (*policy.World, policy.Believed, error) {
+	b, err := Believed(s.Objects, s.Model, s.Seal)
+	return Policies(s.Objects, s.Model), b, err
 }
 
 // Resting judges by the clock what Checked cannot: a living host whose number still rests is an error, a host that was retired

@@ -68,7 +68,7 @@ GLOBAL int known(struct __sk_buff *skb, const struct base *b, const struct heade
 	why = uplink ? believed(skb, b) : 0;
 	if (why)
 		return why;
-	why = policy(&b->src, &b->dst);
+	why = policy(&p, set->flags & SETTING_POLICY);
 	if (why) {
 		flow_remove(&p.key, p.seed, p.now);
 		return why;

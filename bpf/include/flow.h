@@ -300,6 +300,29 @@ GLOBAL int flow_is(const struct flow_key *k, u64 seed, u32 now)
 	return known;
 }
 
+#define FLOW_BY_A 1
+#define FLOW_BY_B 2
+
+/* flow_began tells which side began the flow of a key; 0 when there is none, or when it ended and a packet begins another (again). */
+GLOBAL int flow_began(const struct flow_key *k, u64 seed, u32 now, u32 again)
+{
+	struct flow_row *row;
+	struct flow *f;
+	int by = 0;
+
+	if (!k)
+		return 0;
+	row = row_of(k, seed);
+	if (!row)
+		return 0;
+	bpf_spin_lock(&row->lock);
+	f = find(row, k, now);
+	if (f && !(f->state == FLOW_CLOSING && again))
+		by = f->flags & FLOW_FIRST_A ? FLOW_BY_A : FLOW_BY_B;
+	bpf_spin_unlock(&row->lock);
+	return by;
+}
+
 /* flow_remove forgets a flow. */
 GLOBAL int flow_remove(const struct flow_key *k, u64 seed, u32 now)
 {

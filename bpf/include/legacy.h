@@ -24,6 +24,14 @@ INLINE void mapped4(union addr *a, const u8 *b)
 	a->h[7] = *(const u16 *)(b + 2);
 }
 
+/* pair_denied asks the deny list: there is no flow of IPv4, and no policy yet. */
+INLINE int pair_denied(const union addr *from, const union addr *to)
+{
+	struct pair p = { .from = *from, .to = *to };
+
+	return bpf_map_lookup_elem(&denied, &p) != 0;
+}
+
 /* ends reads source and destination of an IPv4 packet; 0 when it is none. */
 INLINE int ends(struct __sk_buff *skb, struct legacy *l, union addr *src, union addr *dst)
 {
@@ -74,7 +82,7 @@ GLOBAL int legacy_from(struct __sk_buff *skb)
 		return WHY_SPOOFED_MAC;
 	if (!mac_equal(l.dst_mac, self->host_mac))
 		return WHY_FOREIGN_MAC;
-	return policy(&src, &dst) ? WHY_DENIED : WHY_IPV4;
+	return pair_denied(&src, &dst) ? WHY_DENIED : WHY_IPV4;
 }
 
 /* legacy_to judges what the kernel delivers to an endpoint besides IPv6. */
@@ -91,5 +99,5 @@ GLOBAL int legacy_to(struct __sk_buff *skb)
 		return WHY_NOT_IPV6;
 	if (endpoint_of(&src))
 		return WHY_FORGED_INSIDE;
-	return policy(&src, &dst) ? WHY_DENIED : WHY_OTHER_WAY;
+	return pair_denied(&src, &dst) ? WHY_DENIED : WHY_OTHER_WAY;
 }

@@ -99,6 +99,7 @@ struct {
 /* model/datapath.Settings; one entry */
 #define SETTING_FAST 1
 #define SETTING_EVENTS 2 /* somebody reads events */
+#define SETTING_POLICY 4 /* policies are in the maps */
 
 struct settings {
 	u32 flags;

@@ -16,23 +16,32 @@ import (
 //
 // Used for safe lookups in a Collection or CollectionSpec.
 const (
-	judgeMapCounts    = "counts"
-	judgeMapDenied    = "denied"
-	judgeMapEndpoints = "endpoints"
-	judgeMapErrors    = "errors"
-	judgeMapEvents    = "events"
-	judgeMapFlows     = "flows"
-	judgeMapFragments = "fragments"
-	judgeMapInside    = "inside"
-	judgeMapKin       = "kin"
-	judgeMapLinks     = "links"
-	judgeMapNextHop   = "next_hop"
-	judgeMapSettings  = "settings"
-	judgeMapSlot      = "slot"
-	judgeMapToldOf    = "told_of"
-	judgeProgJudge    = "judge"
-	judgeVarFlowMask  = "flow_mask"
-	judgeVarTestClock = "test_clock"
+	judgeMapCounts         = "counts"
+	judgeMapDenied         = "denied"
+	judgeMapEndpoints      = "endpoints"
+	judgeMapErrors         = "errors"
+	judgeMapEvents         = "events"
+	judgeMapFlows          = "flows"
+	judgeMapFragments      = "fragments"
+	judgeMapInside         = "inside"
+	judgeMapKin            = "kin"
+	judgeMapLinks          = "links"
+	judgeMapNextHop        = "next_hop"
+	judgeMapPolicyPeers    = "policy_peers"
+	judgeMapPolicyPorts    = "policy_ports"
+	judgeMapPolicyPrefixes = "policy_prefixes"
+	judgeMapPolicyRooms    = "policy_rooms"
+	judgeMapPolicySubjects = "policy_subjects"
+	judgeMapPolicyTables   = "policy_tables"
+	judgeMapSettings       = "settings"
+	judgeMapSlot           = "slot"
+	judgeMapToldOf         = "told_of"
+	judgeMapWhoExact       = "who_exact"
+	judgeMapWhoRegions     = "who_regions"
+	judgeMapWhoSeal        = "who_seal"
+	judgeProgJudge         = "judge"
+	judgeVarFlowMask       = "flow_mask"
+	judgeVarTestClock      = "test_clock"
 )
 
 // loadJudge returns the embedded CollectionSpec for judge.
@@ -84,20 +93,29 @@ type judgeProgramSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type judgeMapSpecs struct {
-	Counts    *ebpf.MapSpec `ebpf:"counts"`
-	Denied    *ebpf.MapSpec `ebpf:"denied"`
-	Endpoints *ebpf.MapSpec `ebpf:"endpoints"`
-	Errors    *ebpf.MapSpec `ebpf:"errors"`
-	Events    *ebpf.MapSpec `ebpf:"events"`
-	Flows     *ebpf.MapSpec `ebpf:"flows"`
-	Fragments *ebpf.MapSpec `ebpf:"fragments"`
-	Inside    *ebpf.MapSpec `ebpf:"inside"`
-	Kin       *ebpf.MapSpec `ebpf:"kin"`
-	Links     *ebpf.MapSpec `ebpf:"links"`
-	NextHop   *ebpf.MapSpec `ebpf:"next_hop"`
-	Settings  *ebpf.MapSpec `ebpf:"settings"`
-	Slot      *ebpf.MapSpec `ebpf:"slot"`
-	ToldOf    *ebpf.MapSpec `ebpf:"told_of"`
+	Counts         *ebpf.MapSpec `ebpf:"counts"`
+	Denied         *ebpf.MapSpec `ebpf:"denied"`
+	Endpoints      *ebpf.MapSpec `ebpf:"endpoints"`
+	Errors         *ebpf.MapSpec `ebpf:"errors"`
+	Events         *ebpf.MapSpec `ebpf:"events"`
+	Flows          *ebpf.MapSpec `ebpf:"flows"`
+	Fragments      *ebpf.MapSpec `ebpf:"fragments"`
+	Inside         *ebpf.MapSpec `ebpf:"inside"`
+	Kin            *ebpf.MapSpec `ebpf:"kin"`
+	Links          *ebpf.MapSpec `ebpf:"links"`
+	NextHop        *ebpf.MapSpec `ebpf:"next_hop"`
+	PolicyPeers    *ebpf.MapSpec `ebpf:"policy_peers"`
+	PolicyPorts    *ebpf.MapSpec `ebpf:"policy_ports"`
+	PolicyPrefixes *ebpf.MapSpec `ebpf:"policy_prefixes"`
+	PolicyRooms    *ebpf.MapSpec `ebpf:"policy_rooms"`
+	PolicySubjects *ebpf.MapSpec `ebpf:"policy_subjects"`
+	PolicyTables   *ebpf.MapSpec `ebpf:"policy_tables"`
+	Settings       *ebpf.MapSpec `ebpf:"settings"`
+	Slot           *ebpf.MapSpec `ebpf:"slot"`
+	ToldOf         *ebpf.MapSpec `ebpf:"told_of"`
+	WhoExact       *ebpf.MapSpec `ebpf:"who_exact"`
+	WhoRegions     *ebpf.MapSpec `ebpf:"who_regions"`
+	WhoSeal        *ebpf.MapSpec `ebpf:"who_seal"`
 }
 
 // judgeVariableSpecs contains global variables before they are loaded into the kernel.
@@ -128,20 +146,29 @@ func (o *judgeObjects) Close() error {
 //
 // It can be passed to loadJudgeObjects or ebpf.CollectionSpec.LoadAndAssign.
 type judgeMaps struct {
-	Counts    *ebpf.Map `ebpf:"counts"`
-	Denied    *ebpf.Map `ebpf:"denied"`
-	Endpoints *ebpf.Map `ebpf:"endpoints"`
-	Errors    *ebpf.Map `ebpf:"errors"`
-	Events    *ebpf.Map `ebpf:"events"`
-	Flows     *ebpf.Map `ebpf:"flows"`
-	Fragments *ebpf.Map `ebpf:"fragments"`
-	Inside    *ebpf.Map `ebpf:"inside"`
-	Kin       *ebpf.Map `ebpf:"kin"`
-	Links     *ebpf.Map `ebpf:"links"`
-	NextHop   *ebpf.Map `ebpf:"next_hop"`
-	Settings  *ebpf.Map `ebpf:"settings"`
-	Slot      *ebpf.Map `ebpf:"slot"`
-	ToldOf    *ebpf.Map `ebpf:"told_of"`
+	Counts         *ebpf.Map `ebpf:"counts"`
+	Denied         *ebpf.Map `ebpf:"denied"`
+	Endpoints      *ebpf.Map `ebpf:"endpoints"`
+	Errors         *ebpf.Map `ebpf:"errors"`
+	Events         *ebpf.Map `ebpf:"events"`
+	Flows          *ebpf.Map `ebpf:"flows"`
+	Fragments      *ebpf.Map `ebpf:"fragments"`
+	Inside         *ebpf.Map `ebpf:"inside"`
+	Kin            *ebpf.Map `ebpf:"kin"`
+	Links          *ebpf.Map `ebpf:"links"`
+	NextHop        *ebpf.Map `ebpf:"next_hop"`
+	PolicyPeers    *ebpf.Map `ebpf:"policy_peers"`
+	PolicyPorts    *ebpf.Map `ebpf:"policy_ports"`
+	PolicyPrefixes *ebpf.Map `ebpf:"policy_prefixes"`
+	PolicyRooms    *ebpf.Map `ebpf:"policy_rooms"`
+	PolicySubjects *ebpf.Map `ebpf:"policy_subjects"`
+	PolicyTables   *ebpf.Map `ebpf:"policy_tables"`
+	Settings       *ebpf.Map `ebpf:"settings"`
+	Slot           *ebpf.Map `ebpf:"slot"`
+	ToldOf         *ebpf.Map `ebpf:"told_of"`
+	WhoExact       *ebpf.Map `ebpf:"who_exact"`
+	WhoRegions     *ebpf.Map `ebpf:"who_regions"`
+	WhoSeal        *ebpf.Map `ebpf:"who_seal"`
 }
 
 func (m *judgeMaps) Close() error {
@@ -157,9 +184,18 @@ func (m *judgeMaps) Close() error {
 		m.Kin,
 		m.Links,
 		m.NextHop,
+		m.PolicyPeers,
+		m.PolicyPorts,
+		m.PolicyPrefixes,
+		m.PolicyRooms,
+		m.PolicySubjects,
+		m.PolicyTables,
 		m.Settings,
 		m.Slot,
 		m.ToldOf,
+		m.WhoExact,
+		m.WhoRegions,
+		m.WhoSeal,
 	)
 }
 

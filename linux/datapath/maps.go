@@ -43,6 +43,7 @@ type pairKey struct{ From, To [16]byte }
 const (
 	settingFast = 1 << iota
 	settingEvents
+	settingPolicy
 )
 
 type settings struct {

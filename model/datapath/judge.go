@@ -234,7 +234,7 @@ func (s *State) pass(p Packet, h Header, owner, uplink uint32) Why {
 				return why
 			}
 		}
-		if s.Denied[Pair{h.Src, h.Dst}] {
+		if s.denied(g, h, p.Now) {
 			s.Flows.remove(g.key, p.Now)
 			return Denied
 		}

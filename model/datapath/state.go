@@ -111,6 +111,7 @@ type State struct {
 	Links     map[uint32]LinkFlags
 	Inside    map[netip.Prefix]Inside
 	Denied    map[Pair]bool
+	Policy    *Policy // nil: no policies are in force
 	Flows     *Flows
 	Fragments map[FragmentKey]Fragment
 	Errors    Bucket

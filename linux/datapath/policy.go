@@ -1,0 +1,270 @@
+package datapath
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"net/netip"
+
+	"github.com/cilium/ebpf"
+
+	"hexapod.dev/model/diff"
+	"hexapod.dev/model/identity"
+	"hexapod.dev/model/policy"
+)
+
+// Shapes of bpf/include/policy.h and who.h.
+type (
+	policyPeer   struct{ Table, Number uint32 }
+	policyPrefix struct {
+		Bits, Table uint32
+		Addr        [16]byte
+	}
+	policyPort struct {
+		Bits, Table uint32
+		Proto       uint16
+		Port        [2]byte
+	}
+	policySubject struct{ Ingress, Egress uint32 }
+	sealValue     struct {
+		Used uint32
+		Keys [27]uint32
+	}
+)
+
+// Policies keeps the tables of policy in the maps. A table is written whole under a number that no other had, then endpoints are
+// switched to it; so every packet meets one whole policy, the one before or the one after. It is for one goroutine.
+type Policies struct {
+	m       *Maps
+	numbers map[policy.Digest]uint32 // of the tables that were written by this process
+	next    uint32
+
+	believed policy.Believed // that was put in force last
+}
+
+// Policies returns the writer. It takes over nothing: the tables of an earlier process are replaced by the first Reconcile.
+func (t *Table) Policies() (*Policies, error) {
+	p := &Policies{m: t.maps, numbers: map[policy.Digest]uint32{}, next: 1}
+	have, err := held[uint32, policy.Image](t.maps.byName["policy_tables"])
+	if err != nil {
+		return nil, err
+	}
+	for n := range have {
+		p.next = max(p.next, n+1)
+	}
+	return p, nil
+}
+
+// Reconcile makes the maps hold c and puts it in force: from then on living flows are judged by it too. changed counts entries of
+// maps; nothing is written when nothing changed.
+func (p *Policies) Reconcile(c policy.Compiled) (delta diff.Delta[string], err error) {
+	defer func() {
+		if err != nil {
+			err = fmt.Errorf("put policies in force: %w", err)
+		}
+	}()
+	if err := p.believe(c.Believed, &delta); err != nil {
+		return delta, err
+	}
+	p.believed = c.Believed
+	used := map[uint32]bool{}
+	subjects := make(map[[16]byte]policySubject, len(c.Subjects))
+	for a, tables := range c.Subjects {
+		s, err := p.number(tables, &delta)
+		if err != nil {
+			return delta, err
+		}
+		subjects[a.As16()] = s
+		used[s.Ingress], used[s.Egress] = true, true
+	}
+	err = reconcileMap(p.m.byName["policy_subjects"], subjects, func(k [16]byte) string { return "subject " + netip.AddrFrom16(k).Unmap().String() }, &delta)
+	if err != nil {
+		return delta, err
+	}
+	if err := p.m.setFlag(settingPolicy, true); err != nil {
+		return delta, err
+	}
+	if len(delta.Add)+len(delta.Change)+len(delta.Remove) > 0 {
+		if err := p.m.NextGeneration(); err != nil {
+			return delta, err
+		}
+	}
+	return delta, p.forget(used, &delta)
+}
+
+// Ensure gives one more endpoint its tables, before its first packet, and says who it is where its address does not. Flows of others are
+// not judged anew.
+func (p *Policies) Ensure(addr netip.Addr, tables [2]*policy.Table, exact *identity.Number) error {
+	var delta diff.Delta[string]
+	if exact != nil {
+		if err := p.m.put("who_exact", addr.As16(), uint32(*exact), "number of "+addr.String()); err != nil {
+			return err
+		}
+	}
+	s, err := p.number(tables, &delta)
+	if err != nil {
+		return err
+	}
+	return p.m.put("policy_subjects", addr.As16(), s, "subject "+addr.String())
+}
+
+// Remove forgets the tables of an endpoint. A missing one is no error.
+func (p *Policies) Remove(addr netip.Addr) error {
+	return errors.Join(
+		p.m.remove("policy_subjects", addr.As16(), "subject "+addr.String()),
+		p.m.remove("who_exact", addr.As16(), "number of "+addr.String()),
+	)
+}
+
+// number writes the tables of a subject unless they are there, and returns their numbers.
+func (p *Policies) number(tables [2]*policy.Table, delta *diff.Delta[string]) (s policySubject, err error) {
+	for d, to := range map[policy.Direction]*uint32{policy.Ingress: &s.Ingress, policy.Egress: &s.Egress} {
+		digest := tables[d].Digest()
+		n, there := p.numbers[digest]
+		if !there {
+			n = p.next
+			p.next++
+			if err := p.write(n, tables[d]); err != nil {
+				return s, errors.Join(err, p.erase(map[uint32]bool{n: true}))
+			}
+			p.numbers[digest] = n
+			delta.Add = append(delta.Add, fmt.Sprintf("table %d", n))
+		}
+		*to = n
+	}
+	return s, nil
+}
+
+// write writes a table under a number. Its head comes last: without it the table denies everything.
+func (p *Policies) write(n uint32, t *policy.Table) error {
+	im, err := t.Image()
+	if err != nil {
+		return err
+	}
+	what := fmt.Sprintf("table %d of policy", n)
+	for id, rows := range t.Identities {
+		if err := p.m.put("policy_peers", policyPeer{n, uint32(id)}, rows, what); err != nil {
+			return err
+		}
+	}
+	for _, q := range t.MappedPrefixes() {
+		k := policyPrefix{Bits: uint32(32 + q.Prefix.Bits()), Table: n, Addr: q.Prefix.Addr().As16()}
+		if err := p.m.put("policy_prefixes", k, q.Rows, what); err != nil {
+			return err
+		}
+	}
+	for _, r := range t.Ports {
+		for _, c := range r.Cut() {
+			k := policyPort{Bits: uint32(48 + c.Bits), Table: n, Proto: uint16(c.Protocol)}
+			binary.BigEndian.PutUint16(k.Port[:], c.Port)
+			if err := p.m.put("policy_ports", k, r.Rows, what); err != nil {
+				return err
+			}
+		}
+	}
+	return p.m.put("policy_tables", n, im, what)
+}
+
+// forget removes tables that no endpoint has.
+func (p *Policies) forget(used map[uint32]bool, delta *diff.Delta[string]) error {
+	have, err := held[uint32, policy.Image](p.m.byName["policy_tables"])
+	if err != nil {
+		return err
+	}
+	gone := map[uint32]bool{}
+	for n := range have {
+		if !used[n] {
+			gone[n] = true
+			delta.Remove = append(delta.Remove, fmt.Sprintf("table %d", n))
+		}
+	}
+	for digest, n := range p.numbers {
+		if gone[n] {
+			delete(p.numbers, digest)
+		}
+	}
+	if len(gone) == 0 {
+		return nil
+	}
+	return p.erase(gone)
+}
+
+// erase removes everything that tables have in the maps, heads first.
+func (p *Policies) erase(gone map[uint32]bool) error {
+	return errors.Join(
+		drop[policy.Image](p.m.byName["policy_tables"], func(n uint32) bool { return gone[n] }),
+		drop[policy.Bits](p.m.byName["policy_peers"], func(k policyPeer) bool { return gone[k.Table] }),
+		drop[policy.Bits](p.m.byName["policy_prefixes"], func(k policyPrefix) bool { return gone[k.Table] }),
+		drop[policy.Bits](p.m.byName["policy_ports"], func(k policyPort) bool { return gone[k.Table] }),
+	)
+}
+
+// believe makes the maps say who has which address.
+func (p *Policies) believe(b policy.Believed, delta *diff.Delta[string]) error {
+	exact := make(map[[16]byte]uint32, len(b.Exact))
+	for a, n := range b.Exact {
+		exact[a.As16()] = uint32(n)
+	}
+	regions := map[insideKey]uint32{}
+	if b.Trust != identity.TrustExact {
+		for q, f := range b.Regions {
+			regions[mappedKey(q)] = uint32(f)
+		}
+	}
+	var seal sealValue
+	if b.Seal != nil {
+		seal.Used = 1
+		copy(seal.Keys[:], b.Seal.RoundKeys())
+	}
+	if err := p.m.put("who_seal", uint32(0), seal, "the seal"); err != nil {
+		return err
+	}
+	return errors.Join(
+		reconcileMap(p.m.byName["who_exact"], exact, func(k [16]byte) string { return "number of " + netip.AddrFrom16(k).Unmap().String() }, delta),
+		reconcileMap(p.m.byName["who_regions"], regions, func(k insideKey) string {
+			return "region " + netip.PrefixFrom(netip.AddrFrom16(k.Addr), int(k.Bits)).String()
+		}, delta),
+	)
+}
+
+// mappedKey is the key of a prefix, IPv4 as ::ffff:0:0/96 (RFC 4291 2.5.5.2).
+func mappedKey(q netip.Prefix) insideKey {
+	k := insideKey{Bits: uint32(q.Bits()), Addr: q.Masked().Addr().As16()}
+	if q.Addr().Is4() {
+		k.Bits += 96
+	}
+	return k
+}
+
+// held reads a whole map.
+func held[K comparable, V any](m *ebpf.Map) (map[K]V, error) {
+	out := map[K]V{}
+	var k K
+	var v V
+	it := m.Iterate()
+	for it.Next(&k, &v) {
+		out[k] = v
+	}
+	if err := it.Err(); err != nil {
+		return nil, fmt.Errorf("read a map of policy: %w", err)
+	}
+	return out, nil
+}
+
+// drop removes the entries of a map whose keys are gone.
+func drop[V any, K comparable](m *ebpf.Map, gone func(K) bool) error {
+	have, err := held[K, V](m)
+	if err != nil {
+		return err
+	}
+	var errs []error
+	for k := range have {
+		if !gone(k) {
+			continue
+		}
+		if err := m.Delete(k); err != nil && !errors.Is(err, ebpf.ErrKeyNotExist) {
+			errs = append(errs, fmt.Errorf("remove from a map of policy: %w", err))
+		}
+	}
+	return errors.Join(errs...)
+}

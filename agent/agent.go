@@ -63,6 +63,7 @@ type Agent struct {
 	answers  *ndp.Responder
 	speaking *speaking
 	services services
+	policies policies
 	datapath programs
 
 	delegation *delegation // nil where the configuration gives this host its prefix
@@ -73,7 +74,8 @@ func New(o Options) *Agent {
 	a := &Agent{options: o, log: o.Log, runners: map[string]*runner{}}
 	a.metrics = newMetrics(o.Version, a.Report)
 	a.services.took = newServiceTimes()
-	a.metrics.registry.MustRegister(careCollector{a}, bgpCollector{a}, serviceCollector{a}, a.services.took)
+	a.policies.took = newPolicyTimes()
+	a.metrics.registry.MustRegister(careCollector{a}, bgpCollector{a}, serviceCollector{a}, a.services.took, policyCollector{a}, a.policies.took)
 	return a
 }
 
@@ -108,6 +110,7 @@ func (a *Agent) Run(ctx context.Context) (err error) {
 	if err := a.firstLinks(ctx); err != nil {
 		a.log.Error("links of endpoints are not all as wanted", "error", err)
 	}
+	_ = a.runners[partPolicy].Pass(ctx) // before any program can let something pass
 	for _, part := range parts {
 		_ = a.runners[part].Pass(ctx)
 	}

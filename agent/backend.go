@@ -201,6 +201,13 @@ func (a *Agent) connect(ctx context.Context, begun *link.Begun, e desired.Endpoi
 	a.bypassSoon()
 	defer a.answerFor(ctx, e) // when its link is there
 	defer a.speakOf(e)
+	if err := a.police(e); err != nil {
+		a.board.set(e.Key, err)
+		if begun != nil {
+			err = errors.Join(err, begun.Close())
+		}
+		return err
+	}
 	err := a.kernel.Connect(ctx, begun, e, a.kinOf(e), a.sections.Snapshot().MTU())
 	a.board.set(e.Key, err)
 	return err
@@ -221,7 +228,7 @@ func (a *Agent) disconnect(ctx context.Context, e desired.Endpoint) error {
 	a.answerNoMore(e)
 	a.speakOf(e)
 	a.board.forget(e.Key)
-	gone := a.kernel.Disconnect(ctx, e)
+	gone := errors.Join(a.kernel.Disconnect(ctx, e), a.policeNoMore(e))
 	a.passing.RUnlock()
 	a.runners[partReap].Kick()
 	if given.Fixed {

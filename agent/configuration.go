@@ -26,7 +26,8 @@ type configuration struct {
 	place      service.Place     // where this host stands
 	programs   v1alpha1.Datapath // whether this host has eBPF programs
 	fast       v1alpha1.FastPath // whether they hand packets on themselves
-	source     *v1alpha1.Uplink  // where a server gives this host its prefix; nil: the prefix is in the configuration
+	policies   desired.Policies
+	source     *v1alpha1.Uplink // where a server gives this host its prefix; nil: the prefix is in the configuration
 }
 
 // newConfiguration looks at set from the host of that name.
@@ -37,6 +38,10 @@ func newConfiguration(set objects.Set, host string) (*configuration, error) {
 		return nil, err
 	}
 	c.services, c.place = set.Services(host)
+	if c.policies.World, c.policies.Believed, err = set.Policies(); err != nil {
+		return nil, err
+	}
+	c.policies.Written = objects.Written(set.Objects)
 	c.noServices = set.Objects.Plan.Spec.ServiceTranslation == v1alpha1.ServiceOff
 	if self, ok := set.Objects.Host(host); ok {
 		c.trusted = self.Spec.Clock == v1alpha1.ClockTrusted

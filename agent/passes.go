@@ -28,6 +28,7 @@ func (a *Agent) addRunners() {
 		partBGP:        a.speak,
 		partLearned:    a.learn,
 		partServices:   a.serveAll,
+		partPolicy:     a.policeAll,
 		partSockets:    a.cutSockets,
 		partBypass:     a.bypass,
 		partReap:       a.reap,

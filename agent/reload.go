@@ -103,7 +103,7 @@ func (a *Agent) reloaded(set objects.Set, err error) {
 		a.toldOf()
 		a.reportSoon()
 		a.kick(parts...)
-		a.kick(partAnswers, partBGP, partServices)
+		a.kick(partAnswers, partBGP, partServices, partPolicy)
 	}
 }
 
@@ -136,6 +136,9 @@ func (a *Agent) apply(set objects.Set) error {
 	a.config.Store(next)
 	a.sections.SetConfig(next.desired)
 	a.sections.SetServices(next.services)
+	if a.options.Cluster == nil {
+		a.sections.SetPolicies(next.policies)
+	}
 	if a.options.Cluster == nil {
 		a.sections.SetPlace(next.place)
 	}

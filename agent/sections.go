@@ -81,6 +81,13 @@ func (s *sections) SetClusterServices(all []service.Source) {
 	s.snapshot.Services = next
 }
 
+// SetPolicies writes the section of policies.
+func (s *sections) SetPolicies(p desired.Policies) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.snapshot.Policies = p
+}
+
 // SetService writes one service.
 func (s *sections) SetService(src service.Source) {
 	s.mu.Lock()

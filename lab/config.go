@@ -63,7 +63,8 @@ func objects(size topology.Size, hosts []topology.Host) map[string][]v1alpha1.Ob
 	files := map[string][]v1alpha1.Object{
 		"plan.yaml": {v1alpha1.NewAddressPlan("lab", v1alpha1.AddressPlanSpec{
 			Prefix: v1alpha1.PrefixFrom(fabricPrefix), Lab: true, Clusters: []v1alpha1.Cluster{cluster},
-			ASN: v1alpha1.ASNPlan{Spine: spineASN},
+			ASN:     v1alpha1.ASNPlan{Spine: spineASN},
+			Outside: v1alpha1.OutsideOpen, // a lab checks that everybody reaches everybody
 		})},
 	}
 	for n := range size.Uplinks() {

@@ -5,6 +5,7 @@ import (
 	"net/netip"
 	"slices"
 
+	"hexapod.dev/model/policy"
 	"hexapod.dev/model/section"
 	"hexapod.dev/model/service"
 )
@@ -17,6 +18,14 @@ type Snapshot struct {
 	Delegated Delegated
 	Services  section.Map[service.Name, service.Source]
 	Place     service.Place // where this host stands, for services
+	Policies  Policies
+}
+
+// Policies is what policies speak of, and who has which address besides the endpoints of this host.
+type Policies struct {
+	World    *policy.World // nil: none are in force
+	Believed policy.Believed
+	Written  map[string]string // where each policy was written, by its name
 }
 
 // MTU returns the MTU of endpoints: the smallest of the uplinks, for a larger packet would come back as an error on the first

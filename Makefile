@@ -19,7 +19,7 @@ SUDO := $(shell command -v sudo)
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help build dist test cuts demo lab cluster cluster-down conformance prove bench lint vulncheck generate fuzz soak packages clean
+.PHONY: help build dist test cuts demo lab cluster cluster-down conformance kube prove bench lint vulncheck generate fuzz soak packages clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -62,6 +62,9 @@ cluster-down: ## remove the cluster; what was built for it stays in the cache
 
 conformance: ## run upstream's network conformance suite on the cluster
 	@$(CLUSTER) conformance
+
+kube: ## test the controller and its client on a real API server (make cluster builds it)
+	$(GO) test -short -tags cluster -count=1 -timeout 10m ./controller ./edge/kube/objects ./edge/kube/lease
 
 prove: ## prove what Hexapod promises to Kubernetes, on the cluster that is up
 	@NAME='$(NAME)' $(GO) test -tags cluster -count=1 -v ./test/cluster/prove

@@ -1,9 +1,10 @@
+//go:build cluster
+
 package controller
 
 import (
 	"context"
 	"log/slog"
-	"net/netip"
 	"os"
 	"testing"
 	"time"
@@ -13,8 +14,6 @@ import (
 	"hexapod.dev/edge/kube/lease"
 	"hexapod.dev/edge/kube/objects"
 )
-
-func pfx(s string) v1alpha1.Prefix { return v1alpha1.PrefixFrom(netip.MustParsePrefix(s)) }
 
 // cluster is an API server with a plan, and what a test asks of it.
 type cluster struct {
@@ -32,12 +31,6 @@ func newCluster(t testing.TB, spec v1alpha1.AddressPlanSpec) *cluster {
 		make1(k, objects.AddressPlans(), v1alpha1.NewAddressPlan("lab", spec))
 	}
 	return k
-}
-
-// labPlan has racks of 1,024 hosts.
-func labPlan() v1alpha1.AddressPlanSpec {
-	return v1alpha1.AddressPlanSpec{Prefix: pfx("2001:db8:a000::/37"), Lab: true,
-		Clusters: []v1alpha1.Cluster{{Name: "main", Number: 1, Racks: []v1alpha1.Rack{{Name: "east", Number: 3}}}}}
 }
 
 func make1[T any](k *cluster, r objects.Resource[T], o *T) *T {
@@ -168,5 +161,3 @@ func (k *cluster) find(host string) (*v1alpha1.Host, bool) {
 	h, err := objects.In(k.c, objects.Hosts()).Get(k.t.Context(), host)
 	return h, err == nil
 }
-
-func address(s string) v1alpha1.Addr { return v1alpha1.AddrFrom(netip.MustParseAddr(s)) }

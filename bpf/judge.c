@@ -27,8 +27,8 @@ GLOBAL int believed(struct __sk_buff *skb, const struct base *b)
 	in = inside_of(&b->src);
 	if (!in)
 		return 0;
-	if (skb->cb[CB_PLACE] == TO_ENDPOINT)
-		return WHY_FORGED_INSIDE;
+	if (skb->cb[CB_PLACE] == TO_ENDPOINT) /* the host masquerades what it hands on; by an uplink none of it comes in */
+		return in->flags & INSIDE_SELF ? 0 : WHY_FORGED_INSIDE;
 	flags = link_flags(skb->ifindex);
 	if ((in->flags & INSIDE_OWN) || (flags & LINK_OUTSIDE))
 		return WHY_FORGED_INSIDE;
@@ -166,7 +166,9 @@ GLOBAL int from_uplink(struct __sk_buff *skb)
 		return WHY_NOT_OURS;
 	self = endpoint_of(&b.dst);
 	if (!self) {
-		if ((link_flags(skb->ifindex) & LINK_OUTSIDE) && b.next != PROTO_ICMP && inside_of(&b.src))
+		struct inside *in = b.next == PROTO_ICMP ? 0 : inside_of(&b.src);
+
+		if (in && ((in->flags & INSIDE_SELF) || (link_flags(skb->ifindex) & LINK_OUTSIDE)))
 			return WHY_FORGED_INSIDE;
 		return WHY_NOT_OURS;
 	}

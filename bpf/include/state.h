@@ -60,6 +60,7 @@ struct {
 #define INSIDE_OWN 1
 #define INSIDE_KNOWN_BY 2
 #define INSIDE_LOCATED 4
+#define INSIDE_SELF 8
 
 struct inside_key {
 	u32 bits;

@@ -205,4 +205,3 @@ func (d *policyDice) compare(t *testing.T, seen map[datapath.Why]int) {
 			d.w.state.Policy.Ask(d.w.state.Policy.Who, flow.src, flow.dst, policy.Protocol(flow.proto), flow.dstPort))
 	}
 }
-

@@ -36,6 +36,7 @@ type world struct {
 
 var (
 	worldOwn      = netip.MustParsePrefix("2001:db8:a000:c12::/64")
+	worldSelf     = netip.MustParsePrefix("2001:db8:a000:c12:1::1/128")
 	worldPeer     = netip.MustParsePrefix("2001:db8:a000:c13::/64")
 	worldFabric   = netip.MustParsePrefix("2001:db8:a000::/37")
 	worldNoRoute  = netip.MustParsePrefix("3fff:8::/32")
@@ -154,6 +155,7 @@ func (w *world) fill(t testing.TB) {
 	w.state.Inside = map[netip.Prefix]datapath.Inside{
 		worldFabric: {Flags: datapath.Located},
 		worldOwn:    {Flags: datapath.Own | datapath.Located},
+		worldSelf:   {Flags: datapath.Own | datapath.Self},
 		worldPeer:   {Flags: datapath.KnownBy | datapath.Located, Link: w.links["up0"], MAC: worldPeerMAC},
 	}
 	w.state.Denied = map[datapath.Pair]bool{

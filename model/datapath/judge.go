@@ -109,10 +109,8 @@ func (s *State) fromUplink(p Packet) Outcome {
 	dst := netip.AddrFrom16([16]byte(b[24:40]))
 	self, ok := s.Endpoints[dst]
 	if !ok {
-		if s.Links[p.Link]&Outside != 0 && b[6] != protoICMP {
-			if _, in := s.inside(netip.AddrFrom16([16]byte(b[8:24]))); in {
-				return p.end(ForgedInside)
-			}
+		if in, ok := s.inside(netip.AddrFrom16([16]byte(b[8:24]))); ok && b[6] != protoICMP && (s.Links[p.Link]&Outside != 0 || in.Flags&Self != 0) {
+			return p.end(ForgedInside)
 		}
 		return p.end(NotOurs)
 	}
@@ -142,6 +140,8 @@ func (s *State) believed(p Packet, src netip.Addr) Why {
 	flags := s.Links[p.Link]
 	switch {
 	case !ok:
+		return 0
+	case p.Place == ToEndpoint && in.Flags&Self != 0: // the host masquerades what it hands on; by an uplink none of it comes in
 		return 0
 	case p.Place == ToEndpoint: // inside sources come from endpoints and by uplinks, and were judged there
 		return ForgedInside

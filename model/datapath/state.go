@@ -39,6 +39,7 @@ const (
 	Own     InsideFlags = 1 << iota // of this host: nothing from there arrives from elsewhere
 	KnownBy                         // its host is on a flat segment and sends from the MAC
 	Located                         // prefixes inside have a segment routing locator where the identity would stand
+	Self                            // an address of this host itself
 )
 
 // Inside is an inside prefix: a source in it is believed where it can come from.

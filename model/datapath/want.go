@@ -77,6 +77,9 @@ func WantFor(s desired.Snapshot) Want {
 	for _, p := range s.Own() {
 		if !shared { // others have addresses in a shared prefix
 			w.Inside[p.Masked()] = WantInside{Flags: Own | located}
+			if a := desired.RouterAddr(p); a.IsValid() {
+				w.Inside[netip.PrefixFrom(a, 128)] = WantInside{Flags: Own | Self}
+			}
 		}
 	}
 	w.addEndpoints(s)

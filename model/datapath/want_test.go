@@ -21,7 +21,7 @@ func (w Want) text() string {
 		fmt.Fprintf(&b, "uplink %s %04b\n", name, w.Uplinks[name])
 	}
 	for _, p := range slices.SortedFunc(maps.Keys(w.Inside), netip.Prefix.Compare) {
-		fmt.Fprintf(&b, "inside %s %03b %s %s\n", p, w.Inside[p].Flags, w.Inside[p].Link, w.Inside[p].MAC)
+		fmt.Fprintf(&b, "inside %s %04b %s %s\n", p, w.Inside[p].Flags, w.Inside[p].Link, w.Inside[p].MAC)
 	}
 	for _, a := range slices.SortedFunc(maps.Keys(w.Endpoints), netip.Addr.Compare) {
 		fmt.Fprintf(&b, "endpoint %s %s\n", a, w.Endpoints[a].Link)
@@ -52,22 +52,22 @@ func TestWantFor(t *testing.T) {
 	links := fmt.Sprintf("endpoint 2001:db8:a000:401:100::1 %s\nendpoint 2001:db8:a000:401:100::2 %s\n", desired.LinkName(one.Key), desired.LinkName(two.Key))
 	const none = "00:00:00:00:00:00"
 	inside := func(own, peer string) string {
-		return "inside 2001:db8:a000::/37 100  " + none + "\ninside 2001:db8:a000:1::/64 000  " + none + "\n" + own + "inside 2001:db8:a000:402::/64 " + peer + "\n"
+		return "inside 2001:db8:a000::/37 0100  " + none + "\ninside 2001:db8:a000:1::/64 0000  " + none + "\n" + own + "inside 2001:db8:a000:402::/64 " + peer + "\n"
 	}
-	const own = "inside 2001:db8:a000:401::/64 101  " + none + "\n"
+	const own = "inside 2001:db8:a000:401::/64 0101  " + none + "\ninside 2001:db8:a000:401:1::1/128 1001  " + none + "\n"
 	for _, tc := range []struct {
 		name string
 		c    desired.Config
 		want string
 	}{
-		{"flat", config(desired.Uplink{Segment: "s1"}, mac), "uplink up0 0101\n" + inside(own, "110 up0 "+mac.String()) + links + "kin 2\n"},
+		{"flat", config(desired.Uplink{Segment: "s1"}, mac), "uplink up0 0101\n" + inside(own, "0110 up0 "+mac.String()) + links + "kin 2\n"},
 		{"flat without MAC", config(desired.Uplink{Segment: "s1"}, desired.MAC{}),
-			"uplink up0 0001\n" + inside(own, "100  "+none) + links + "unproved up0: " + string(PeerWithoutMAC) + "\nkin 2\n"},
+			"uplink up0 0001\n" + inside(own, "0100  "+none) + links + "unproved up0: " + string(PeerWithoutMAC) + "\nkin 2\n"},
 		{"routed", config(desired.Uplink{Gateway: netip.MustParseAddr("fe80::1")}, mac),
-			"uplink up0 1001\n" + inside(own, "100  "+none) + links + "unproved up0: " + string(BehindRouter) + "\nkin 2\n"},
-		{"outside", config(desired.Uplink{External: true}, mac), "uplink up0 0011\n" + inside(own, "100  "+none) + links + "kin 2\n"},
+			"uplink up0 1001\n" + inside(own, "0100  "+none) + links + "unproved up0: " + string(BehindRouter) + "\nkin 2\n"},
+		{"outside", config(desired.Uplink{External: true}, mac), "uplink up0 0011\n" + inside(own, "0100  "+none) + links + "kin 2\n"},
 		{"shared", config(desired.Uplink{Segment: "s1", Answer: true, Shared: true}, mac),
-			"uplink up0 1001\n" + inside("", "100  "+none) + links + "unproved up0: " + string(SharedLink) + "\nkin 2\n"},
+			"uplink up0 1001\n" + inside("", "0100  "+none) + links + "unproved up0: " + string(SharedLink) + "\nkin 2\n"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			s := desired.Snapshot{Config: tc.c, Endpoints: section.Map[desired.EndpointKey, desired.Endpoint]{}.Set(one.Key, one).Set(two.Key, two)}

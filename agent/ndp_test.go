@@ -28,6 +28,7 @@ metadata: {name: fabric}
 spec:
   prefix: 2001:db8:a000::/37
   lab: true
+  outside: open # clients of these tests are neighbours that the plan does not know
   clusters: [{name: c1, number: 0, racks: [{name: r1, number: 1}]}]
   routerIDs: {h1: 10.0.0.1, h2: 10.0.0.2}
 ---

@@ -11,6 +11,7 @@ import (
 	"hexapod.dev/linux/datapath"
 	model "hexapod.dev/model/datapath"
 	"hexapod.dev/model/desired"
+	"hexapod.dev/model/policy"
 )
 
 var _ local.Seeing = (*Agent)(nil)
@@ -62,6 +63,9 @@ func (a *Agent) FollowDrops(ctx context.Context, told func(local.Drop) error) er
 		d := local.Drop{Place: e.Place.String(), Why: e.Why.String(), Link: a.linkName(e.Link), Proto: e.Proto, Length: e.Length}
 		if e.Src.IsValid() {
 			d.From, d.To = netip.AddrPortFrom(e.Src, e.SrcPort), netip.AddrPortFrom(e.Dst, e.DstPort)
+		}
+		if e.Why == model.Denied && e.Src.IsValid() {
+			d.Rule = a.policies.deniedBy(e.Src, e.Dst, policy.Protocol(e.Proto), e.DstPort)
 		}
 		return told(d)
 	})

@@ -149,6 +149,26 @@ func TestPolicy(t *testing.T) {
 	if v := explain(5433); v.Action != "deny" || v.Rule != policy.ByIsolation || v.Kernel != local.PolicyAgrees {
 		t.Errorf("port 5433: %+v", v)
 	}
+	following, enough := context.WithTimeout(t.Context(), 10*time.Second)
+	rules := make(chan string, 1)
+	go func() {
+		_ = h.client().FollowDrops(following, func(d local.Drop) error { // ends with following
+			if d.To.Port() == 5433 {
+				rules <- d.Rule
+				enough()
+			}
+			return nil
+		})
+		close(rules)
+	}()
+	for following.Err() == nil { // until somebody listens
+		if c, err := dial(t, web.NetNS, to, 5433, lost/5); err == nil {
+			c.Close()
+		}
+	}
+	if rule := <-rules; rule != policy.ByIsolation {
+		t.Errorf("the drop is told as %q", rule)
+	}
 	shown, err := h.client().ShowPolicy(t.Context(), "shop/db")
 	if err != nil || len(shown.Rows) != 4 { // its host, the rule, closed; egress is open
 		t.Errorf("%+v, %v", shown, err)

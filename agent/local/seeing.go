@@ -32,6 +32,7 @@ type Flow struct {
 type Drop struct {
 	Place  string         `json:"place"`
 	Why    string         `json:"why"`
+	Rule   string         `json:"rule,omitempty"` // of policy, where that is why
 	Link   string         `json:"link"`
 	From   netip.AddrPort `json:"from,omitzero"`
 	To     netip.AddrPort `json:"to,omitzero"`

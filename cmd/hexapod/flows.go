@@ -37,7 +37,11 @@ func printDrop(w io.Writer, f format, d local.Drop) error {
 	if f == formatJSON {
 		return printJSON(w, d)
 	}
-	_, err := fmt.Fprintf(w, "%s %s %s: %s > %s %s, %d bytes\n", d.Place, d.Link, d.Why, end(d.From), end(d.To), protocol(d.Proto), d.Length)
+	why := d.Why
+	if d.Rule != "" {
+		why += " (" + d.Rule + ")"
+	}
+	_, err := fmt.Fprintf(w, "%s %s %s: %s > %s %s, %d bytes\n", d.Place, d.Link, why, end(d.From), end(d.To), protocol(d.Proto), d.Length)
 	return err
 }
 

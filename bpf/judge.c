@@ -27,8 +27,8 @@ GLOBAL int believed(struct __sk_buff *skb, const struct base *b)
 	in = inside_of(&b->src);
 	if (!in)
 		return 0;
-	if (skb->cb[CB_PLACE] == TO_ENDPOINT) /* the host masquerades what it hands on; by an uplink none of it comes in */
-		return in->flags & INSIDE_SELF ? 0 : WHY_FORGED_INSIDE;
+	if (skb->cb[CB_PLACE] == TO_ENDPOINT) /* the host masquerades what it hands on */
+		return (in->flags & INSIDE_SELF) || (skb->mark & MARK_MASK) == MARK_BELIEVED ? 0 : WHY_FORGED_INSIDE;
 	flags = link_flags(skb->ifindex);
 	if ((in->flags & INSIDE_OWN) || (flags & LINK_OUTSIDE))
 		return WHY_FORGED_INSIDE;
@@ -154,6 +154,20 @@ GLOBAL int from_endpoint(struct __sk_buff *skb)
 	return to ? deliver(skb, &b, to) : forward(skb, &b, &h);
 }
 
+/* to_host is what the host gets over an uplink, or hands on itself. Neighbours of the host may ask it by any address of theirs. */
+INLINE int to_host(struct __sk_buff *skb, const struct base *b)
+{
+	struct inside *in = inside_of(&b->src);
+
+	if (!in)
+		return WHY_NOT_OURS;
+	if (b->next != PROTO_ICMP && ((in->flags & INSIDE_SELF) || (link_flags(skb->ifindex) & LINK_OUTSIDE)))
+		return WHY_FORGED_INSIDE;
+	if (!believed(skb, b))
+		skb->mark |= MARK_BELIEVED;
+	return WHY_NOT_OURS;
+}
+
 /* from_uplink judges what arrives for endpoints. All else is the host's business, unless it claims to come from inside. */
 GLOBAL int from_uplink(struct __sk_buff *skb)
 {
@@ -165,13 +179,8 @@ GLOBAL int from_uplink(struct __sk_buff *skb)
 	if (!is_ipv6(skb) || load_base(skb, &b))
 		return WHY_NOT_OURS;
 	self = endpoint_of(&b.dst);
-	if (!self) {
-		struct inside *in = b.next == PROTO_ICMP ? 0 : inside_of(&b.src);
-
-		if (in && ((in->flags & INSIDE_SELF) || (link_flags(skb->ifindex) & LINK_OUTSIDE)))
-			return WHY_FORGED_INSIDE;
-		return WHY_NOT_OURS;
-	}
+	if (!self)
+		return to_host(skb, &b);
 	why = parse(skb, &b, &h);
 	if (why)
 		return why;

@@ -67,6 +67,7 @@ func guardRules(inside []netip.Prefix) string {
 	unmarked := fmt.Sprintf("meta mark & %#08x != %#08x", datapath.MarkMask, datapath.MarkSet)
 	fmt.Fprintf(&b, "\t}\n\tchain input {\n\t\ttype filter hook input priority -300\n\t\tiifname \"%s*\" %s counter drop\n\t}\n", desired.LinkPrefix, unmarked)
 	fmt.Fprintf(&b, "\tchain forward {\n\t\ttype filter hook forward priority -300\n\t\tiifname \"%s*\" %s counter drop\n", desired.LinkPrefix, unmarked)
-	fmt.Fprintf(&b, "\t\toifname \"%s*\" %s ip6 saddr @inside counter drop\n\t}\n", desired.LinkPrefix, unmarked)
+	fmt.Fprintf(&b, "\t\toifname \"%s*\" meta mark & %#08x != { %#08x, %#08x } ip6 saddr @inside counter drop\n\t}\n", desired.LinkPrefix,
+		datapath.MarkMask, datapath.MarkBelieved, datapath.MarkSet)
 	return b.String()
 }

@@ -92,7 +92,7 @@ func (g *generator) packet() datapath.Packet {
 		g.spoil(&p)
 	}
 	if g.chance(10) {
-		p.Mark = pick(g, uint32(datapath.MarkSet), datapath.MarkMask, 0x4000, datapath.MarkSet|0x4000, 0xffffffff)
+		p.Mark = pick(g, uint32(datapath.MarkSet), datapath.MarkMask, 0x4000, datapath.MarkSet|0x4000, datapath.MarkBelieved, datapath.MarkBelieved|0x4000, 0xffffffff)
 	}
 	return p
 }

@@ -109,10 +109,7 @@ func (s *State) fromUplink(p Packet) Outcome {
 	dst := netip.AddrFrom16([16]byte(b[24:40]))
 	self, ok := s.Endpoints[dst]
 	if !ok {
-		if in, ok := s.inside(netip.AddrFrom16([16]byte(b[8:24]))); ok && b[6] != protoICMP && (s.Links[p.Link]&Outside != 0 || in.Flags&Self != 0) {
-			return p.end(ForgedInside)
-		}
-		return p.end(NotOurs)
+		return p.toHost(s, netip.AddrFrom16([16]byte(b[8:24])), b[6])
 	}
 	h, why := parse(p.Frame)
 	switch {
@@ -131,6 +128,19 @@ func (s *State) fromUplink(p Packet) Outcome {
 	return s.deliver(p, h, self)
 }
 
+// toHost is what the host gets over an uplink, or hands on itself. Neighbours of the host may ask it by any address of theirs.
+func (p Packet) toHost(s *State, src netip.Addr, next byte) Outcome {
+	in, ok := s.inside(src)
+	switch {
+	case !ok:
+	case next != protoICMP && (s.Links[p.Link]&Outside != 0 || in.Flags&Self != 0):
+		return p.end(ForgedInside)
+	case s.believed(p, src) == 0:
+		p.Mark |= MarkBelieved
+	}
+	return p.end(NotOurs)
+}
+
 // believed tells whether a source may arrive by the uplink of p.
 func (s *State) believed(p Packet, src netip.Addr) Why {
 	if _, here := s.Endpoints[src]; here { // also one of a pool, whose other addresses are elsewhere
@@ -141,7 +151,7 @@ func (s *State) believed(p Packet, src netip.Addr) Why {
 	switch {
 	case !ok:
 		return 0
-	case p.Place == ToEndpoint && in.Flags&Self != 0: // the host masquerades what it hands on; by an uplink none of it comes in
+	case p.Place == ToEndpoint && (in.Flags&Self != 0 || p.Mark&MarkMask == MarkBelieved): // the host masquerades what it hands on
 		return 0
 	case p.Place == ToEndpoint: // inside sources come from endpoints and by uplinks, and were judged there
 		return ForgedInside

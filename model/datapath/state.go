@@ -95,6 +95,9 @@ type Outcome struct {
 const (
 	MarkMask = 0x0f000000
 	MarkSet  = 0x06000000
+	// MarkBelieved is on what comes over an uplink to the host itself from an inside source that was proved there. The host may turn it into
+	// a packet to an endpoint (NodePort): then its flow is judged, and its source no more.
+	MarkBelieved = 0x05000000
 )
 
 // Route is what the kernel's routing table says (bpf_fib_lookup of bpf-helpers(7)).

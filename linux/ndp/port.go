@@ -218,8 +218,8 @@ func (s *ports) open(l rtnl.Link, fresh func(*groups) machine) (p *port, isNew b
 // wish is what one pass wants of the links: those by name that each is called for, in order, if they can be used. Ports of all others
 // are closed, dropped tells which.
 type wish struct {
-	names   []string               // sorted
-	keep    func(name string) bool // its port stays open
+	names   []string                        // sorted
+	keep    func(name string, p *port) bool // it stays open
 	dropped func(name string, p *port)
 	doing   func(name string) string // for errors: what is done on a link
 	each    func(rtnl.Link) error
@@ -242,7 +242,7 @@ func (s *ports) reconcile(ctx context.Context, w wish) error {
 	defer s.mu.Unlock()
 	var errs []error
 	for name, p := range s.byName {
-		if !w.keep(name) || byName[name].Index != p.link.Index {
+		if !w.keep(name, p) || byName[name].Index != p.link.Index {
 			w.dropped(name, p)
 			errs = append(errs, s.drop(name))
 		}

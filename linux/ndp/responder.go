@@ -143,7 +143,10 @@ func (r *Responder) Reconcile(ctx context.Context, want map[string][]Answer) (di
 	var delta diff.Delta[string]
 	err := r.ports.reconcile(ctx, wish{
 		names: slices.Sorted(maps.Keys(want)),
-		keep:  func(name string) bool { return len(want[name]) > 0 },
+		keep: func(name string, p *port) bool {
+			list, wanted := want[name]
+			return len(list) > 0 || wanted && p.probing()
+		},
 		dropped: func(name string, p *port) {
 			p.with(func(m machine) {
 				for addr := range m.(*answering).entries {
@@ -160,7 +163,7 @@ func (r *Responder) Reconcile(ctx context.Context, want map[string][]Answer) (di
 }
 
 func (r *Responder) reconcileLink(l rtnl.Link, want []Answer, delta *diff.Delta[string]) error {
-	if len(want) == 0 {
+	if len(want) == 0 && r.ports.byName[l.Name] == nil {
 		return nil
 	}
 	p, _, err := r.ports.open(l, r.machineFor(l))
@@ -200,6 +203,16 @@ func (r *Responder) reconcileLink(l rtnl.Link, want []Answer, delta *diff.Delta[
 		}
 	})
 	return errors.Join(errs...)
+}
+
+// probing reports whether an address is being looked for. Nobody wants it yet, and somebody waits for it.
+func (p *port) probing() (yes bool) {
+	p.with(func(m machine) {
+		for _, e := range m.(*answering).entries {
+			yes = yes || e.probe != nil
+		}
+	})
+	return yes
 }
 
 func valid(a netip.Addr) error {

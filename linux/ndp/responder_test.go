@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"runtime"
 	"os"
 	"path/filepath"
 	"strings"
@@ -132,6 +133,23 @@ func TestRFC4862_5_4_OwnDetection(t *testing.T) {
 }
 
 // Two hosts that want the same address at the same time: not both get it (RFC 4862 5.4.3).
+// A pass that wants nothing of the link yet does not end the look for its first address.
+func TestReconcileLeavesALookAlone(t *testing.T) {
+	host, _ := cable(t, nil, []string{"2001:db8:1::100/64"})
+	r := host.responder(t)
+	done := make(chan error, 1)
+	go func() { done <- r.Ensure(t.Context(), "eth0", ndp.Answer{Addr: held, Shared: true}) }()
+	for r.State()["eth0"].Probing == 0 { // it begins at once
+		runtime.Gosched()
+	}
+	if _, err := r.Reconcile(t.Context(), map[string][]ndp.Answer{"eth0": nil}); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-done; err != nil {
+		t.Errorf("the look ended: %v", err)
+	}
+}
+
 func TestRFC4862_5_4_3_TwoLookAtOnce(t *testing.T) {
 	a, b := cable(t, nil, nil)
 	results := make(chan error, 2)

@@ -59,7 +59,7 @@ func (r *Routers) Reconcile(ctx context.Context, want map[string]RouterLink) (di
 	}
 	err = r.ports.reconcile(ctx, wish{
 		names: slices.Sorted(maps.Keys(want)),
-		keep:  func(name string) bool { _, wanted := want[name]; return wanted },
+		keep:  func(name string, _ *port) bool { _, wanted := want[name]; return wanted },
 		dropped: func(name string, _ *port) {
 			delta.Remove = append(delta.Remove, name)
 			r.notify()

@@ -10,7 +10,10 @@ tool (
 	github.com/containernetworking/plugins/plugins/main/ptp
 )
 
-require hexapod.dev v0.0.0
+require (
+	golang.org/x/sys v0.49.0
+	hexapod.dev v0.0.0
+)
 
 require (
 	github.com/alexflint/go-filemutex v1.3.0 // indirect
@@ -18,6 +21,7 @@ require (
 	github.com/containernetworking/cni v1.3.1 // indirect
 	github.com/containernetworking/plugins v1.9.1 // indirect
 	github.com/coreos/go-iptables v0.8.0 // indirect
+	github.com/gaissmai/bart v0.30.0 // indirect
 	github.com/networkplumbing/go-nft v0.4.0 // indirect
 	github.com/pkg/errors v0.9.1 // indirect
 	github.com/safchain/ethtool v0.6.2 // indirect
@@ -25,6 +29,5 @@ require (
 	github.com/vishvananda/netns v0.0.5 // indirect
 	go.opentelemetry.io/otel v1.43.0 // indirect
 	go.opentelemetry.io/otel/trace v1.43.0 // indirect
-	golang.org/x/sys v0.49.0 // indirect
 	sigs.k8s.io/knftables v0.0.18 // indirect
 )

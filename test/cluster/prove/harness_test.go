@@ -22,7 +22,8 @@ const patience = 2 * time.Minute
 // bed is a cluster with one pod of ours on each node.
 type bed struct {
 	*cluster.Cluster
-	t *testing.T
+	t     *testing.T
+	image string // of upstream's agnhost, under its own name
 }
 
 // open finds the cluster that NAME names, and starts the pods of a test on it.
@@ -45,7 +46,11 @@ func open(t *testing.T) bed {
 			t.Error(err)
 		}
 	})
-	return bed{c, t}
+	names, err := cache.Names(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return bed{c, t, names["agnhost"]}
 }
 
 // on runs a command on a machine and returns what it said.
@@ -124,7 +129,7 @@ func (b bed) until(what string, ask func() error) {
 // pods starts one pod named app on every node and returns their names and addresses by node.
 func (b bed) pods(app string) (names map[string]string, addrs map[string][]string) {
 	b.t.Helper()
-	b.apply(strings.ReplaceAll(everywhere, "APP", app))
+	b.apply(strings.NewReplacer("APP", app, "IMAGE", b.image).Replace(everywhere))
 	b.kubectl("rollout", "status", "daemonset/"+app, "--timeout="+patience.String())
 	names, addrs = map[string]string{}, map[string][]string{}
 	for _, line := range strings.Split(b.kubectl("get", "pods", "-l", "app="+app, "-o",
@@ -151,7 +156,7 @@ spec:
       terminationGracePeriodSeconds: 0
       tolerations: [{operator: Exists}]
       containers:
-      - {name: a, image: "registry.k8s.io/e2e-test-images/agnhost:2.63.0", imagePullPolicy: IfNotPresent, args: [netexec]}
+      - {name: a, image: "IMAGE", imagePullPolicy: IfNotPresent, args: [netexec]}
 `
 
 // agent returns the process of the agent of a node, as that node numbers it: the younger of two, the older one is its supervisor.

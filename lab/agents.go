@@ -123,7 +123,7 @@ func (l *Lab) AgentRuns(host string) (bool, error) {
 }
 
 // donePatience is how long an agent may still be busy with a change when it is looked at.
-const donePatience = 5 * time.Second
+const donePatience = 20 * time.Second
 
 // checkAgent is nil when the agent of a host runs and says that everything is done.
 func (l *Lab) checkAgent(ctx context.Context, host string) error {

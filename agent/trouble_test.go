@@ -56,12 +56,14 @@ func TestFullDiskAndBack(t *testing.T) {
 		_, err = a.Add(t.Context(), r)
 	}
 	refused(t, "ADD on a full disk", err, cni.CodeTryAgain, "no room on its disk")
+	rest := filler + ".rest"
+	fill(t, rest) // what the refused record was too large for is room for a smaller one
 	refused(t, "STATUS on a full disk", a.Status(t.Context()), cni.CodeNotAvailable, "no room on its disk")
 	if o := h.object("journal", ""); o.State != local.Failed || !strings.Contains(o.Why, "no room on its disk") {
 		t.Errorf("status shows %+v", o)
 	}
 	h.reaches(living.Addrs[0].String())
-	if err := os.Remove(filler); err != nil {
+	if err := errors.Join(os.Remove(filler), os.Remove(rest)); err != nil {
 		t.Fatal(err)
 	}
 	if err := a.Status(t.Context()); err != nil {

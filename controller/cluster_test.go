@@ -100,7 +100,8 @@ func (k *cluster) start(o Options) (c *Controller, stop func()) {
 	return c, stop
 }
 
-// eventually asks again until what is true; the time is far beyond what anything takes.
+// eventually asks again until what is true; the time is far beyond what anything takes. What is asked spans several kinds of objects, so
+// there is no one watch to wait for.
 func (k *cluster) eventually(what string, yes func() bool) {
 	k.t.Helper()
 	for deadline := time.Now().Add(3 * time.Minute); !yes(); {

@@ -1,6 +1,6 @@
 // Package nat64 is the stateful half of translation: bindings, TCP sessions and blocks of ports (RFC 6146), with clock and secret passed in.
 //
-// A Table is the Mapper of one gateway. Filtering is endpoint-independent: whoever an endpoint has a binding towards the outside, every server
+// A Table is the Mapper of one gateway. Filtering is endpoint-independent: where an end of an endpoint has a binding, every server
 // may answer it (RFC 4787 REQ-8). A Table belongs to one goroutine.
 package nat64
 
@@ -130,7 +130,7 @@ func (t *Table) insert(b binding) uint32 {
 	return i
 }
 
-// remove ends a binding. A block without bindings goes back, unless it is the only one of its endpoint that still has some.
+// remove ends a binding. A block that has none left goes back.
 func (t *Table) remove(i uint32) {
 	b := &t.bindings[i]
 	delete(t.by6, b.six)

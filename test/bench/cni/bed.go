@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"hexapod.dev/linux/netns"
+	"hexapod.dev/test/bench/leftover"
 	"hexapod.dev/test/bench/paired"
 )
 
@@ -54,7 +55,7 @@ func newBed(ctx context.Context, o options) (_ *bed, err error) {
 	if b.folder, err = os.MkdirTemp("", "hxbench"); err != nil {
 		return nil, err
 	}
-	b.undo = append(b.undo, func() error { return errors.Join(unmountAll(b.folder), os.RemoveAll(b.folder)) })
+	b.undo = append(b.undo, func() error { return leftover.Remove(b.folder) })
 	data := filepath.Join(b.folder, "ipam")
 	slow := peer("ptp-ipv6", "ptp", "2001:db8:b::/64", o, data) // waits for duplicate address detection: seconds
 	slow.each, slow.burst = 1, false
@@ -287,15 +288,4 @@ func (b *bed) burst(ctx context.Context, pair int) ([]*round, error) {
 		rounds = append(rounds, one)
 	}
 	return rounds, nil
-}
-
-// unmountAll takes off the BPF file systems that agents made in their run folders: they outlive an agent, as its programs do.
-func unmountAll(folder string) error {
-	mounts, err := filepath.Glob(filepath.Join(folder, "*", "run", "bpf"))
-	for _, m := range mounts {
-		if e := syscall.Unmount(m, syscall.MNT_DETACH); e != nil && !errors.Is(e, syscall.EINVAL) { // EINVAL: none is mounted there
-			err = errors.Join(err, fmt.Errorf("unmount %s: %w", m, e))
-		}
-	}
-	return err
 }

@@ -19,6 +19,7 @@ import (
 	"path/filepath"
 	"syscall"
 
+	"hexapod.dev/test/bench/leftover"
 	"hexapod.dev/test/bench/paired"
 )
 
@@ -58,7 +59,7 @@ func run(ctx context.Context, o options) (err error) {
 	if b.folder, err = os.MkdirTemp("", "hxbench"); err != nil {
 		return err
 	}
-	b.undo = append(b.undo, func() error { return os.RemoveAll(b.folder) })
+	b.undo = append(b.undo, func() error { return leftover.Remove(b.folder) })
 	// The daemons of FRR give up root and look for their files as somebody else.
 	if err := os.Chmod(b.folder, 0o755); err != nil {
 		return err

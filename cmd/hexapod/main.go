@@ -59,6 +59,7 @@ func commands() []command {
 		{name: "drain", summary: "take this host out of service", usage: drainUsage, run: runDrain},
 		{name: "whereis", summary: "tell where an address lies, who has it, and since when", usage: whereisUsage, run: runWhereis},
 		{name: "ipam", summary: "look after the addresses of this host and their journal", about: ipamAbout, verbs: ipamVerbs()},
+		{name: "child", usage: "NAME", run: runChild},
 		{name: "version", summary: "print the version of this build", usage: "[-o table|json]", run: runVersion},
 	}
 }

@@ -49,7 +49,7 @@ lab: build ## bring a fabric up and leave it; `bin/hexapod lab down` removes it
 	$(SUDO) $(BIN)/hexapod lab up
 
 # The cluster's knobs reach it through sudo too; it builds with the caller's Go and caches.
-KNOBS   := NAME NODES FAMILY NETWORK FABRIC HOSTPREFIXES KUBEPROXY FOCUS
+KNOBS   := NAME NODES FAMILY NETWORK FABRIC HOSTPREFIXES HOSTBITS KUBEPROXY FOCUS
 CLUSTER  = $(SUDO) env PATH="$(PATH)" HOME="$(HOME)" BIN="$(BIN)" $(foreach k,$(KNOBS),$(if $($k),$k='$($k)')) $(BIN)/cluster
 
 cluster: build packages ## bring a real Kubernetes up on this machine and leave it (knobs: docs/cluster.md; bin/cluster kubectl, exec, status, logs)

@@ -15,7 +15,7 @@ import (
 const (
 	againFirst = 100 * time.Millisecond // until it is started again; doubles while it ends soon
 	againLast  = 5 * time.Second
-	longLife   = time.Minute // an agent that lived so long has done well
+	longLife   = 3 * time.Second // an agent that lived so long has served: what ended it was not its start
 )
 
 // supervise runs this very program with the same words less --supervise until ctx ends, and starts it again when it ends before.

@@ -13,8 +13,9 @@ var (
 	nodeNet6 = netip.MustParsePrefix("2001:db8:10::/64")
 	nodeNet4 = netip.MustParsePrefix("192.0.2.0/24")
 
-	// podNet6 and podNet4 are what Kubernetes gives prefixes of, a /64 and a /24 a node; planNet6 is a cluster of an address plan. At most 16 bits lie between
-	// the controller manager's range and its nodes', so it could not serve a plan's /44.
+	// podNet6 and podNet4 are what Kubernetes gives prefixes of, a /64 (or a longer one, of a range as much longer) and a /24 a node; planNet6 is
+	// a cluster of an address plan. At most 16 bits lie between the controller manager's range and its nodes', so it could not
+	// serve a plan's /44.
 	podNet6  = netip.MustParsePrefix("2001:db8:20::/56")
 	fabric6  = netip.MustParsePrefix("2001:db8:8000::/37")
 	planNet6 = netip.MustParsePrefix("2001:db8:8010::/44") // its cluster 1
@@ -78,7 +79,7 @@ func (c *Cluster) nodeIPs(machine string) []netip.Addr {
 
 // podNets are the ranges that all pods' addresses come from.
 func (c *Cluster) podNets() []netip.Prefix {
-	six := podNet6
+	six := netip.PrefixFrom(podNet6.Addr(), podNet6.Bits()+c.Options.HostBits-64)
 	if c.Options.HostPrefixes == Plan {
 		six = planNet6
 	}

@@ -14,6 +14,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 
 	"hexapod.dev/lab/place"
@@ -53,6 +54,7 @@ type Options struct {
 	Network      string `json:"network"`      // Hexapod, PTP or None
 	Fabric       string `json:"fabric"`       // Flat or BGP
 	HostPrefixes string `json:"hostPrefixes"` // Plan or Adopt
+	HostBits     int    `json:"hostBits"`     // length of a node's IPv6 prefix: 64, or with Adopt 80, 96 or 112
 	KubeProxy    bool   `json:"kubeProxy"`    // upstream's kube-proxy (nftables) serves Services
 	Programs     string `json:"programs"`     // folder of Hexapod's programs
 }
@@ -84,6 +86,9 @@ func (o Options) Check() error {
 			errs = errors.Join(errs, fmt.Errorf("%s %q: want %s", c.knob, c.value, strings.Join(c.known, " or ")))
 		}
 	}
+	if !slices.Contains([]int{64, 80, 96, 112}, o.HostBits) || o.HostBits != 64 && o.HostPrefixes != Adopt {
+		errs = errors.Join(errs, fmt.Errorf("HOSTBITS %d: want 64, or with HOSTPREFIXES=adopt 80, 96 or 112", o.HostBits))
+	}
 	if o.Network == PTP && o.HostPrefixes != Adopt {
 		errs = errors.Join(errs, errors.New("NETWORK=ptp takes its prefixes from Kubernetes: HOSTPREFIXES must be adopt"))
 	}
@@ -91,6 +96,28 @@ func (o Options) Check() error {
 		errs = errors.Join(errs, errors.New("FABRIC=bgp announces prefixes of racks: it goes with NETWORK=hexapod, HOSTPREFIXES=plan and FAMILY=ipv6"))
 	}
 	return errs
+}
+
+// Kind names the knobs that are not as they are by default, for results of several kinds of clusters side by side: plan, adopt,
+// plan/bgp, plan/dual, adopt/112, ptp.
+func (o Options) Kind() string {
+	words := []string{o.HostPrefixes}
+	if o.Network != Hexapod {
+		words = []string{o.Network}
+	}
+	if o.Fabric != Flat {
+		words = append(words, o.Fabric)
+	}
+	if o.Family != IPv6 {
+		words = append(words, o.Family)
+	}
+	if o.HostBits != 64 {
+		words = append(words, strconv.Itoa(o.HostBits))
+	}
+	if !o.KubeProxy {
+		words = append(words, "own-services")
+	}
+	return strings.Join(words, "/")
 }
 
 // Cluster is one cluster of this machine.
@@ -111,7 +138,7 @@ const DefaultName = "cluster"
 // locate prepares a cluster without looking whether it exists.
 func locate(cache build.Cache, name string) (*Cluster, error) {
 	if !goodName.MatchString(name) {
-		return nil, Options{Name: name, Workers: 1, Family: IPv6, Network: None, Fabric: Flat, HostPrefixes: Plan}.Check()
+		return nil, Options{Name: name, Workers: 1, Family: IPv6, Network: None, Fabric: Flat, HostPrefixes: Plan, HostBits: 64}.Check()
 	}
 	tree, err := place.OpenTree()
 	if err != nil {
@@ -208,3 +235,6 @@ func (c *Cluster) machine(name string) (place.Place, error) {
 func (c *Cluster) folder(machine string, words ...string) string {
 	return filepath.Join(append([]string{c.dir, "machines", machine}, words...)...)
 }
+
+// Disk is where a folder of a node's own disk lies on the machine: /var/lib/hexapod and others that components keep by default.
+func (c *Cluster) Disk(node, dir string) string { return c.folder(node, dir) }

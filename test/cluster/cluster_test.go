@@ -15,7 +15,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-var plain = Options{Name: "t", Workers: 2, Family: IPv6, Network: Hexapod, Fabric: Flat, HostPrefixes: Plan, KubeProxy: true}
+var plain = Options{Name: "t", Workers: 2, Family: IPv6, Network: Hexapod, Fabric: Flat, HostPrefixes: Plan, HostBits: 64, KubeProxy: true}
 
 func TestOptionsAreChecked(t *testing.T) {
 	if err := plain.Check(); err != nil {
@@ -30,6 +30,8 @@ func TestOptionsAreChecked(t *testing.T) {
 		"FABRIC":                   func(o *Options) { o.Fabric = "mesh" },
 		"HOSTPREFIXES":             func(o *Options) { o.HostPrefixes = "mine" },
 		"FABRIC=bgp":               func(o *Options) { o.Fabric, o.Family = BGP, Dual },
+		"HOSTBITS 80":              func(o *Options) { o.HostBits = 80 },
+		"HOSTBITS 72":              func(o *Options) { o.HostPrefixes, o.HostBits = Adopt, 72 },
 		"HOSTPREFIXES must be ado": func(o *Options) { o.Network = PTP },
 	} {
 		o := plain
@@ -230,6 +232,24 @@ func TestFailureNamesTheComponent(t *testing.T) {
 	for _, word := range []string{"kubelet on w2", "exit status 1", log, "no swap, please", c.Logs()} {
 		if got := c.explain(context.Cause(ctx)).Error(); !strings.Contains(got, word) {
 			t.Errorf("%q does not say %q", got, word)
+		}
+	}
+}
+
+func TestKind(t *testing.T) {
+	for want, change := range map[string]func(*Options){
+		"plan":              func(*Options) {},
+		"adopt":             func(o *Options) { o.HostPrefixes = Adopt },
+		"adopt/112":         func(o *Options) { o.HostPrefixes, o.HostBits = Adopt, 112 },
+		"plan/bgp":          func(o *Options) { o.Fabric = BGP },
+		"plan/dual":         func(o *Options) { o.Family = Dual },
+		"plan/own-services": func(o *Options) { o.KubeProxy = false },
+		"ptp":               func(o *Options) { o.Network, o.HostPrefixes = PTP, Adopt },
+	} {
+		o := plain
+		change(&o)
+		if got := o.Kind(); got != want {
+			t.Errorf("%+v: %s, want %s", o, got, want)
 		}
 	}
 }

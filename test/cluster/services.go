@@ -70,7 +70,7 @@ func (c *Cluster) controllerManager() service {
 	if c.Options.HostPrefixes == Plan {
 		return service{"kube-controller-manager", append(args, "--allocate-node-cidrs=false")}
 	}
-	args = append(args, "--allocate-node-cidrs", "--cluster-cidr="+list(c.podNets()), "--node-cidr-mask-size-ipv6=64")
+	args = append(args, "--allocate-node-cidrs", "--cluster-cidr="+list(c.podNets()), fmt.Sprintf("--node-cidr-mask-size-ipv6=%d", c.Options.HostBits))
 	if c.dual() {
 		args = append(args, "--node-cidr-mask-size-ipv4=24")
 	}

@@ -21,10 +21,20 @@ const maxExceptions = 3
 // exceptions are specs that pass on the reference and need not pass on other networks, each with the upstream thread that says why.
 var exceptions = map[string]string{}
 
-// Comparison is what became of the specs on each network, as a file that people read and the next run updates.
+// Comparison is what became of the specs on each network or kind of cluster, as a file that people read and the next run updates.
 type Comparison struct {
-	Version string                       // of Kubernetes
+	Title   string                       // what specs they are; its last word is the version of Kubernetes
 	Columns map[string]map[string]string // network to spec to word
+}
+
+// TitleOfOthers heads the comparison of Others, TitleOfNetwork that of Network.
+func TitleOfOthers(version string) string {
+	return "upstream's [sig-network] specs that need no feature and no cluster for themselves, Kubernetes " + version
+}
+
+// TitleOfNetwork is the first line of the comparison of Network.
+func TitleOfNetwork(version string) string {
+	return "upstream's [sig-network] conformance specs on each kind of cluster, Kubernetes " + version
 }
 
 // Words of a comparison.
@@ -34,9 +44,9 @@ const (
 	absent = "-" // it did not run there
 )
 
-// ReadComparison reads the file of an earlier run. A file that does not exist, or of another version, is an empty comparison.
-func ReadComparison(file, version string) (Comparison, error) {
-	empty := Comparison{Version: version, Columns: map[string]map[string]string{}}
+// ReadComparison reads the file of an earlier run. A file that does not exist, or of another title, is an empty comparison.
+func ReadComparison(file, title string) (Comparison, error) {
+	empty := Comparison{Title: title, Columns: map[string]map[string]string{}}
 	f, err := os.Open(file)
 	if errors.Is(err, fs.ErrNotExist) {
 		return empty, nil
@@ -49,15 +59,15 @@ func ReadComparison(file, version string) (Comparison, error) {
 	if err != nil {
 		return empty, fmt.Errorf("read the last comparison %s: %w", file, err)
 	}
-	if c.Version != version {
+	if c.Title != title {
 		return empty, nil
 	}
 	return c, nil
 }
 
 const (
-	title = "# upstream's [sig-network] specs that need no feature and no cluster for themselves, Kubernetes "
-	heads = "# columns: "
+	remark = "# "
+	heads  = remark + "columns: "
 )
 
 func parseComparison(r io.Reader) (Comparison, error) {
@@ -66,8 +76,8 @@ func parseComparison(r io.Reader) (Comparison, error) {
 	lines := bufio.NewScanner(r)
 	for lines.Scan() {
 		line := lines.Text()
-		if v, ok := strings.CutPrefix(line, title); ok {
-			c.Version = v
+		if v, ok := strings.CutPrefix(line, remark); ok && c.Title == "" {
+			c.Title = v
 		}
 		if v, ok := strings.CutPrefix(line, heads); ok {
 			networks = strings.Fields(v)
@@ -123,7 +133,7 @@ func (c Comparison) Write(w io.Writer) error {
 	names := c.networks()
 	specs := map[string]bool{}
 	var b strings.Builder
-	fmt.Fprintf(&b, "%s%s\n", title, c.Version)
+	fmt.Fprintf(&b, "%s%s\n", remark, c.Title)
 	for _, n := range names {
 		good := 0
 		for spec, word := range c.Columns[n] {

@@ -29,6 +29,9 @@ const left = `\[Disruptive\]|\[Flaky\]`
 // Network is the conformance suite of upstream's network group.
 var Network = Suite{Name: "conformance", Focus: `\[sig-network\].*\[Conformance\]`, Skip: left, Procs: 4, Timeout: 20 * time.Minute}
 
+// Webhooks are the specs in which the API server, on its own node, calls pods on the workers.
+var Webhooks = Suite{Name: "webhooks", Focus: `\[sig-api-machinery\] AdmissionWebhook .*\[Conformance\]`, Skip: left, Procs: 4, Timeout: 20 * time.Minute}
+
 // Others are all other specs of the group that need no feature to be switched on and no cluster for themselves.
 var Others = Suite{
 	Name: "sig-network", Focus: `\[sig-network\]`, Procs: 8, Timeout: 30 * time.Minute,

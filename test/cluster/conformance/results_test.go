@@ -52,7 +52,7 @@ func TestParseRefusesWhatIsNoResult(t *testing.T) {
 }
 
 func TestComparison(t *testing.T) {
-	c := Comparison{Version: "v1.2.3", Columns: map[string]map[string]string{}}
+	c := Comparison{Title: TitleOfOthers("v1.2.3"), Columns: map[string]map[string]string{}}
 	if _, err := c.Worse("hexapod"); err == nil {
 		t.Error("nothing to compare with, and no error")
 	}
@@ -62,7 +62,7 @@ func TestComparison(t *testing.T) {
 	if err := c.Write(&b); err != nil {
 		t.Fatal(err)
 	}
-	const want = title + `v1.2.3
+	want := "# " + TitleOfOthers("v1.2.3") + `
 # ptp: 3 of 4 passed
 # hexapod: 2 of 3 passed
 # columns: ptp hexapod

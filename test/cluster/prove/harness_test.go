@@ -24,6 +24,7 @@ type bed struct {
 	*cluster.Cluster
 	t     *testing.T
 	image string // of upstream's agnhost, under its own name
+	pause string // of what does nothing
 }
 
 // open finds the cluster that NAME names, and starts the pods of a test on it.
@@ -50,7 +51,7 @@ func open(t *testing.T) bed {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return bed{c, t, names["agnhost"]}
+	return bed{c, t, names["agnhost"], names[build.PauseImage]}
 }
 
 // on runs a command on a machine and returns what it said.
@@ -66,9 +67,14 @@ func (b bed) on(machine string, words ...string) string {
 func (b bed) try(machine string, words ...string) (string, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), patience) // also at the end of a test, to clean up
 	defer cancel()
+	return b.feed(ctx, machine, "", words...)
+}
+
+// feed runs a command that reads a text.
+func (b bed) feed(ctx context.Context, machine, text string, words ...string) (string, error) {
 	var out, said bytes.Buffer
 	cmd := b.Command(ctx, words...)
-	cmd.Stdout, cmd.Stderr = &out, &said
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = strings.NewReader(text), &out, &said
 	if err := b.Run(machine, cmd); err != nil {
 		return "", fmt.Errorf("%s on %s: %w: %s", strings.Join(words, " "), machine, err, strings.TrimSpace(said.String()))
 	}
@@ -88,15 +94,12 @@ func (b bed) apply(text string) {
 		act := func() {
 			ctx, cancel := context.WithTimeout(context.Background(), patience)
 			defer cancel()
-			var said bytes.Buffer
 			words := []string{"kubectl", verb, "-f", "-"}
 			if verb == "delete" {
 				words = append(words, "--ignore-not-found", "--now")
 			}
-			cmd := b.Command(ctx, words...)
-			cmd.Stdin, cmd.Stderr = strings.NewReader(text), &said
-			if err := b.Run(cluster.Router, cmd); err != nil {
-				b.t.Errorf("kubectl %s: %v: %s", verb, err, said.String())
+			if _, err := b.feed(ctx, cluster.Router, text, words...); err != nil {
+				b.t.Error(err)
 			}
 		}
 		if verb == "apply" {

@@ -29,12 +29,15 @@ const usage = `Usage: cluster VERB
   exec MACHINE CMD.. run a command on a machine: router, cp, w1, w2 ...
   check              look for IPv4 where none belongs, and whether kubeadm takes what plans are rendered to
   conformance        check, and run upstream's network conformance suite on it
+  record             conformance, kept in bench/results/conformance.txt beside what became of it on other kinds of clusters
+  webhooks           run upstream's specs of webhooks, which the API server calls in pods
   compare            run upstream's other network specs, beside what became of them with NETWORK=ptp
   down               remove it; what was built stays
 
 Knobs, from the environment:
   NAME=cluster       NODES=3            FAMILY=ipv6|dual   NETWORK=hexapod|ptp|none
-  FABRIC=flat|bgp    HOSTPREFIXES=plan|adopt               KUBEPROXY=on|off
+  FABRIC=flat|bgp    HOSTPREFIXES=plan|adopt               HOSTBITS=64|80|96|112
+  KUBEPROXY=on|off
 `
 
 func main() {
@@ -95,7 +98,9 @@ var verbs = map[string]func(context.Context, call) error{
 	"kubectl": opened(func(ctx context.Context, k *cluster.Cluster, args []string) error {
 		return attached(ctx, k, cluster.Router, append([]string{"kubectl"}, args...))
 	}),
-	"conformance": conform,
+	"conformance": opened(conform),
+	"webhooks":    opened(webhooks),
+	"record":      record,
 	"check":       opened(func(ctx context.Context, k *cluster.Cluster, _ []string) error { return k.Check(ctx, checked) }),
 	"compare":     compare,
 	"exec": opened(func(ctx context.Context, k *cluster.Cluster, args []string) error {
@@ -117,6 +122,11 @@ func options() (cluster.Options, error) {
 		prefixes = cluster.Adopt
 	}
 	o.HostPrefixes = knob("HOSTPREFIXES", prefixes)
+	bits, err := strconv.Atoi(knob("HOSTBITS", "64"))
+	if err != nil {
+		return o, fmt.Errorf("HOSTBITS: %w", err)
+	}
+	o.HostBits = bits
 	nodes, err := strconv.Atoi(knob("NODES", "3"))
 	if err != nil {
 		return o, fmt.Errorf("NODES: want a number: %w", err)

@@ -28,29 +28,71 @@ func suite(ctx context.Context, k *cluster.Cluster, s conformance.Suite) (confor
 func checked(line string) { fmt.Fprintf(os.Stdout, "check: %s\n", line) }
 
 // conform looks at the cluster and runs the conformance suite. FOCUS chooses other specs, for development.
-func conform(ctx context.Context, c call) error {
+func conform(ctx context.Context, k *cluster.Cluster, _ []string) error {
+	s := conformance.Network
+	s.Focus = knob("FOCUS", s.Focus)
+	_, err := conformed(ctx, k, s)
+	return err
+}
+
+// webhooks runs the specs in which the API server has to reach pods.
+func webhooks(ctx context.Context, k *cluster.Cluster, _ []string) error {
+	_, err := conformed(ctx, k, conformance.Webhooks)
+	return err
+}
+
+// conformed looks at the cluster and runs a suite on it, all of which has to pass.
+func conformed(ctx context.Context, k *cluster.Cluster, s conformance.Suite) (conformance.Results, error) {
+	if err := k.Check(ctx, checked); err != nil {
+		return nil, err
+	}
+	results, err := suite(ctx, k, s)
+	if failed := results.Failed(); err == nil && len(failed) > 0 {
+		err = fmt.Errorf("%d specs failed; logs: %s", len(failed), k.Logs())
+	}
+	return results, err
+}
+
+// Where the last results of both suites are kept.
+var (
+	conformity = filepath.Join("bench", "results", "conformance.txt")
+	comparison = filepath.Join("bench", "results", "sig-network.txt")
+)
+
+// record is conform, and keeps what became of the specs beside what became of them on other kinds of clusters.
+func record(ctx context.Context, c call) error {
 	k, err := cluster.Open(c.cache, c.options.Name)
 	if err != nil {
 		return err
 	}
 	defer k.Close()
-	if err := k.Check(ctx, checked); err != nil {
-		return err
+	results, failed := conformed(ctx, k, conformance.Network)
+	if results == nil {
+		return failed
 	}
-	s := conformance.Network
-	s.Focus = knob("FOCUS", s.Focus)
-	results, err := suite(ctx, k, s)
-	if err != nil {
-		return err
+	version, err := c.cache.KubeVersion(ctx)
+	if err == nil {
+		_, err = keep(conformity, conformance.TitleOfNetwork(version), k.Options.Kind(), results)
 	}
-	if failed := results.Failed(); len(failed) > 0 {
-		return fmt.Errorf("%d specs failed; logs: %s", len(failed), k.Logs())
-	}
-	return nil
+	return errors.Join(failed, err)
 }
 
-// comparison is where the last results of the other specs are kept.
-var comparison = filepath.Join("bench", "results", "sig-network.txt")
+// keep puts the results of a run into the file of all.
+func keep(file, title, column string, results conformance.Results) (conformance.Comparison, error) {
+	table, err := conformance.ReadComparison(file, title)
+	if err != nil {
+		return table, err
+	}
+	table.Add(column, results)
+	f, err := os.Create(file)
+	if err != nil {
+		return table, fmt.Errorf("keep the results: %w", err)
+	}
+	if err := errors.Join(table.Write(f), f.Close()); err != nil {
+		return table, fmt.Errorf("keep the results: %w", err)
+	}
+	return table, nil
+}
 
 // compare runs the other specs, writes what became of them beside what became of them on the reference, and fails if the cluster's
 // network is worse.
@@ -64,25 +106,14 @@ func compare(ctx context.Context, c call) error {
 	if err != nil {
 		return err
 	}
-	table, err := conformance.ReadComparison(comparison, version)
-	if err != nil {
-		return err
-	}
 	results, err := suite(ctx, k, conformance.Others)
 	if err != nil {
 		return err
 	}
 	network := k.Options.Network
-	table.Add(network, results)
-	f, err := os.Create(comparison)
-	if err != nil {
-		return fmt.Errorf("keep the results: %w", err)
-	}
-	if err := errors.Join(table.Write(f), f.Close()); err != nil {
-		return fmt.Errorf("keep the results: %w", err)
-	}
-	if network == conformance.Reference {
-		return nil
+	table, err := keep(comparison, conformance.TitleOfOthers(version), network, results)
+	if err != nil || network == conformance.Reference {
+		return err
 	}
 	worse, err := table.Worse(network)
 	if err == nil && len(worse) > 0 {

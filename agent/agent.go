@@ -65,6 +65,7 @@ type Agent struct {
 	services services
 	policies policies
 	datapath programs
+	drops    drops
 
 	delegation *delegation // nil where the configuration gives this host its prefix
 }
@@ -123,6 +124,7 @@ func (a *Agent) Run(ctx context.Context) (err error) {
 	g.Go(func() error { return a.watch(ctx, sub) })
 	g.Go(func() error { return a.watchSource(ctx) })
 	g.Go(func() error { return a.runServices(ctx) })
+	g.Go(func() error { return a.runDrops(ctx) })
 	g.Go(func() error { return a.book.Run(ctx) })
 	g.Go(func() error { return a.second.Run(ctx) })
 	g.Go(func() error { return a.runAnswers(ctx) })

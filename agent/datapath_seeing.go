@@ -1,7 +1,6 @@
 package agent
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"net/netip"
@@ -11,7 +10,6 @@ import (
 	"hexapod.dev/linux/datapath"
 	model "hexapod.dev/model/datapath"
 	"hexapod.dev/model/desired"
-	"hexapod.dev/model/policy"
 )
 
 var _ local.Seeing = (*Agent)(nil)
@@ -52,23 +50,6 @@ func (a *Agent) Flows() ([]local.Flow, error) {
 		return x.To.Compare(y.To)
 	})
 	return list, nil
-}
-
-// FollowDrops implements local.Seeing.
-func (a *Agent) FollowDrops(ctx context.Context, told func(local.Drop) error) error {
-	if a.datapath.table == nil {
-		return errNoPrograms
-	}
-	return a.datapath.table.Maps().Follow(ctx, func(e datapath.Event) error {
-		d := local.Drop{Place: e.Place.String(), Why: e.Why.String(), Link: a.linkName(e.Link), Proto: e.Proto, Length: e.Length}
-		if e.Src.IsValid() {
-			d.From, d.To = netip.AddrPortFrom(e.Src, e.SrcPort), netip.AddrPortFrom(e.Dst, e.DstPort)
-		}
-		if e.Why == model.Denied && e.Src.IsValid() {
-			d.Rule = a.policies.deniedBy(e.Src, e.Dst, policy.Protocol(e.Proto), e.DstPort)
-		}
-		return told(d)
-	})
 }
 
 // linkName is the name of a link, or its index where it is gone.

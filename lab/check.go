@@ -34,7 +34,8 @@ type Pair struct {
 	RTT      time.Duration // shortest round trip of those after it
 	Sent     int
 	Lost     int
-	Err      error // nil: ping and HTTP worked, and the server saw the client's own address
+	Refused  string // the rule by which the host of To refused, as it should
+	Err      error  // nil: refused as it should, or ping and HTTP worked and the server saw the client's own address
 }
 
 // Report is the outcome of Check.
@@ -48,6 +49,27 @@ func (r Report) Failed() []Pair {
 	return slices.DeleteFunc(slices.Clone(r.Pairs), func(p Pair) bool { return p.Err == nil })
 }
 
+// Refused counts the pairs that were refused as they should.
+func (r Report) Refused() int {
+	n := 0
+	for _, p := range r.Pairs {
+		if p.Refused != "" {
+			n++
+		}
+	}
+	return n
+}
+
+// Rule is what the pairs were refused by.
+func (r Report) Rule() string {
+	for _, p := range r.Pairs {
+		if p.Refused != "" {
+			return p.Refused
+		}
+	}
+	return ""
+}
+
 // Lost counts the echo requests without an answer.
 func (r Report) Lost() int {
 	n := 0
@@ -55,6 +77,11 @@ func (r Report) Lost() int {
 		n += p.Lost
 	}
 	return n
+}
+
+// String is `20 pairs, 4 refused as they should, 0 failed, 0 lost`.
+func (r Report) String() string {
+	return fmt.Sprintf("%d pairs, %d refused as they should, %d failed, %d lost", len(r.Pairs), r.Refused(), len(r.Failed()), r.Lost())
 }
 
 // maxNamed bounds how many senders an error names.
@@ -79,8 +106,9 @@ func (r Report) Err() error {
 	return errors.Join(errs...)
 }
 
-// Check looks at everything a lab promises: agents and routers run, agents have done all they should, there is no IPv4, and every endpoint and the outside reach each other,
-// by ping and by HTTP, in both directions. report gets the number of pairs done.
+// Check looks at everything a lab promises: agents and routers run, agents have done all they should, there is no IPv4, and all endpoints reach each other and the outside by
+// ping and by HTTP. The outside reaches by HTTP what is published, and is refused by all others, unless the lab is open. report gets the
+// number of pairs done.
 func (l *Lab) Check(ctx context.Context, report func(done, all int)) (Report, error) {
 	var r Report
 	for _, h := range l.state.Hosts {
@@ -103,7 +131,7 @@ func (l *Lab) Check(ctx context.Context, report func(done, all int)) (Report, er
 		return r, err
 	}
 	r.Problems = append(r.Problems, problems...)
-	r.Pairs, err = l.checkPairs(ctx, report)
+	r.Pairs, err = l.checkPairs(ctx, l.names(), report)
 	return r, err
 }
 
@@ -163,15 +191,24 @@ func ipv4Here() ([]string, error) {
 	return found, nil
 }
 
-// checkPairs serves and asks from within this process: its sockets are opened in the namespaces of the endpoints.
-func (l *Lab) checkPairs(ctx context.Context, report func(done, all int)) ([]Pair, error) {
-	ctx, stop := context.WithCancel(ctx)
-	var servers errgroup.Group
-	defer func() { stop(); _ = servers.Wait() }()
+// names are the outside and all endpoints.
+func (l *Lab) names() []string {
 	names := []string{topology.Outside}
 	for _, e := range l.Endpoints() {
 		names = append(names, e.Name)
 	}
+	return names
+}
+
+// checkPairs serves and asks from within this process: its sockets are opened in the namespaces of the endpoints. Those of froms ask
+// everybody.
+func (l *Lab) checkPairs(ctx context.Context, froms []string, report func(done, all int)) ([]Pair, error) {
+	ctx, stop := context.WithCancel(ctx)
+	var servers errgroup.Group
+	defer func() { stop(); _ = servers.Wait() }()
+	names := l.names()
+	refusals, unwatch := l.watchRefusals(ctx)
+	defer unwatch()
 	for _, name := range names {
 		in, err := l.Inside(name)
 		if err != nil {
@@ -185,9 +222,9 @@ func (l *Lab) checkPairs(ctx context.Context, report func(done, all int)) ([]Pai
 	}
 	var mu sync.Mutex // guards pairs
 	var pairs []Pair
-	all := len(names) * (len(names) - 1)
-	err := each(senders, names, func(from string) error {
-		return l.checkFrom(ctx, from, names, func(p Pair) {
+	all := len(froms) * (len(names) - 1)
+	err := each(senders, froms, func(from string) error {
+		return l.checkFrom(ctx, from, names, refusals, func(p Pair) {
 			mu.Lock()
 			defer mu.Unlock()
 			pairs = append(pairs, p)
@@ -205,7 +242,7 @@ func (l *Lab) checkPairs(ctx context.Context, report func(done, all int)) ([]Pai
 	return pairs, err
 }
 
-func (l *Lab) checkFrom(ctx context.Context, from string, names []string, done func(Pair)) error {
+func (l *Lab) checkFrom(ctx context.Context, from string, names []string, refusals *refusals, done func(Pair)) error {
 	in, err := l.Inside(from)
 	if err != nil {
 		return err
@@ -220,9 +257,17 @@ func (l *Lab) checkFrom(ctx context.Context, from string, names []string, done f
 			continue
 		}
 		p := Pair{From: from, To: to}
-		p.ping(pinger, l.Addr(to))
-		if p.Err == nil {
+		closed := from == topology.Outside && !l.state.Open
+		switch {
+		case closed && !l.state.isPublished(l.state.Endpoints[to]):
+			p.refuse(ctx, pinger, l.Addr(to), refusals)
+		case closed: // what is published is a port
 			p.Err = l.checkHTTP(ctx, in, from, to)
+		default:
+			p.ping(pinger, l.Addr(to))
+			if p.Err == nil {
+				p.Err = l.checkHTTP(ctx, in, from, to)
+			}
 		}
 		if ctx.Err() != nil {
 			return fmt.Errorf("check the pairs: %w", context.Cause(ctx)) // says nothing about this pair

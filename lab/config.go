@@ -55,23 +55,17 @@ func plan(racks int, hosts []topology.Host) addressplan.Plan {
 func rackName(rack int) string { return fmt.Sprintf("rack%d", rack) }
 
 // objects is the configuration of a lab, one slice per file. It is the same on all hosts.
-func objects(size topology.Size, hosts []topology.Host) map[string][]v1alpha1.Object {
-	cluster := v1alpha1.Cluster{Name: clusterName, Number: clusterNumber}
-	for r := 1; r <= size.Racks; r++ {
-		cluster.Racks = append(cluster.Racks, v1alpha1.Rack{Name: rackName(r), Number: uint32(r)})
-	}
-	files := map[string][]v1alpha1.Object{
-		"plan.yaml": {v1alpha1.NewAddressPlan("lab", v1alpha1.AddressPlanSpec{
-			Prefix: v1alpha1.PrefixFrom(fabricPrefix), Lab: true, Clusters: []v1alpha1.Cluster{cluster},
-			ASN:     v1alpha1.ASNPlan{Spine: spineASN},
-			Outside: v1alpha1.OutsideOpen, // a lab checks that everybody reaches everybody
-		})},
+func (s *state) objects() map[string][]v1alpha1.Object {
+	size := s.Size
+	files := map[string][]v1alpha1.Object{"plan.yaml": {s.plan()}}
+	if len(s.Published) > 0 {
+		files[publicationsFile] = s.publications()
 	}
 	for n := range size.Uplinks() {
 		name := topology.UplinkName(n)
 		files["peers.yaml"] = append(files["peers.yaml"], v1alpha1.NewBGPPeer("tor-"+name, v1alpha1.BGPPeerSpec{Interface: name, AllowDefault: true}))
 	}
-	for _, h := range hosts {
+	for _, h := range s.Hosts {
 		number := uint32(h.Number)
 		var uplinks []v1alpha1.Uplink
 		for n := range size.Uplinks() {
@@ -111,7 +105,7 @@ func (l *Lab) writeConfigFile(host, name string, text []byte) error {
 
 // writeConfig writes the configuration folder of every host.
 func (l *Lab) writeConfig() error {
-	for name, list := range objects(l.state.Size, l.state.Hosts) {
+	for name, list := range l.state.objects() {
 		text, err := v1alpha1.Encode(list...)
 		if err != nil {
 			return err

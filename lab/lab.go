@@ -50,7 +50,9 @@ type state struct {
 	Hosts     []topology.Host     `json:"hosts"`
 	Endpoints map[string]Endpoint `json:"endpoints"`
 	Serial    int                 `json:"serial"` // of the last container id
-	Up        bool                `json:"up"`     // Up came to its end
+	Open      bool                `json:"open"`   // the outside reaches every endpoint
+	Published []published         `json:"published,omitempty"`
+	Up        bool                `json:"up"` // Up came to its end
 }
 
 // Lab is one lab of this machine.

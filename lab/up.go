@@ -24,6 +24,7 @@ type Options struct {
 	Router RouterKind   // what runs on the routers; HexapodRouter when empty
 	Bin    string       // folder of hexapod and hexapod-cni; empty: that of the running program
 	Bare   bool         // no agents and no endpoints: the fabric alone
+	Open   bool         // the outside reaches every endpoint; else what is published alone
 	Hold   bool         // keep other commands from changing the lab until Close
 	Report func(string) // gets a line for every step; may be nil
 }
@@ -53,7 +54,7 @@ func Up(ctx context.Context, o Options) (*Lab, error) {
 	if err != nil {
 		return nil, errors.Join(err, l.Close())
 	}
-	l.state = state{Size: o.Size, Router: o.Router, Bin: o.Bin, Hosts: o.Size.AllHosts(), Endpoints: map[string]Endpoint{}}
+	l.state = state{Size: o.Size, Router: o.Router, Bin: o.Bin, Open: o.Open, Hosts: o.Size.AllHosts(), Endpoints: map[string]Endpoint{}}
 	err = l.build(ctx, o.Bare)
 	if o.Hold && err == nil {
 		l.held = lock

@@ -92,10 +92,11 @@ func runLabUp(ctx context.Context, env environment, args []string) error {
 	c.IntVar(&size.TorsEach, "tors", 1, fmt.Sprintf("`N` ToRs in each rack, 1 to %d", topology.MaxTors))
 	kind := c.routerKind(lab.HexapodRouter)
 	bare := c.Bool("bare", false, "the fabric alone: no agents, no endpoints")
+	open := c.Bool("open", false, "the outside reaches every endpoint; else what is published alone")
 	if help, err := c.parse(args); help || err != nil {
 		return err
 	}
-	l, err := lab.Up(ctx, lab.Options{Name: c.name, Size: size, Router: *kind, Bare: *bare, Report: c.steps(env.stderr)})
+	l, err := lab.Up(ctx, lab.Options{Name: c.name, Size: size, Router: *kind, Bare: *bare, Open: *open, Report: c.steps(env.stderr)})
 	var unfinished *lab.UnfinishedError
 	if errors.As(err, &unfinished) {
 		return fmt.Errorf("%w\nWhat there is of it stays for a look: hexapod lab down --name %s removes it", err, c.name)
@@ -151,7 +152,7 @@ func runLabCheck(ctx context.Context, env environment, args []string) error {
 	if err != nil {
 		return err
 	}
-	fmt.Fprintf(env.stdout, "%d pairs, %d failed, %d lost\n", len(r.Pairs), len(r.Failed()), r.Lost())
+	fmt.Fprintln(env.stdout, r)
 	return r.Err()
 }
 

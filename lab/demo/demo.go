@@ -1,4 +1,4 @@
-// Package demo shows a lab at work in one go: it makes one, checks every pair, kills an agent under a running ping, and takes everything away again.
+// Package demo shows a lab at work in one go: it makes one, checks every pair, opens an endpoint to the outside, kills an agent under a running ping, and takes everything away again.
 package demo
 
 import (
@@ -110,6 +110,9 @@ func show(ctx context.Context, o Options) (sums, error) {
 		return sum, err
 	}
 	if err := whereis(o, l); err != nil {
+		return sum, err
+	}
+	if err := outside(ctx, o, l, r); err != nil {
 		return sum, err
 	}
 	o.Report("killing an agent under a running ping")

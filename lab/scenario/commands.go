@@ -20,7 +20,7 @@ import (
 
 // commands are those that this package adds to the language.
 var commands = map[string]command{
-	"lab":      {"up [--racks R] [--hosts H] [--endpoints E] [--cables N] [--tors N] [--router KIND] [--bare] | check | converge | down", 1, false, doLab},
+	"lab":      {"up [--racks R] [--hosts H] [--endpoints E] [--cables N] [--tors N] [--router KIND] [--bare] [--open] | check | converge | down", 1, false, doLab},
 	"host":     {"add r1h3", 2, true, doHost},
 	"agent":    {"kill|start HOST", 2, true, doAgent},
 	"endpoint": {"add [--ip ADDRESS] NAME [NAMESPACE KEY=VALUE ...] | del NAME | again NAME", 2, true, doEndpoint},
@@ -30,6 +30,7 @@ var commands = map[string]command{
 	"addr":     {"NAME VARIABLE", 2, true, doAddr},
 	"in":       {"WHERE COMMAND [ARGUMENT ...]", 2, true, doIn},
 	"until":    {"[!] WHERE COMMAND [ARGUMENT ...]", 2, true, doUntil},
+	"publish":  {"NAME", 1, true, doPublish},
 	"config":   {"FILE [NAME]", 1, true, doConfig},
 	"serve":    {"NAME PORT | stop NAME", 2, true, doServe},
 }
@@ -56,7 +57,7 @@ func doLab(s *session, ts *testscript.TestScript, args []string) error {
 		if err != nil {
 			return err
 		}
-		fmt.Fprintf(ts.Stdout(), "%d pairs, %d failed, %d lost\n", len(r.Pairs), len(r.Failed()), r.Lost())
+		fmt.Fprintln(ts.Stdout(), r)
 		return r.Err()
 	}
 	return fmt.Errorf("lab %s: %w", args[0], errVerb)
@@ -73,6 +74,7 @@ func (s *session) up(args []string) error {
 	f.IntVar(&o.Size.TorsEach, "tors", 1, "")
 	f.StringVar((*string)(&o.Router), "router", string(s.options.Router), "")
 	f.BoolVar(&o.Bare, "bare", false, "")
+	f.BoolVar(&o.Open, "open", false, "")
 	if err := f.Parse(args); err != nil {
 		return err
 	}
@@ -304,6 +306,15 @@ func doUntil(s *session, ts *testscript.TestScript, args []string) error {
 			return fmt.Errorf("until %q: not so after %v: %w\n%s%s", args, untilPatience, err, out.String(), said.String())
 		}
 	}
+}
+
+// doPublish opens the HTTP port of an endpoint, and of all that are like it, to the outside.
+func doPublish(s *session, ts *testscript.TestScript, args []string) error {
+	names, _, err := s.lab.Publish(s.ctx, args[0])
+	if err == nil {
+		fmt.Fprintln(ts.Stdout(), strings.Join(names, " "))
+	}
+	return err
 }
 
 // doConfig gives a file of the script to all agents, under its own name or another. ${VARIABLES} in it are replaced.

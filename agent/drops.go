@@ -1,0 +1,89 @@
+package agent
+
+import (
+	"context"
+	"net/netip"
+	"sync"
+
+	"hexapod.dev/agent/local"
+	"hexapod.dev/linux/datapath"
+	model "hexapod.dev/model/datapath"
+	"hexapod.dev/model/policy"
+)
+
+// drops passes on what the programs tell of packets that they dropped, to everybody who follows.
+type drops struct {
+	mu        sync.Mutex // guards followers
+	followers map[chan local.Drop]bool
+}
+
+// dropsWaiting is how many drops wait for a follower that is slow; more are lost to it.
+const dropsWaiting = 256
+
+// follow returns a channel of drops, and what ends it.
+func (d *drops) follow() (<-chan local.Drop, func()) {
+	c := make(chan local.Drop, dropsWaiting)
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.followers == nil {
+		d.followers = map[chan local.Drop]bool{}
+	}
+	d.followers[c] = true
+	return c, func() {
+		d.mu.Lock()
+		defer d.mu.Unlock()
+		delete(d.followers, c)
+	}
+}
+
+func (d *drops) tell(drop local.Drop) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for c := range d.followers {
+		select {
+		case c <- drop:
+		default:
+		}
+	}
+}
+
+// runDrops reads what the programs tell until ctx ends. There is one reader: a second one would take drops away from it.
+func (a *Agent) runDrops(ctx context.Context) error {
+	if a.datapath.table == nil {
+		return nil
+	}
+	err := a.datapath.table.Maps().Follow(ctx, func(e datapath.Event) error {
+		d := local.Drop{Place: e.Place.String(), Why: e.Why.String(), Link: a.linkName(e.Link), Proto: e.Proto, Length: e.Length}
+		if e.Src.IsValid() {
+			d.From, d.To = netip.AddrPortFrom(e.Src, e.SrcPort), netip.AddrPortFrom(e.Dst, e.DstPort)
+		}
+		if e.Why == model.Denied && e.Src.IsValid() {
+			d.Rule = a.policies.deniedBy(e.Src, e.Dst, policy.Protocol(e.Proto), e.DstPort)
+		}
+		a.drops.tell(d)
+		return nil
+	})
+	if err != nil {
+		a.log.Warn("nobody is told of dropped packets any more", "error", err)
+	}
+	return nil // counters go on
+}
+
+// FollowDrops implements local.Seeing.
+func (a *Agent) FollowDrops(ctx context.Context, told func(local.Drop) error) error {
+	if a.datapath.table == nil {
+		return errNoPrograms
+	}
+	c, end := a.drops.follow()
+	defer end()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case d := <-c:
+			if err := told(d); err != nil {
+				return err
+			}
+		}
+	}
+}

@@ -52,6 +52,9 @@ func (c *Cluster) makeMachine(ctx context.Context, name string) error {
 	return c.place(name).Make(ctx, c.self(), holdCall, spec)
 }
 
+// Self is the program of the cluster, by a path that its nodes see as well.
+func (c *Cluster) Self() string { return c.self() }
+
 // self is the program that machines are held by: a copy, because the original may be rebuilt, or lie in a folder that nodes have of their own.
 func (c *Cluster) self() string { return filepath.Join(c.dir, "bin", "cluster") }
 

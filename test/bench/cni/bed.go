@@ -14,7 +14,7 @@ import (
 
 	"hexapod.dev/linux/netns"
 	"hexapod.dev/test/bench/leftover"
-	"hexapod.dev/test/bench/paired"
+	"hexapod.dev/test/paired"
 )
 
 // plan is a fabric with one host. Its clock is trusted: a benchmark waits for no time server.

@@ -9,7 +9,7 @@ import (
 	"strings"
 	"time"
 
-	"hexapod.dev/test/bench/paired"
+	"hexapod.dev/test/paired"
 )
 
 // report is what a run leaves behind. It names no host and no path.

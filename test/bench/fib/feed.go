@@ -10,7 +10,7 @@ import (
 	"time"
 
 	"hexapod.dev/linux/netns"
-	"hexapod.dev/test/bench/paired"
+	"hexapod.dev/test/paired"
 )
 
 // sizes of feeds.

@@ -20,7 +20,7 @@ import (
 	"syscall"
 
 	"hexapod.dev/test/bench/leftover"
-	"hexapod.dev/test/bench/paired"
+	"hexapod.dev/test/paired"
 )
 
 // options is the size of a run.

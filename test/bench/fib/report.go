@@ -7,7 +7,7 @@ import (
 	"os"
 	"strings"
 
-	"hexapod.dev/test/bench/paired"
+	"hexapod.dev/test/paired"
 )
 
 // report is what a run leaves behind. It names no host and no path.

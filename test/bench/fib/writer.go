@@ -17,7 +17,7 @@ import (
 	"hexapod.dev/linux/route"
 	"hexapod.dev/linux/rtnl"
 	"hexapod.dev/model/desired"
-	"hexapod.dev/test/bench/paired"
+	"hexapod.dev/test/paired"
 )
 
 // firstGroup is the id of the group that the first route of a FIB makes.

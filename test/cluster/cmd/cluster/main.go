@@ -16,6 +16,7 @@ import (
 
 	"hexapod.dev/lab/place"
 	"hexapod.dev/test/cluster"
+	"hexapod.dev/test/cluster/addtime"
 	"hexapod.dev/test/cluster/build"
 )
 
@@ -32,6 +33,7 @@ const usage = `Usage: cluster VERB
   record             conformance, kept in bench/results/conformance.txt beside what became of it on other kinds of clusters
   webhooks           run upstream's specs of webhooks, which the API server calls in pods
   compare            run upstream's other network specs, beside what became of them with NETWORK=ptp
+  addtimes [PAIRS]   measure CNI ADD as the runtime sees it, ours beside the stock ptp; writes bench/results/cni-cluster.json
   down               remove it; what was built stays
 
 Knobs, from the environment:
@@ -64,6 +66,8 @@ func run(ctx context.Context, args []string) error {
 		return place.Hold(ctx, os.Stdin, os.Stdout)
 	case "supervise":
 		return cluster.Supervise(ctx, os.Stdin)
+	case addtime.Verb:
+		return timed(ctx, args)
 	}
 	do, ok := verbs[verb]
 	if !ok {
@@ -103,6 +107,7 @@ var verbs = map[string]func(context.Context, call) error{
 	"record":      record,
 	"check":       opened(func(ctx context.Context, k *cluster.Cluster, _ []string) error { return k.Check(ctx, checked) }),
 	"compare":     compare,
+	"addtimes":    addtimes,
 	"exec": opened(func(ctx context.Context, k *cluster.Cluster, args []string) error {
 		if len(args) < 2 {
 			return errors.New("exec: want a machine and a command")

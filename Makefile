@@ -6,7 +6,10 @@ VERSION   ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo v0
 # The commit's time, not that of the build: the same commit gives the same bytes. A tarball may give SOURCE_DATE_EPOCH.
 BUILT     ?= $(or $(SOURCE_DATE_EPOCH),$(shell git log -1 --format=%ct 2>/dev/null))
 FUZZTIME  ?= 10s
-GO_BUILD  := CGO_ENABLED=0 $(GO) build -trimpath -ldflags "-s -w -X main.version=$(VERSION) -X main.built=$(BUILT)"
+LDFLAGS   := -s -w -X main.version=$(VERSION) -X main.built=$(BUILT)
+GO_BUILD  := CGO_ENABLED=0 $(GO) build -trimpath -ldflags "$(LDFLAGS)"
+# The plugin begins before Go's runtime where it can (docs/decisions/0005).
+PLUGIN_BUILD = CGO_ENABLED=0 $(GO) build -trimpath -ldflags "-s -w$(if $(filter amd64,$(1)), -E shortEntry)"
 
 # The version is given above: builds work the same in a checkout that git will not look into (another owner, a tarball).
 export GOFLAGS := $(GOFLAGS) -buildvcs=false
@@ -26,13 +29,16 @@ help: ## list the targets
 
 build: ## build bin/hexapod and bin/hexapod-cni
 	@echo "building $(BIN)/ $(VERSION)"
-	@$(GO_BUILD) -o $(BIN)/ ./cmd/hexapod ./cmd/hexapod-cni
+	@$(GO_BUILD) -o $(BIN)/ ./cmd/hexapod
+	@$(call PLUGIN_BUILD,$(shell $(GO) env GOARCH)) -o $(BIN)/ ./cmd/hexapod-cni
 
 dist: ## build for amd64 and arm64 into dist/
 	@for arch in amd64 arm64; do \
 		echo "building dist/$$arch $(VERSION)"; \
-		GOOS=linux GOARCH=$$arch $(GO_BUILD) -o dist/$$arch/ ./cmd/hexapod ./cmd/hexapod-cni || exit 1; \
+		GOOS=linux GOARCH=$$arch $(GO_BUILD) -o dist/$$arch/ ./cmd/hexapod || exit 1; \
 	done
+	@GOOS=linux GOARCH=amd64 $(call PLUGIN_BUILD,amd64) -o dist/amd64/ ./cmd/hexapod-cni
+	@GOOS=linux GOARCH=arm64 $(call PLUGIN_BUILD,arm64) -o dist/arm64/ ./cmd/hexapod-cni
 
 test: packages ## run all tests; as root also those that need namespaces, the kernel and real peers
 	@test -n "$(HEXAPOD_ROOT)" || echo "not root: tests that need the kernel are skipped (sudo env PATH=\"$$PATH\" make test runs them)"

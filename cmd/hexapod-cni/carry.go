@@ -26,7 +26,7 @@ const (
 // attempt is pointless. The request may be carried out twice: every command means the same when it is repeated.
 func ask(r wire.Request, s settings, giveUp func(outcome) bool) (wire.Answer, outcome, string) {
 	line := r.Append(make([]byte, 0, len(r.Config)+512+len(r.Args)+len(r.Path)))
-	end := wire.UptimeMillis() + s.waitMillis
+	end := wire.UptimeMillis() + s.waitMillis - short.waited
 	for pause := int64(firstPauseMillis); ; pause = min(2*pause, lastPauseMillis) {
 		answer, how, words := attempt(s.socket, line, end)
 		left := end - wire.UptimeMillis()

@@ -6,7 +6,8 @@
 // Command hexapod-cni is the CNI plugin of Hexapod: it carries a runtime's request to the agent of this host and the answer back.
 //
 // A runtime starts it for every endpoint, so it is made to start fast: it uses plain system calls instead of os, net and
-// encoding/json, and starts no goroutine. docs/cni.md describes its configuration and what it does while no agent runs.
+// encoding/json, starts no goroutine, and serves what is plain before there is a runtime (short.go). docs/cni.md describes its
+// configuration and what it does while no agent runs.
 package main
 
 import (
@@ -22,7 +23,7 @@ func main() {
 		_ = writeAll(1, append(answer.Stdout, '\n')) // the exit code says the same
 		syscall.Exit(answer.Exit)
 	}
-	config, err := readAll(0, wire.MaxConfig)
+	config, err := short.rest()
 	r := wire.Request{
 		Command:     command,
 		ContainerID: getenv("CNI_CONTAINERID"),

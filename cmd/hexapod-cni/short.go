@@ -311,7 +311,8 @@ func (w *shortWay) exchange(fd uintptr) int {
 	if _, _, errno := syscall.RawSyscall(syscall.SYS_CONNECT, fd, uintptr(unsafe.Pointer(&w.agent)), unsafe.Sizeof(w.agent)); errno != 0 {
 		return 0
 	}
-	sent, _, errno := syscall.RawSyscall(syscall.SYS_WRITE, fd, uintptr(unsafe.Pointer(&w.request)), uintptr(w.length))
+	// An agent that refuses the caller closes before it has read the line: that is no reason to die of SIGPIPE.
+	sent, _, errno := syscall.RawSyscall6(syscall.SYS_SENDTO, fd, uintptr(unsafe.Pointer(&w.request)), uintptr(w.length), syscall.MSG_NOSIGNAL, 0, 0)
 	if errno != 0 || int(sent) != w.length {
 		return 0
 	}

@@ -125,6 +125,7 @@ func (a *Agent) Run(ctx context.Context) (err error) {
 	g.Go(func() error { return a.watchSource(ctx) })
 	g.Go(func() error { return a.runServices(ctx) })
 	g.Go(func() error { return a.runDrops(ctx) })
+	g.Go(func() error { return a.runPolicies(ctx) })
 	g.Go(func() error { return a.book.Run(ctx) })
 	g.Go(func() error { return a.second.Run(ctx) })
 	g.Go(func() error { return a.runAnswers(ctx) })

@@ -8,6 +8,7 @@ import (
 	"hexapod.dev/api/v1alpha1"
 	"hexapod.dev/edge/cni"
 	"hexapod.dev/edge/kube"
+	"hexapod.dev/edge/objects"
 	"hexapod.dev/model/desired"
 )
 
@@ -21,6 +22,8 @@ type Cluster interface {
 	Pod(ctx context.Context, namespace, name, uid string) (kube.Pod, bool)
 	// FollowServices tells of services and their endpoints until ctx ends.
 	FollowServices(ctx context.Context, sink kube.ServiceSink) error
+	// FollowPolicies tells of policies until ctx ends, each time of all there are.
+	FollowPolicies(ctx context.Context, tell func(*objects.ClusterPolicies)) error
 	// ReportSoon asks for a new HostStatus.
 	ReportSoon()
 	// Refused tells the owner of a pod why it gets no address.
@@ -86,6 +89,7 @@ func (a *Agent) toldOf() {
 		a.reportSoon()
 	}
 	if a.serving.Load() { // before that, the first pass will see it
+		a.kick(partPolicy) // labels and names of ports may have changed
 		a.bypassSoon()
 	}
 }

@@ -6,10 +6,12 @@ import (
 	"maps"
 	"net/netip"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"hexapod.dev/edge/objects"
 	"hexapod.dev/linux/datapath"
 	"hexapod.dev/model/desired"
 	"hexapod.dev/model/identity"
@@ -23,6 +25,9 @@ const partPolicy = "policy"
 // policies is what decides which flows of endpoints may begin.
 type policies struct {
 	took prometheus.Histogram // of putting policies in force
+
+	cluster atomic.Pointer[objects.ClusterPolicies] // nil: outside a cluster, or nothing is known yet
+	setting sync.Mutex                              // held while the section is written
 
 	mu        sync.Mutex // guards all following fields
 	section   desired.Policies
@@ -65,7 +70,7 @@ func (a *Agent) policeAll(context.Context) error {
 	subjects := map[netip.Addr]policy.Subject{}
 	for _, e := range s.Endpoints.All() {
 		for _, addr := range e.Addrs {
-			subjects[addr] = p.subject(e)
+			subjects[addr] = a.subject(e)
 			if n := exact(p.directory, addr, e); n != nil {
 				believed.Exact[addr] = *n
 			}
@@ -140,16 +145,6 @@ func hostAddrs(s desired.Snapshot) (out []netip.Addr) {
 	return out
 }
 
-// subject is an endpoint as policies ask for it. One whose labels have no number yet has its namespace alone.
-func (p *policies) subject(e desired.Endpoint) policy.Subject {
-	n := identity.Number(e.Identity)
-	set, known := p.section.World.Identities[n]
-	if !known {
-		set = identity.Set{Namespace: e.Namespace}
-	}
-	return policy.Subject{Number: n, Set: set, Named: p.section.World.Named[n], Host: p.host}
-}
-
 // exact returns the number of an endpoint if its address does not say it.
 func exact(d *identity.Directory, addr netip.Addr, e desired.Endpoint) *identity.Number {
 	n := identity.Number(e.Identity)
@@ -167,7 +162,7 @@ func (a *Agent) police(e desired.Endpoint) error {
 	if p.compiler == nil {
 		return nil
 	}
-	s := p.subject(e)
+	s := a.subject(e)
 	tables, err := p.compiler.Tables(&s)
 	if err != nil {
 		return err

@@ -28,7 +28,7 @@ type loadState struct {
 // cluster may come to know of this host later, and until then the agent waits.
 func (a *Agent) loadFirst(ctx context.Context) error {
 	if a.options.Cluster != nil {
-		return a.awaitFirst(ctx)
+		return errors.Join(a.awaitFirst(ctx), a.awaitPolicies(ctx))
 	}
 	set, err := a.options.Source.Load(ctx)
 	if err == nil {
@@ -136,9 +136,7 @@ func (a *Agent) apply(set objects.Set) error {
 	a.config.Store(next)
 	a.sections.SetConfig(next.desired)
 	a.sections.SetServices(next.services)
-	if a.options.Cluster == nil {
-		a.sections.SetPolicies(next.policies)
-	}
+	a.setPolicies()
 	if a.options.Cluster == nil {
 		a.sections.SetPlace(next.place)
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -197,18 +198,19 @@ func (b *numberBook) state(n identity.Number) (key string, carried bool) {
 
 // ensureIdentity gives a set of labels a number, if pods have it.
 func (t *term) ensureIdentity(ctx context.Context, key string) error {
-	set, ok := t.c.pods.set(key)
+	set, ports, ok := t.c.pods.set(key)
 	if !ok {
 		return nil
 	}
 	all := objects.In(t.c.o.Client, objects.Identities())
 	written := t.c.numbers.rules(set)
 	if i := t.c.numbers.of(written); i != nil {
-		if i.Living() {
+		if i.Living() && slices.Equal(i.Spec.Ports, ports) {
 			return nil
 		}
 		// A set that comes back while its number rests has it again.
-		got, err := all.Patch(ctx, i.ObjectName(), "", map[string]any{"metadata": map[string]any{"uid": i.Metadata.UID}, "spec": map[string]any{"retired": nil}})
+		spec := map[string]any{"retired": nil, "ports": ports}
+		got, err := all.Patch(ctx, i.ObjectName(), "", map[string]any{"metadata": map[string]any{"uid": i.Metadata.UID}, "spec": spec})
 		if err == nil {
 			t.c.numbers.wrote(got)
 		}
@@ -223,7 +225,7 @@ func (t *term) ensureIdentity(ctx context.Context, key string) error {
 		if err != nil {
 			return err
 		}
-		o := v1alpha1.NewIdentity(v1alpha1.IdentitySpec{Number: uint16(n), Namespace: set.Namespace, Labels: set.Labels, KeyVersion: identity.KeyVersion})
+		o := v1alpha1.NewIdentity(v1alpha1.IdentitySpec{Number: uint16(n), Namespace: set.Namespace, Labels: set.Labels, Ports: ports, KeyVersion: identity.KeyVersion})
 		got, err := all.Create(ctx, o)
 		if errors.Is(err, objects.ErrExists) {
 			if got, err = all.Get(ctx, o.ObjectName()); err != nil {
@@ -249,7 +251,7 @@ func (t *term) returnNumbers(ctx context.Context, quarantine time.Duration) erro
 	var errs []error
 	for _, i := range t.c.numbers.all() {
 		key, carried := t.c.numbers.state(identity.Number(i.Spec.Number))
-		if _, wanted := t.c.pods.set(key); wanted || carried {
+		if _, _, wanted := t.c.pods.set(key); wanted || carried {
 			continue
 		}
 		switch {

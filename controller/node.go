@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"maps"
 	"slices"
 	"time"
 
@@ -15,6 +16,7 @@ import (
 func (t *term) writeHost(ctx context.Context, node *objects.Node, g given) error {
 	report, _ := t.c.statuses.get(node.ObjectName())
 	want := v1alpha1.NewHost(node.ObjectName(), wantHost(node, report, g))
+	want.Metadata.Labels = node.Metadata.Labels // policies select hosts by them
 	all := objects.In(t.c.o.Client, objects.Hosts())
 	have, ok := t.c.hosts.get(node.ObjectName())
 	var err error
@@ -24,8 +26,10 @@ func (t *term) writeHost(ctx context.Context, node *objects.Node, g given) error
 	case have.Spec.Prefix.IsValid() && have.Spec.Prefix != want.Spec.Prefix:
 		// The object of another life of this name. Others forget it before they hear of the next.
 		return errors.Join(gone(all.Delete(ctx, node.ObjectName(), objects.Only{UID: have.Metadata.UID})), errAgain)
-	case !sameJSON(have.Spec, want.Spec):
+	case !sameJSON(have.Spec, want.Spec) || !maps.Equal(have.Metadata.Labels, want.Metadata.Labels):
+		labels := want.Metadata.Labels
 		want.Metadata = have.Metadata
+		want.Metadata.Labels = labels
 		want.Status = have.Status
 		have, err = all.Update(ctx, want)
 	default:

@@ -1,11 +1,16 @@
 package controller
 
 import (
+	"cmp"
 	"context"
+	"fmt"
 	"log/slog"
 	"slices"
+	"strconv"
+	"strings"
 	"sync"
 
+	"hexapod.dev/api/v1alpha1"
 	"hexapod.dev/edge/kube/objects"
 	"hexapod.dev/model/identity"
 )
@@ -16,7 +21,7 @@ const (
 	addressAnnotation = "hexapod.dev/address"
 )
 
-// podFeed follows the metadata of pods, and keeps of each only whose set it has and which address it asks for: there are many.
+// podFeed follows pods, and keeps of each only whose set it has, the ports it has names for and which address it asks for: there are many.
 type podFeed struct {
 	collection objects.Collection[objects.Pod]
 	wanted     func(key string)      // a set of labels appeared
@@ -29,16 +34,58 @@ type podFeed struct {
 	relist  context.CancelFunc
 	got     bool
 	rewound int
+	words   map[string]string
 	sets    map[string]*podSet // by key
-	pods    map[objects.Key]*podSet
+	pods    map[objects.Key]podEntry
 	claims  map[objects.Key]claim
 }
 
-// podSet is a set of labels and how many pods have it.
+// podSet is a set of labels, how many pods have it, and how many of them have names for which ports. Mostly all have the same.
 type podSet struct {
-	key  string
-	set  identity.Set
-	pods int
+	key   string
+	set   identity.Set
+	pods  int
+	named map[string]int // by the ports of a pod, in words
+}
+
+// podEntry is what is kept of a pod.
+type podEntry struct {
+	set   *podSet
+	named string // its ports, in words: a key of set.named
+}
+
+// ports lists the ports that pods of the set have names for.
+func (s *podSet) ports() (all []v1alpha1.NamedPort) {
+	for words := range s.named {
+		for _, w := range strings.Fields(words) {
+			var p v1alpha1.NamedPort
+			part := strings.Split(w, "/")
+			n, err := strconv.ParseUint(part[2], 10, 16)
+			if err != nil {
+				continue // namedPorts writes numbers
+			}
+			p.Name, p.Protocol, p.Port = part[0], v1alpha1.PortProtocol(part[1]), uint16(n)
+			if !slices.Contains(all, p) {
+				all = append(all, p)
+			}
+		}
+	}
+	slices.SortFunc(all, func(a, b v1alpha1.NamedPort) int {
+		return cmp.Or(cmp.Compare(a.Name, b.Name), cmp.Compare(a.Protocol, b.Protocol), cmp.Compare(a.Port, b.Port))
+	})
+	return all
+}
+
+// namedPorts writes the ports that a pod has names for: `dns/UDP/53 web/TCP/80`.
+func namedPorts(p *objects.Pod) string {
+	var words []string
+	for _, q := range p.Ports() {
+		if q.Name != "" {
+			words = append(words, fmt.Sprintf("%s/%s/%d", q.Name, cmp.Or(q.Protocol, string(v1alpha1.ProtocolTCP)), q.ContainerPort))
+		}
+	}
+	slices.Sort(words)
+	return strings.Join(words, " ")
 }
 
 // claim is what a pod asks for.
@@ -46,7 +93,7 @@ type claim struct{ pool, address string }
 
 func newPodFeed(c *objects.Client) *podFeed {
 	// A pod of the host's own network has no address of ours.
-	pods := objects.In(c, objects.Pods().MetadataOnly()).Where("spec.hostNetwork=false", "")
+	pods := objects.In(c, objects.Pods()).Where("spec.hostNetwork=false", "")
 	return &podFeed{collection: pods, known: make(chan struct{})}
 }
 
@@ -95,7 +142,7 @@ func (f *podFeed) listed() (bool, int) {
 // Replace is called by Follow.
 func (f *podFeed) Replace(l objects.Listing[objects.Pod]) {
 	f.mu.Lock()
-	f.sets, f.pods, f.claims = map[string]*podSet{}, make(map[objects.Key]*podSet, len(l.Objects)), map[objects.Key]claim{}
+	f.words, f.sets, f.pods, f.claims = map[string]string{}, map[string]*podSet{}, make(map[objects.Key]podEntry, len(l.Objects)), map[objects.Key]claim{}
 	for _, p := range l.Objects {
 		f.put(p)
 	}
@@ -119,10 +166,15 @@ func (f *podFeed) Apply(c objects.Change[objects.Pod]) {
 		f.put(c.Object)
 	}
 	now, claims := f.claims[key]
-	set := f.pods[key]
+	after, has := f.pods[key]
 	f.mu.Unlock()
-	if set != nil && (!had || set != before) {
-		f.wanted(set.key)
+	if after != before {
+		if had && before.set != after.set && before.named != "" {
+			f.wanted(before.set.key) // its ports may have names no more
+		}
+		if has {
+			f.wanted(after.set.key)
+		}
 	}
 	if claims != claimedBefore || was != now {
 		f.claimed(key)
@@ -141,34 +193,45 @@ func (f *podFeed) put(p *objects.Pod) {
 	k := string(f.rules.Key(set))
 	s, ok := f.sets[k]
 	if !ok {
-		s = &podSet{key: k, set: f.rules.Reduce(set)}
+		s = &podSet{key: k, set: f.rules.Reduce(set), named: map[string]int{}}
 		f.sets[k] = s
 	}
 	s.pods++
-	f.pods[key] = s
+	named := namedPorts(p)
+	if same := f.words[named]; same != "" {
+		named = same // one copy of what many pods say
+	} else {
+		f.words[named] = named
+	}
+	s.named[named]++
+	f.pods[key] = podEntry{s, named}
 }
 
 func (f *podFeed) drop(key objects.Key) {
 	delete(f.claims, key)
-	s, ok := f.pods[key]
+	p, ok := f.pods[key]
 	if !ok {
 		return
 	}
 	delete(f.pods, key)
+	s := p.set
+	if s.named[p.named]--; s.named[p.named] == 0 {
+		delete(s.named, p.named)
+	}
 	if s.pods--; s.pods == 0 {
 		delete(f.sets, s.key)
 	}
 }
 
-// set returns a set that pods have; false: no pod has it any more.
-func (f *podFeed) set(key string) (identity.Set, bool) {
+// set returns a set that pods have, and the ports that they have names for; false: no pod has it any more.
+func (f *podFeed) set(key string) (identity.Set, []v1alpha1.NamedPort, bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	s, ok := f.sets[key]
 	if !ok {
-		return identity.Set{}, false
+		return identity.Set{}, nil, false
 	}
-	return s.set, true
+	return s.set, s.ports(), true
 }
 
 // claim returns what a pod asks for; false: nothing, or there is no such pod.

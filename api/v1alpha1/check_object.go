@@ -251,6 +251,14 @@ func (i *Identity) check(r *report) {
 	if s.Namespace != "" {
 		checkNamespace(r, "spec.namespace", s.Namespace)
 	}
+	for k, p := range s.Ports {
+		here := fmt.Sprintf("spec.ports[%d]", k)
+		if !validPortName(p.Name) {
+			r.errorf(here+".name", "write up to 15 lower-case letters, digits and '-'", "%q is not the name of a port", p.Name)
+		}
+		oneOf(r, here+".protocol", p.Protocol, ProtocolTCP, ProtocolUDP, ProtocolSCTP)
+		checkPortNumber(r, here+".port", int32(p.Port))
+	}
 	checkKeyVersion(r, "spec.keyVersion", s.KeyVersion)
 	for _, k := range slices.Sorted(maps.Keys(s.Labels)) {
 		if !validLabelKey(k) {

@@ -17,10 +17,19 @@ type IdentitySpec struct {
 	// Namespace of the endpoints. Left out: endpoints without a namespace.
 	Namespace string            `json:"namespace,omitempty" yaml:"namespace,omitempty"`
 	Labels    map[string]string `json:"labels,omitempty" yaml:"labels,omitempty"`
+	// Ports that endpoints of the set have names for: policies may name them.
+	Ports []NamedPort `json:"ports,omitempty" yaml:"ports,omitempty"`
 	// KeyVersion is the version of the key function that made the set.
 	KeyVersion int `json:"keyVersion,omitempty" yaml:"keyVersion,omitempty"`
 	// Retired is when the number was taken out of use. The entry stays, so that the number is not given again.
 	Retired *Time `json:"retired,omitempty" yaml:"retired,omitempty"`
+}
+
+// NamedPort is a port that endpoints have a name for.
+type NamedPort struct {
+	Name     string       `json:"name" yaml:"name"`
+	Protocol PortProtocol `json:"protocol,omitempty" yaml:"protocol,omitempty"`
+	Port     uint16       `json:"port" yaml:"port"`
 }
 
 // MinIdentity is the first number of a workload; below it are unknown, host, locator and the reserve.
@@ -37,4 +46,9 @@ func NewIdentity(spec IdentitySpec) *Identity {
 // Living reports whether the number is in use.
 func (i *Identity) Living() bool { return i.Spec.Retired == nil }
 
-func (i *Identity) setDefaults() { orDefault(&i.Spec.KeyVersion, 1) }
+func (i *Identity) setDefaults() {
+	orDefault(&i.Spec.KeyVersion, 1)
+	for k := range i.Spec.Ports {
+		orDefault(&i.Spec.Ports[k].Protocol, ProtocolTCP)
+	}
+}

@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"k8s.io/apimachinery/pkg/api/resource"
@@ -31,23 +32,46 @@ const (
 
 // Pod is what the agent of a host has to know of one of its pods.
 type Pod struct {
-	Namespace string            `json:"namespace"`
-	Name      string            `json:"name"`
-	UID       string            `json:"uid"`
-	Mirror    string            `json:"mirror,omitempty"`
-	Labels    map[string]string `json:"labels,omitempty"`
-	Bandwidth desired.Bandwidth `json:"bandwidth,omitzero"`
-	Packets   bool              `json:"packets,omitempty"` // services are none of its sockets' business: packets are translated, if at all
+	Namespace string                   `json:"namespace"`
+	Name      string                   `json:"name"`
+	UID       string                   `json:"uid"`
+	Mirror    string                   `json:"mirror,omitempty"`
+	Labels    map[string]string        `json:"labels,omitempty"`
+	Bandwidth desired.Bandwidth        `json:"bandwidth,omitzero"`
+	Ports     []kobjects.ContainerPort `json:"ports,omitempty"`
+	Packets   bool                     `json:"packets,omitempty"` // services are none of its sockets' business: packets are translated, if at all
 }
-
-// podsOnly is the resource of pods, their metadata alone.
-func podsOnly() kobjects.Resource[kobjects.Pod] { return kobjects.Pods().MetadataOnly() }
 
 func podOf(o *kobjects.Pod) Pod {
 	m := o.Metadata
 	return Pod{Namespace: m.Namespace, Name: string(m.Name), UID: m.UID, Mirror: m.Annotations[mirror], Labels: m.Labels,
 		Bandwidth: desired.Bandwidth{Ingress: rate(m.Annotations[IngressBandwidth]), Egress: rate(m.Annotations[EgressBandwidth])},
-		Packets:   m.Annotations[ServiceTranslation] == ServicePacket}
+		Ports:     telling(o.Ports()), Packets: m.Annotations[ServiceTranslation] == ServicePacket}
+}
+
+// telling are the ports that say more than that a container listens: those with a name, and those that the host leads to.
+func telling(all []kobjects.ContainerPort) []kobjects.ContainerPort {
+	return slices.DeleteFunc(all, func(p kobjects.ContainerPort) bool { return p.Name == "" && p.HostPort == 0 })
+}
+
+// ownPods lists the pods of this host as they are known: from the watch, else from the record on disk. Those that have ended are not
+// among them.
+func (s *Source) ownPods() (all []Pod) {
+	if listed, _ := s.pods.Listed(); listed {
+		for _, o := range s.pods.All() {
+			if !o.Spec.HostNetwork && o.Status.Phase != "Succeeded" && o.Status.Phase != "Failed" {
+				all = append(all, podOf(o))
+			}
+		}
+		return all
+	}
+	s.recorded.Do(s.readRecord)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, p := range s.record {
+		all = append(all, p)
+	}
+	return all
 }
 
 // is tells whether a runtime that says uid means p; one that says none means it.
@@ -81,7 +105,7 @@ func (s *Source) Pod(ctx context.Context, namespace, name, uid string) (Pod, boo
 		}
 	}
 	if ctx.Err() == nil {
-		o, err := kobjects.In(s.o.Client, podsOnly()).Namespace(namespace).Get(ctx, name)
+		o, err := kobjects.In(s.o.Client, kobjects.Pods()).Namespace(namespace).Get(ctx, name)
 		switch {
 		case err == nil:
 			if p := podOf(o); p.is(uid) {
@@ -113,6 +137,7 @@ func (s *Source) followPods(ctx context.Context, changed func()) error {
 		if listed, _ := s.pods.Listed(); listed {
 			s.writeRecord()
 			changed()
+			kick(s.policies.news)
 		}
 		if !pause(ctx, recordEvery) {
 			return nil

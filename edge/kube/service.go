@@ -35,7 +35,7 @@ type ServiceSink interface {
 // FollowServices tells sink of every service and its endpoints until ctx ends. Nothing is told before both were listed whole: half a
 // service would refuse its clients.
 func (s *Source) FollowServices(ctx context.Context, sink ServiceSink) error {
-	f := &serviceFeed{ctx: ctx, sink: sink, words: map[string]string{}, place: service.Place{Node: s.o.Host}}
+	f := &serviceFeed{ctx: ctx, sink: sink, published: &s.policies.published, words: map[string]string{}, place: service.Place{Node: s.o.Host}}
 	sink.Where(f.place)
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error {
@@ -56,8 +56,9 @@ func (s *Source) FollowServices(ctx context.Context, sink ServiceSink) error {
 // serviceFeed joins services and slices by name. What it keeps has its strings once: there are few nodes and zones, and many
 // endpoints.
 type serviceFeed struct {
-	ctx  context.Context
-	sink ServiceSink
+	ctx       context.Context
+	sink      ServiceSink
+	published *published // told of what services open to the outside
 
 	mu       sync.Mutex // guards all following fields
 	services map[service.Name]service.Service
@@ -114,6 +115,7 @@ type (
 
 // Replace implements kobjects.Sink.
 func (s serviceSide) Replace(l kobjects.Listing[kobjects.Service]) {
+	s.f.published.replaceServices(l.Objects)
 	s.f.mu.Lock()
 	defer s.f.mu.Unlock()
 	s.f.services = make(map[service.Name]service.Service, len(l.Objects))
@@ -126,6 +128,7 @@ func (s serviceSide) Replace(l kobjects.Listing[kobjects.Service]) {
 
 // Apply implements kobjects.Sink.
 func (s serviceSide) Apply(c kobjects.Change[kobjects.Service]) {
+	s.f.published.service(c.Object, c.Gone)
 	s.f.mu.Lock()
 	defer s.f.mu.Unlock()
 	svc := serviceOf(c.Object)
@@ -142,6 +145,7 @@ func (s serviceSide) Apply(c kobjects.Change[kobjects.Service]) {
 
 // Replace implements kobjects.Sink.
 func (s sliceSide) Replace(l kobjects.Listing[kobjects.EndpointSlice]) {
+	s.f.published.replaceSlices(l.Objects)
 	s.f.mu.Lock()
 	defer s.f.mu.Unlock()
 	s.f.slices = make(map[service.Name][]service.Slice, len(l.Objects))
@@ -154,6 +158,7 @@ func (s sliceSide) Replace(l kobjects.Listing[kobjects.EndpointSlice]) {
 
 // Apply implements kobjects.Sink.
 func (s sliceSide) Apply(c kobjects.Change[kobjects.EndpointSlice]) {
+	s.f.published.slice(c.Object, c.Gone)
 	s.f.mu.Lock()
 	defer s.f.mu.Unlock()
 	n, self := ownerOf(c.Object), nameOf(c.Object)

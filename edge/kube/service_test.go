@@ -102,7 +102,7 @@ const (
 
 func TestServiceFeed(t *testing.T) {
 	h := &heard{t: t}
-	f := &serviceFeed{ctx: t.Context(), sink: h, words: map[string]string{}, place: service.Place{Node: "n1"}}
+	f := &serviceFeed{ctx: t.Context(), sink: h, published: &published{news: make(chan struct{}, 1)}, words: map[string]string{}, place: service.Place{Node: "n1"}}
 	svc := func(text string) *kobjects.Service { return parsed[kobjects.Service](t, text) }
 	slice := func(text string) *kobjects.EndpointSlice { return parsed[kobjects.EndpointSlice](t, text) }
 

@@ -40,6 +40,7 @@ type Source struct {
 	addresses  *kobjects.Store[v1alpha1.Address]
 	peers      *kobjects.Store[v1alpha1.BGPPeer]
 	pods       *kobjects.Store[kobjects.Pod]
+	policies   policyStores
 
 	news    chan struct{} // objects changed
 	soon    chan struct{} // a report is wanted
@@ -61,7 +62,7 @@ func New(o Options) *Source {
 		plans: kobjects.NewStore(kobjects.AddressPlans()), hosts: kobjects.NewStore(kobjects.Hosts()),
 		pools: kobjects.NewStore(kobjects.Pools()), identities: kobjects.NewStore(kobjects.Identities()),
 		addresses: kobjects.NewStore(kobjects.Addresses()), peers: kobjects.NewStore(kobjects.BGPPeers()),
-		pods: kobjects.NewStore(podsOnly()),
+		pods: kobjects.NewStore(kobjects.Pods()), policies: newPolicyStores(),
 		news: make(chan struct{}, 1), soon: make(chan struct{}, 1), refused: make(chan refusal, 64),
 	}
 }
@@ -81,14 +82,15 @@ const (
 // Run follows the API server until ctx ends. report says what this host tells of itself; changed is called when pods changed.
 func (s *Source) Run(ctx context.Context, report func() v1alpha1.HostReport, changed func()) error {
 	g, ctx := errgroup.WithContext(ctx)
-	follow(ctx, g, s, kobjects.AddressPlans(), s.plans)
-	follow(ctx, g, s, kobjects.Hosts(), s.hosts)
-	follow(ctx, g, s, kobjects.Pools(), s.pools)
-	follow(ctx, g, s, kobjects.Identities(), s.identities)
-	follow(ctx, g, s, kobjects.Addresses(), s.addresses)
-	follow(ctx, g, s, kobjects.BGPPeers(), s.peers)
+	follow(ctx, g, s, kobjects.AddressPlans(), s.plans, s.news)
+	follow(ctx, g, s, kobjects.Hosts(), s.hosts, s.news)
+	follow(ctx, g, s, kobjects.Pools(), s.pools, s.news)
+	follow(ctx, g, s, kobjects.Identities(), s.identities, s.news)
+	follow(ctx, g, s, kobjects.Addresses(), s.addresses, s.news)
+	follow(ctx, g, s, kobjects.BGPPeers(), s.peers, s.news)
+	s.policies.follow(ctx, g, s)
 	g.Go(func() error {
-		own := kobjects.In(s.o.Client, podsOnly()).Where("spec.nodeName="+s.o.Host, "")
+		own := kobjects.In(s.o.Client, kobjects.Pods()).Where("spec.nodeName="+s.o.Host, "")
 		return ended(own.Follow(ctx, s.o.Log, s.pods))
 	})
 	g.Go(func() error { return s.followPods(ctx, changed) })
@@ -98,18 +100,21 @@ func (s *Source) Run(ctx context.Context, report func() v1alpha1.HostReport, cha
 }
 
 // follow follows one resource and passes on that something changed.
-func follow[T any](ctx context.Context, g *errgroup.Group, s *Source, r kobjects.Resource[T], store *kobjects.Store[T]) {
+func follow[T any](ctx context.Context, g *errgroup.Group, s *Source, r kobjects.Resource[T], store *kobjects.Store[T], news chan struct{}) {
 	g.Go(func() error { return ended(kobjects.In(s.o.Client, r).Follow(ctx, s.o.Log, store)) })
-	g.Go(func() error {
-		for {
-			select {
-			case <-ctx.Done():
-				return nil
-			case <-store.Changed():
-				kick(s.news)
-			}
+	g.Go(func() error { return passOn(ctx, store.Changed(), news) })
+}
+
+// passOn puts a word into a mailbox for each that comes, until ctx ends.
+func passOn(ctx context.Context, from <-chan struct{}, to chan struct{}) error {
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-from:
+			kick(to)
 		}
-	})
+	}
 }
 
 // ended makes the end of a context no error.

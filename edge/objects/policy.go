@@ -16,6 +16,7 @@ func Policies(s v1alpha1.Set, m Model) *policy.World {
 	for _, e := range m.Identities.Entries() {
 		w.Identities[e.Number] = e.Set
 	}
+	w.Named = named(s.Identities)
 	for i, h := range s.Hosts {
 		addrs := addressesOf(h)
 		if p, err := m.Plan.PrefixOf(m.Plan.Hosts[i]); err == nil && h.Living() { // Plan keeps the order of the set
@@ -37,6 +38,18 @@ func Policies(s v1alpha1.Set, m Model) *policy.World {
 		})
 	}
 	return w
+}
+
+// named lists the ports that the endpoints of each identity have names for.
+func named(identities []*v1alpha1.Identity) map[identity.Number][]policy.NamedPort {
+	out := map[identity.Number][]policy.NamedPort{}
+	for _, o := range identities {
+		n := identity.Number(o.Spec.Number)
+		for _, p := range o.Spec.Ports {
+			out[n] = append(out[n], policy.NamedPort{Name: p.Name, Protocol: protocols[p.Protocol], Port: p.Port})
+		}
+	}
+	return out
 }
 
 // Written returns where the policies and publications of a set were written, by the name that verdicts give them: `file:line`.

@@ -22,6 +22,7 @@ type Compiler struct {
 	broad   [tiers][]int            // and of all others
 	chosen  map[*Workloads][]identity.Number
 	made    map[string]tables
+	asked   map[string]bool // the labels that subjects are selected by
 }
 
 // member is an identity among those of its namespace.
@@ -32,11 +33,18 @@ type member struct {
 
 // NewCompiler prepares a World.
 func NewCompiler(w *World) *Compiler {
-	c := &Compiler{w: w, local: map[string][]member{}, chosen: map[*Workloads][]identity.Number{}, made: map[string]tables{}}
+	c := &Compiler{w: w, local: map[string][]member{}, chosen: map[*Workloads][]identity.Number{}, made: map[string]tables{}, asked: map[string]bool{}}
 	c.numbers = slices.Sorted(maps.Keys(w.Identities))
 	for _, n := range c.numbers {
 		set := w.Identities[n]
 		c.local[set.Namespace] = append(c.local[set.Namespace], member{n, set.Labels})
+	}
+	ask := func(key string) { c.asked[key] = true }
+	for i := range w.Policies {
+		w.Policies[i].Subject.Endpoints.Keys(ask)
+	}
+	for i := range w.Published {
+		w.Published[i].Subject.Endpoints.Keys(ask)
 	}
 	for t := range Tier(tiers) {
 		c.order[t], c.narrow[t] = w.inOrder(t), map[string][]int{}
@@ -49,6 +57,17 @@ func NewCompiler(w *World) *Compiler {
 		}
 	}
 	return c
+}
+
+// Seen is what subjects are selected by of a set: sets that differ in other labels alone have the same tables.
+func (c *Compiler) Seen(s identity.Set) identity.Set {
+	seen := identity.Set{Namespace: s.Namespace, Labels: map[string]string{}}
+	for k, v := range s.Labels {
+		if c.asked[k] {
+			seen.Labels[k] = v
+		}
+	}
+	return seen
 }
 
 // Compile makes the table of a subject. It fails when more than MaxRows rows would be needed, even with the rules of tier Namespace that

@@ -70,8 +70,38 @@ type Pod struct {
 
 // PodSpec is the part of a pod that its maker and the scheduler write.
 type PodSpec struct {
-	NodeName    string `json:"nodeName,omitempty"`
-	HostNetwork bool   `json:"hostNetwork,omitempty"`
+	NodeName       string      `json:"nodeName,omitempty"`
+	HostNetwork    bool        `json:"hostNetwork,omitempty"`
+	Containers     []Container `json:"containers,omitempty"`
+	InitContainers []Container `json:"initContainers,omitempty"`
+}
+
+// Container is what Hexapod reads of a container of a pod: its ports.
+type Container struct {
+	Ports []ContainerPort `json:"ports,omitempty"`
+	// RestartPolicy Always makes a sidecar of an init container: it runs, and listens, as long as the pod does.
+	RestartPolicy string `json:"restartPolicy,omitempty"`
+}
+
+// ContainerPort is a port of a container.
+type ContainerPort struct {
+	Name          string `json:"name,omitempty"`
+	Protocol      string `json:"protocol,omitempty"` // absent: TCP
+	ContainerPort uint16 `json:"containerPort"`
+	HostPort      uint16 `json:"hostPort,omitempty"`
+}
+
+// Ports lists the ports of all containers that run as long as the pod does.
+func (p *Pod) Ports() (all []ContainerPort) {
+	for _, c := range p.Spec.Containers {
+		all = append(all, c.Ports...)
+	}
+	for _, c := range p.Spec.InitContainers {
+		if c.RestartPolicy == "Always" {
+			all = append(all, c.Ports...)
+		}
+	}
+	return all
 }
 
 // PodStatus is the part of a pod that its kubelet writes.

@@ -19,6 +19,8 @@ type ServiceSpec struct {
 	InternalTrafficPolicy    string                 `json:"internalTrafficPolicy,omitempty"`
 	TrafficDistribution      string                 `json:"trafficDistribution,omitempty"`
 	PublishNotReadyAddresses bool                   `json:"publishNotReadyAddresses,omitempty"`
+	Selector                 map[string]string      `json:"selector,omitempty"`
+	ExternalIPs              []string               `json:"externalIPs,omitempty"`
 }
 
 // ServicePort is one port of a service.
@@ -26,6 +28,8 @@ type ServicePort struct {
 	Name     string `json:"name,omitempty"`
 	Protocol string `json:"protocol,omitempty"`
 	Port     uint16 `json:"port"`
+	// TargetPort is a number or the name of a port of the endpoints; absent: Port.
+	TargetPort *v1alpha1.PortRef `json:"targetPort,omitempty"`
 }
 
 // SessionAffinityConfig bounds how long a client keeps its backend.

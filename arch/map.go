@@ -43,6 +43,7 @@ var features = []struct {
 	{"datapath", []string{"model/datapath", "linux/datapath"}},
 	{"state", []string{"model/section", "model/desired", "model/diff", "linux/rtnl", "linux/flock", "agent"}},
 	{"services", []string{"model/service", "linux/datapath/connect"}},
+	{"dns64", []string{"model/dns64", "edge/dns"}},
 	{"lab", []string{"lab"}},
 	{"command line", []string{"cmd/hexapod", "agent/local"}},
 	{"kubernetes", []string{"edge/kube", "controller"}},

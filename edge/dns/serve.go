@@ -1,0 +1,179 @@
+package dns
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"io"
+	"net"
+	"sync"
+	"time"
+)
+
+// Limits of TCP clients (RFC 7766 6.2).
+const (
+	maxTCP       = 1024             // connections
+	tcpIdle      = 10 * time.Second // until a client that asks nothing is let go
+	tcpWrite     = 5 * time.Second  // for a client to take an answer
+	maxPipelined = 32               // questions of one connection that wait at a time
+)
+
+// Serve answers on sockets until ctx ends, and returns when nobody waits any more. The sockets stay open: they belong to the caller.
+func (s *Server) Serve(ctx context.Context, datagrams []*net.UDPConn, streams []*net.TCPListener) error {
+	var wait sync.WaitGroup
+	failed := make(chan error, len(datagrams)+len(streams))
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	past := time.Unix(1, 0)
+	for _, c := range datagrams {
+		wait.Go(func() { failed <- s.serveUDP(ctx, c, &wait) })
+		defer context.AfterFunc(ctx, func() { _ = c.SetReadDeadline(past) })()
+	}
+	slots := make(chan struct{}, maxTCP)
+	for _, l := range streams {
+		wait.Go(func() { failed <- s.serveTCP(ctx, l, slots, &wait) })
+		defer context.AfterFunc(ctx, func() { _ = l.SetDeadline(past) })()
+	}
+	var err error
+	select {
+	case <-ctx.Done():
+	case err = <-failed:
+	}
+	cancel()
+	wait.Wait()
+	for _, c := range datagrams {
+		err = errors.Join(err, c.SetReadDeadline(time.Time{}))
+	}
+	for _, l := range streams {
+		err = errors.Join(err, l.SetDeadline(time.Time{}))
+	}
+	return err
+}
+
+// serveUDP answers the datagrams of one socket.
+func (s *Server) serveUDP(ctx context.Context, c *net.UDPConn, wait *sync.WaitGroup) error {
+	in, out := make([]byte, maxMessage), make([]byte, 0, maxMessage)
+	var q query
+	for {
+		n, from, err := c.ReadFromUDPAddrPort(in)
+		if ctx.Err() != nil {
+			return nil
+		}
+		if err != nil {
+			var ne net.Error
+			if errors.As(err, &ne) && ne.Timeout() || errors.Is(err, net.ErrClosed) {
+				return err
+			}
+			continue // an ICMP error about an answer
+		}
+		wait.Add(1)
+		later := func(b []byte) {
+			defer wait.Done()
+			if b != nil {
+				_, _ = c.WriteToUDPAddrPort(b, from) // a client that is gone
+			}
+		}
+		switch b, waits := s.handle(out[:0], in[:n], from.Addr(), true, &q, later); {
+		case b != nil:
+			later(b)
+		case !waits:
+			wait.Done()
+		}
+	}
+}
+
+// serveTCP accepts connections. Beyond the limit, new ones wait in the kernel.
+func (s *Server) serveTCP(ctx context.Context, l *net.TCPListener, slots chan struct{}, wait *sync.WaitGroup) error {
+	for {
+		select {
+		case slots <- struct{}{}:
+		case <-ctx.Done():
+			return nil
+		}
+		c, err := l.AcceptTCP()
+		if err != nil {
+			<-slots
+			var ne net.Error
+			switch {
+			case ctx.Err() != nil:
+				return nil
+			case errors.Is(err, net.ErrClosed), errors.As(err, &ne) && ne.Timeout():
+				return err
+			}
+			s.log.Warn("a TCP client is not let in", "error", err)
+			select { // out of files or memory: others end meanwhile
+			case <-time.After(100 * time.Millisecond):
+			case <-ctx.Done():
+			}
+			continue
+		}
+		wait.Go(func() {
+			defer func() { <-slots }()
+			defer c.Close()
+			stop := context.AfterFunc(ctx, func() { _ = c.SetReadDeadline(time.Unix(1, 0)) })
+			defer stop()
+			s.converse(ctx, c)
+		})
+	}
+}
+
+// converse answers the questions of one connection, each as soon as it can (RFC 7766 6.2.1.1, 7).
+func (s *Server) converse(ctx context.Context, c *net.TCPConn) {
+	peer, ok := c.RemoteAddr().(*net.TCPAddr)
+	if !ok {
+		return
+	}
+	from, in, q := peer.AddrPort().Addr(), make([]byte, 2+plainUDP), new(query)
+	var mu sync.Mutex // one answer at a time
+	write := func(b []byte) {
+		mu.Lock()
+		defer mu.Unlock()
+		_ = c.SetWriteDeadline(time.Now().Add(tcpWrite))
+		framed := binary.BigEndian.AppendUint16(make([]byte, 0, 2+len(b)), uint16(len(b)))
+		if _, err := c.Write(append(framed, b...)); err != nil {
+			c.Close()
+		}
+	}
+	var wait sync.WaitGroup
+	defer wait.Wait()
+	pipelined := make(chan struct{}, maxPipelined)
+	for ctx.Err() == nil {
+		if c.SetReadDeadline(time.Now().Add(tcpIdle)) != nil || ctx.Err() != nil {
+			return
+		}
+		n, err := readStream(c, &in)
+		if err != nil {
+			return
+		}
+		pipelined <- struct{}{}
+		wait.Add(1)
+		later := func(b []byte) {
+			defer wait.Done()
+			defer func() { <-pipelined }()
+			if b != nil {
+				write(b)
+			}
+		}
+		b, waits := s.handle(nil, in[:n], from, false, q, later)
+		if !waits {
+			later(b)
+		}
+		if b == nil && !waits { // a stranger, or no question: nothing good comes after it
+			return
+		}
+	}
+}
+
+// readStream reads one message behind its length (RFC 1035 4.2.2).
+func readStream(c io.Reader, in *[]byte) (int, error) {
+	var head [2]byte
+	if _, err := io.ReadFull(c, head[:]); err != nil {
+		return 0, err
+	}
+	n := int(binary.BigEndian.Uint16(head[:]))
+	if n > len(*in) {
+		*in = make([]byte, n)
+	}
+	_, err := io.ReadFull(c, (*in)[:n])
+	return n, err
+}

@@ -22,7 +22,7 @@ SUDO := $(shell command -v sudo)
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help build dist test cuts demo lab cluster cluster-down conformance kube prove bench lint vulncheck generate fuzz soak packages clean
+.PHONY: help build dist test cuts demo lab cluster cluster-down conformance kube prove bench kernels lint vulncheck generate fuzz soak packages clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -77,6 +77,10 @@ prove: ## prove what Hexapod promises to Kubernetes, on the cluster that is up
 
 bench: build ## run the benchmarks, ours and beside other plugins (root), and write bench/results
 	@tools/bench.sh
+
+kernels: packages ## boot Debian's Linux 6.1 in qemu (KVM is not needed) and run the datapath's tests there; KERNELS names other packages
+	@tools/packages.sh test/kernels/packages.txt
+	@$(GO) run ./test/kernels $(KERNELS)
 
 lint: ## gofmt, vet, staticcheck, errorlint, the bans and arrows of arch/, govulncheck
 	@tools/lint.sh

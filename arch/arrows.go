@@ -36,7 +36,7 @@ var modelDeny = map[string]string{
 var external = map[string][]string{
 	"github.com/vishvananda":         {"linux"},
 	"github.com/cilium/ebpf":         {"linux"},
-	"golang.org/x/sys":               {"linux", "agent", "lab"},
+	"golang.org/x/sys":               {"linux", "agent", "lab", "test/kernels"},
 	"github.com/fsnotify":            {"edge"},
 	"go.yaml.in":                     {"api", "edge"},
 	"github.com/prometheus":          {"agent", "controller"},

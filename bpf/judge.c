@@ -194,8 +194,9 @@ GLOBAL int from_uplink(struct __sk_buff *skb)
 	return why ? why : deliver(skb, &b, self);
 }
 
-/* note_host notes the flow of what the host itself sends, so that answers to it are no new flows. */
-INLINE void note_host(struct __sk_buff *skb, const struct base *b)
+/* note_host notes the flow of what the host itself sends, so that answers to it are no new flows. Its frame is its own: all frames of a
+ * chain of calls together have 512 bytes, each rounded up to 32. */
+GLOBAL int note_host(struct __sk_buff *skb, const struct base *b)
 {
 	struct header h = {};
 	struct endpoint *self;
@@ -203,15 +204,16 @@ INLINE void note_host(struct __sk_buff *skb, const struct base *b)
 	struct sight p = {};
 	u32 zero = 0;
 
-	if (parse(skb, b, &h) || (h.fragment && !h.first) || (h.proto == PROTO_ICMP && !is_echo(h.type)))
-		return;
+	if (!b || parse(skb, b, &h) || (h.fragment && !h.first) || (h.proto == PROTO_ICMP && !is_echo(h.type)))
+		return 0;
 	self = endpoint_of(&b->dst);
 	set = bpf_map_lookup_elem(&settings, &zero);
 	if (!self || self->link != skb->ifindex || !set)
-		return;
+		return 0;
 	sight_of(&p, b, &h, set);
 	if (!flow_pass(&p))
 		flow_add(&p, self->link);
+	return 0;
 }
 
 /* to_endpoint judges what the kernel delivers to an endpoint. */

@@ -1,10 +1,10 @@
 #!/bin/sh
-# Installs the Debian packages of test/packages.txt that are missing, so that `make test` has its peers (FRR, BIRD, ...).
+# Installs the Debian packages of a list (test/packages.txt) that are missing, so that `make test` has its peers (FRR, BIRD, ...).
 # Their services are neither started nor enabled: the tests start what they need themselves, in namespaces of their own.
 set -eu
 cd "$(dirname "$0")/.."
 
-list=test/packages.txt
+list=${1:-test/packages.txt}
 [ -f "$list" ] || exit 0
 if [ "$(id -u)" != 0 ] || ! command -v apt-get >/dev/null; then
 	exit 0 # tests that miss a tool skip, and say which

@@ -89,7 +89,6 @@ INLINE int is_extension(u8 next)
 GLOBAL int walk(struct __sk_buff *skb, struct header *h)
 {
 	u8 ext[8];
-	u32 seen = 0;
 
 	if (!h)
 		return WHY_TRUNCATED;
@@ -113,9 +112,8 @@ GLOBAL int walk(struct __sk_buff *skb, struct header *h)
 		if (next == FRAGMENT) {
 			u16 word = bpf_ntohs(*(u16 *)(ext + 2));
 
-			if (seen)
+			if (h->data)
 				return WHY_MALFORMED;
-			seen = 1;
 			length = 8;
 			h->offset = word & 0xfff8;
 			h->id = *(u32 *)(ext + 4);
@@ -126,14 +124,14 @@ GLOBAL int walk(struct __sk_buff *skb, struct header *h)
 		h->upper += length;
 		if (h->upper > h->end)
 			return too_short(h);
-		if (seen && !h->data)
+		if (next == FRAGMENT)
 			h->data = h->upper;
-		if (h->fragment && !h->first)
-			break;
+		if (h->fragment && !h->first) {
+			h->proto = h->next;
+			return 0;
+		}
 	}
 	h->proto = h->next;
-	if (h->fragment && !h->first)
-		return 0;
 	return is_extension(h->next) ? WHY_TOO_MANY_HEADERS : 0;
 }
 

@@ -149,9 +149,12 @@ INLINE int mac_equal(const u8 *a, const u8 *b)
 		 (*(const u16 *)(a + 4) ^ *(const u16 *)(b + 4)));
 }
 
+/* Keys are copied: before Linux 6.3 the key of a look must not lie in memory that a global function was handed. */
 INLINE struct endpoint *endpoint_of(const union addr *a)
 {
-	return bpf_map_lookup_elem(&endpoints, a);
+	union addr key = *a;
+
+	return bpf_map_lookup_elem(&endpoints, &key);
 }
 
 /* sender_of is the link of the endpoint that has a source, as far as it may be sent from there. */

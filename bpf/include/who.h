@@ -120,7 +120,7 @@ GLOBAL int sealed_number(const union addr *a)
 INLINE u32 who_has(const union addr *a)
 {
 	struct inside_key key = { .bits = 128, .addr = *a };
-	u32 *n = bpf_map_lookup_elem(&who_exact, a);
+	u32 *n = bpf_map_lookup_elem(&who_exact, &key.addr);
 	u32 *form;
 
 	if (n)

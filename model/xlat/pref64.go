@@ -74,6 +74,13 @@ func (p Pref64) May(a netip.Addr) bool {
 	return p != WellKnown || !within(a, notGlobal)
 }
 
+// Never reports whether an IPv4 address is never translated: "this network", loopback, link-local (where clouds keep their metadata) and
+// multicast.
+func Never(a netip.Addr) bool { return within(a, never) }
+
+// Global reports whether an IPv4 address is globally reachable by the registry of RFC 6890.
+func Global(a netip.Addr) bool { return !within(a, never) && !within(a, notGlobal) }
+
 func within(a netip.Addr, of []netip.Prefix) bool {
 	for _, p := range of {
 		if p.Contains(a) {

@@ -20,7 +20,7 @@ func (t *Translator) To4(out *Packets, in []byte) Why {
 		return why
 	case why != Translated:
 		return why
-	case p.hops <= 1:
+	case t.usedUp(p.hops):
 		t.answer6(out, in, timeExceeded6, 0, 0)
 		return HopsUsedUp
 	}
@@ -69,7 +69,7 @@ func (t *Translator) To4(out *Packets, in []byte) Why {
 
 // header4 is the IPv4 header of an IPv6 packet (RFC 7915 5.1, 5.1.1), without what depends on its size.
 func (t *Translator) header4(p *packet) packet {
-	h := packet{protocol: protocol4(p.protocol), class: p.class, hops: p.hops - 1, offset: p.offset, more: p.more, cut: p.cut, id: p.id & 0xffff}
+	h := packet{protocol: protocol4(p.protocol), class: p.class, hops: t.hop(p.hops), offset: p.offset, more: p.more, cut: p.cut, id: p.id & 0xffff}
 	if t.ClearClass {
 		h.class = 0
 	}

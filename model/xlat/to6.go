@@ -15,7 +15,7 @@ func (t *Translator) To6(out *Packets, in []byte) Why {
 		return why
 	case why != Translated:
 		return why
-	case p.hops <= 1:
+	case t.usedUp(p.hops):
 		t.answer4(out, in, timeExceeded4, 0, 0)
 		return HopsUsedUp
 	}
@@ -30,7 +30,7 @@ func (t *Translator) To6(out *Packets, in []byte) Why {
 	if why != Translated {
 		return why
 	}
-	head := packet{protocol: protocol6(p.protocol), class: p.class, hops: p.hops - 1, cut: p.cut, offset: p.offset, more: p.more, id: p.id}
+	head := packet{protocol: protocol6(p.protocol), class: p.class, hops: t.hop(p.hops), cut: p.cut, offset: p.offset, more: p.more, id: p.id}
 	if t.ClearClass {
 		head.class = 0
 	}

@@ -47,6 +47,9 @@ type Translator struct {
 	MTU4, MTU6 int  // of the links on either side, in bytes; 0 means no limit is known
 	LowestMTU6 int  // packets that may be cut are cut to this size (RFC 7915 4, lowest-ipv6-mtu); 0 means 1280
 	ClearClass bool // write traffic class and TOS as 0 (RFC 7915 4.1, 5.1: an option)
+	// Carried says that a router brings packets here and another takes them on, each counting one hop, and all three are one host: then
+	// one of the two is taken back, so that the host is one hop, and the first router has told of hop limits that are used up.
+	Carried bool
 
 	// ID makes identifications for IPv4 packets that may be cut (RFC 7915 5.1). It must not repeat for a pair of ends within the life of a fragment.
 	ID func() uint16
@@ -83,6 +86,20 @@ func (o *Packets) room() []byte {
 	}
 	return o.buffer[o.ends[len(o.ends)-1]:]
 }
+
+// hop is the hop limit a packet goes on with.
+func (t *Translator) hop(hops uint8) uint8 {
+	switch {
+	case !t.Carried:
+		return hops - 1
+	case hops == 255:
+		return hops
+	}
+	return hops + 1
+}
+
+// usedUp reports whether a packet has no hop left.
+func (t *Translator) usedUp(hops uint8) bool { return hops == 0 || hops == 1 && !t.Carried }
 
 // add takes the next n bytes of room as a packet.
 func (o *Packets) add(n int) {

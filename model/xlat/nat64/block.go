@@ -127,15 +127,15 @@ func (l *Blocks) Owner(b Block) (netip.Addr, bool) {
 }
 
 // Grant gives an endpoint one more block: of the address it has already, if one is free there, because some servers want all connections of
-// a client from one address (RFC 4787 REQ-2). It is false when the endpoint is at its quota or no block is free.
-func (l *Blocks) Grant(endpoint netip.Addr, now Seconds) (Block, bool) {
+// a client from one address (RFC 4787 REQ-2).
+func (l *Blocks) Grant(endpoint netip.Addr, now Seconds) (Block, Shortage) {
 	has := l.had[endpoint]
 	if len(has) >= l.quota {
-		return Block{}, false
+		return Block{}, AtQuota
 	}
 	l.wake(now)
 	if len(l.free) == 0 {
-		return Block{}, false
+		return Block{}, NoBlock
 	}
 	i := -1
 	if len(has) > 0 {
@@ -148,8 +148,35 @@ func (l *Blocks) Grant(endpoint netip.Addr, now Seconds) (Block, bool) {
 	l.free = slices.Delete(l.free, i, i+1)
 	l.had[endpoint], l.who[b], l.since[b] = append(has, b), endpoint, now
 	l.log(Grant{Block: b, Endpoint: endpoint, From: now})
-	return b, true
+	return b, enough
 }
+
+// Resume takes a grant up that was made before, without telling the log again. It is false for a block that is not this gateway's to give
+// or that somebody has.
+func (l *Blocks) Resume(g Grant) bool {
+	i := slices.Index(l.free, g.Block)
+	if i < 0 {
+		return false
+	}
+	l.free = slices.Delete(l.free, i, i+1)
+	l.had[g.Endpoint], l.who[g.Block], l.since[g.Block] = append(l.had[g.Endpoint], g.Block), g.Endpoint, g.From
+	return true
+}
+
+// Living returns the grants that have not ended, in the order of blocks.
+func (l *Blocks) Living() []Grant {
+	list := make([]Grant, 0, len(l.who))
+	for b, e := range l.who {
+		list = append(list, Grant{Block: b, Endpoint: e, From: l.since[b]})
+	}
+	slices.SortFunc(list, func(a, b Grant) int {
+		return cmp.Or(a.Block.Addr.Compare(b.Block.Addr), cmp.Compare(a.Block.First, b.Block.First))
+	})
+	return list
+}
+
+// Free returns how many blocks nobody has, those that rest among them.
+func (l *Blocks) Free() int { return len(l.free) + len(l.resting) }
 
 // preferred is the free block an endpoint gets first: the same one each time, if it is free, so that a gateway that takes over can guess it.
 func (l *Blocks) preferred(endpoint netip.Addr) int {

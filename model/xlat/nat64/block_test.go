@@ -70,18 +70,18 @@ func TestRFC6888_REQ8_BlocksRest(t *testing.T) {
 	p := Pool{Addrs: pool[:1], Gateways: []string{"g"}}
 	l := NewBlocks(p, "g", 63, func(Grant) {})
 	for range 63 {
-		if _, ok := l.Grant(endpoint, 0); !ok {
+		if _, short := l.Grant(endpoint, 0); short != enough {
 			t.Fatal("a free block is refused")
 		}
 	}
-	if _, ok := l.Grant(other, 0); ok {
+	if _, short := l.Grant(other, 0); short == enough {
 		t.Fatal("a 64th block of one address")
 	}
 	l.Return(l.Of(endpoint)[5], 1000)
-	if _, ok := l.Grant(other, 1119); ok {
+	if _, short := l.Grant(other, 1119); short == enough {
 		t.Error("a block is given out after 119 s")
 	}
-	if _, ok := l.Grant(other, 1120); !ok {
+	if _, short := l.Grant(other, 1120); short != enough {
 		t.Error("a block is not given out after 120 s")
 	}
 }

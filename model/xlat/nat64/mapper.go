@@ -2,6 +2,7 @@ package nat64
 
 import (
 	"net/netip"
+	"slices"
 
 	"hexapod.dev/model/xlat"
 )
@@ -133,6 +134,10 @@ func (t *Table) segment(i uint32, addr [4]byte, port uint16, e Event) xlat.Why {
 		s = &session{}
 		t.sessions[k] = s
 		t.bindings[i].sessions++
+	case t.bindings[i].expires > t.now: // it was here before this process, its sessions are not known any more
+		s = &session{state: Established}
+		t.sessions[k] = s
+		t.bindings[i].sessions++
 	case t.bindings[i].sessions == 0: // its last session just ended, and nobody inside asks for another
 		t.remove(i)
 		return xlat.NoMapping
@@ -226,7 +231,7 @@ func (t *Table) error6(q xlat.Query) (xlat.Ends, xlat.Why) {
 func (t *Table) extract(a netip.Addr) (netip.Addr, xlat.Why) {
 	for _, p := range t.c.Prefixes {
 		if four, ok := p.Extract(a); ok {
-			if !p.May(four) {
+			if !p.May(four) || !t.mayReach(four) {
 				return netip.Addr{}, xlat.Forbidden
 			}
 			return four, xlat.Translated
@@ -249,8 +254,13 @@ func (t *Table) mayHave(a netip.Addr) bool {
 			return false
 		}
 	}
-	return true
+	return len(t.c.Clients) == 0 || slices.ContainsFunc(t.c.Clients, func(p netip.Prefix) bool { return p.Contains(a) })
+}
+
+// mayReach reports whether endpoints may talk to an IPv4 address at all: a private one only if it was named.
+func (t *Table) mayReach(a netip.Addr) bool {
+	return xlat.Global(a) || slices.ContainsFunc(t.c.Private, func(p netip.Prefix) bool { return p.Contains(a) })
 }
 
 // mayCome reports whether an IPv4 source can be shown to endpoints.
-func (t *Table) mayCome(a netip.Addr) bool { return t.c.Prefixes[0].May(a) }
+func (t *Table) mayCome(a netip.Addr) bool { return t.c.Prefixes[0].May(a) && t.mayReach(a) }

@@ -29,6 +29,11 @@ type Config struct {
 	Times    Times
 	Limit    int // bindings of all endpoints together
 	Blocks   *Blocks
+	Clients  []netip.Prefix // who may have bindings; none: everybody
+	Private  []netip.Prefix // IPv4 addresses that are not global and may be reached all the same
+	// Bindings is room for Limit bindings, which may outlive the process: what it holds goes on, as of Now. nil: the table makes its own.
+	Bindings []Binding
+	Now      Seconds
 }
 
 // protocols with bindings of their own.
@@ -51,12 +56,13 @@ type key4 struct {
 	protocol uint8
 }
 
-// binding joins an end of an endpoint with one of the pool (a BIB entry, RFC 6146 3.1). TCP ones live as long as their sessions.
-type binding struct {
-	six      key6
-	four     key4
+// Binding joins an end of an endpoint with one of the pool (a BIB entry, RFC 6146 3.1). TCP ones live as long as their sessions. It has
+// no pointers, so that it can lie in memory that outlives the process.
+type Binding struct {
 	expires  Seconds
 	sessions int32
+	six      key6
+	four     key4
 }
 
 // sessionKey is a TCP session: a binding and the server.
@@ -77,18 +83,24 @@ type Table struct {
 	now      Seconds
 	by6      map[key6]uint32
 	by4      map[key4]uint32
-	bindings []binding
+	bindings []Binding
 	spare    []uint32 // places of bindings that are gone
 	sessions map[sessionKey]*session
 	pieces   map[piece]ports
 	used     map[Block]int
+	usage    map[[16]byte]*Usage
+	// Refused is told of each binding that an endpoint did not get; nil is nobody.
+	Refused func(endpoint netip.Addr, s Shortage)
 	// Probe is called for a session that was silent for long; the caller asks the endpoint whether it lives (RFC 6146 3.5.2.2).
 	Probe func(endpoint, server netip.AddrPort)
 }
 
 // New makes an empty table.
 func New(c Config) *Table {
-	return &Table{c: c, by6: map[key6]uint32{}, by4: map[key4]uint32{}, sessions: map[sessionKey]*session{}, pieces: map[piece]ports{}, used: map[Block]int{}}
+	t := &Table{c: c, now: c.Now, by6: map[key6]uint32{}, by4: map[key4]uint32{}, sessions: map[sessionKey]*session{}, pieces: map[piece]ports{},
+		used: map[Block]int{}, usage: map[[16]byte]*Usage{}}
+	t.resume()
+	return t
 }
 
 // Advance sets the clock. It never goes back.
@@ -107,16 +119,23 @@ func (t *Table) outbound(addr netip.Addr, port uint16, protocol uint8) (uint32, 
 		t.remove(i)
 	}
 	if len(t.by6) >= t.c.Limit {
-		return 0, xlat.Refused
+		return 0, t.refuse(addr, TableFull)
 	}
-	four, ok := t.choose(addr, port, protocol)
-	if !ok {
-		return 0, xlat.Refused
+	four, short := t.choose(addr, port, protocol)
+	if short != enough {
+		return 0, t.refuse(addr, short)
 	}
-	return t.insert(binding{six: k, four: four}), xlat.Translated
+	return t.insert(Binding{six: k, four: four}), xlat.Translated
 }
 
-func (t *Table) insert(b binding) uint32 {
+func (t *Table) refuse(endpoint netip.Addr, s Shortage) xlat.Why {
+	if t.Refused != nil {
+		t.Refused(endpoint, s)
+	}
+	return xlat.Refused
+}
+
+func (t *Table) insert(b Binding) uint32 {
 	i := uint32(len(t.bindings))
 	if n := len(t.spare); n > 0 {
 		i, t.spare = t.spare[n-1], t.spare[:n-1]
@@ -124,10 +143,22 @@ func (t *Table) insert(b binding) uint32 {
 	} else {
 		t.bindings = append(t.bindings, b)
 	}
+	t.enter(i)
+	return i
+}
+
+// enter makes a binding found by its ends, and counts it.
+func (t *Table) enter(i uint32) {
+	b := &t.bindings[i]
 	t.by6[b.six], t.by4[b.four] = i, i
 	block, _ := BlockOf(netip.AddrFrom4(b.four.addr), b.four.port)
 	t.used[block]++
-	return i
+	u := t.usage[b.six.addr]
+	if u == nil {
+		u = &Usage{}
+		t.usage[b.six.addr] = u
+	}
+	u.count(b.six.protocol, 1)
 }
 
 // remove ends a binding. A block that has none left goes back.
@@ -140,7 +171,12 @@ func (t *Table) remove(i uint32) {
 		delete(t.used, block)
 		t.c.Blocks.Return(block, t.now)
 	}
-	*b = binding{}
+	if u := t.usage[b.six.addr]; u != nil {
+		if u.count(b.six.protocol, -1); *u == (Usage{}) {
+			delete(t.usage, b.six.addr)
+		}
+	}
+	*b = Binding{}
 	t.spare = append(t.spare, i)
 }
 
@@ -156,18 +192,19 @@ const candidates = 4
 
 // choose finds a free port in the endpoint's blocks. The parity of the port is kept where that costs nothing (RFC 4787 REQ-4: best
 // effort, because blocks are small).
-func (t *Table) choose(addr netip.Addr, port uint16, protocol uint8) (key4, bool) {
+func (t *Table) choose(addr netip.Addr, port uint16, protocol uint8) (key4, Shortage) {
 	h := t.c.Secret.place(addr, port, protocol)
 	for _, block := range t.c.Blocks.Of(addr) {
 		if k, ok := t.in(block, h, port, protocol); ok {
-			return k, true
+			return k, enough
 		}
 	}
-	block, ok := t.c.Blocks.Grant(addr, t.now)
-	if !ok {
-		return key4{}, false
+	block, short := t.c.Blocks.Grant(addr, t.now)
+	if short != enough {
+		return key4{}, short
 	}
-	return t.in(block, h, port, protocol)
+	k, _ := t.in(block, h, port, protocol)
+	return k, enough
 }
 
 func (t *Table) in(block Block, h uint64, port uint16, protocol uint8) (key4, bool) {

@@ -34,6 +34,8 @@ func BlockOf(addr netip.Addr, port uint16) (Block, bool) {
 type Pool struct {
 	Addrs    []netip.Addr
 	Gateways []string
+	// First and Last bound the ports of each address that are given out, in whole blocks; zero is no bound.
+	First, Last uint16
 }
 
 // Blocks returns every block, address by address.
@@ -41,7 +43,10 @@ func (p Pool) Blocks() []Block {
 	all := make([]Block, 0, len(p.Addrs)*blocksPerAddr)
 	for _, a := range p.Addrs {
 		for i := range blocksPerAddr {
-			all = append(all, Block{a, uint16((i + 1) * BlockSize)})
+			b := Block{a, uint16((i + 1) * BlockSize)}
+			if b.First >= p.First && (p.Last == 0 || int(b.First)+BlockSize-1 <= int(p.Last)) {
+				all = append(all, b)
+			}
 		}
 	}
 	return all

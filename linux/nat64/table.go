@@ -1,0 +1,77 @@
+// Package nat64 translates the packets that the kernel's routes lead to a TUN device: the slow path of NAT64, which a child without privileges runs.
+//
+// The engine is model/xlat with the bindings of model/xlat/nat64. This package brings it packets, a clock, memory for bindings that
+// outlives the process, and a log of which endpoint had which block of ports.
+package nat64
+
+import (
+	"fmt"
+	"net/netip"
+	"os"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+
+	"hexapod.dev/model/xlat"
+	"hexapod.dev/model/xlat/nat64"
+)
+
+// Config is what a translator is told. Its JSON goes from the agent to the child.
+type Config struct {
+	Prefixes []netip.Prefix `json:"prefixes"` // Pref64, the first is what endpoints see servers by
+	Pool     []netip.Addr   `json:"pool"`     // IPv4 addresses
+	Ports    Ports          `json:"ports"`    // of each address of the pool; none: all above 1023
+	Gateway  string         `json:"gateway"`  // name of this one
+	Gateways []string       `json:"gateways"` // that are alive, this one among them
+	Clients  []netip.Prefix `json:"clients"`
+	Private  []netip.Prefix `json:"private,omitempty"`
+	Blocks   int            `json:"blocks"`   // quota of an endpoint, in blocks of ports
+	Bindings int            `json:"bindings"` // of all endpoints together
+	Self4    netip.Addr     `json:"self4"`    // whom ICMP errors of routers without IPv4 address come from
+	Self6    netip.Addr     `json:"self6"`    // whom errors of the translator itself come from
+	MTU4     int            `json:"mtu4,omitempty"`
+	MTU6     int            `json:"mtu6,omitempty"`
+	Secret   nat64.Secret   `json:"secret"`
+}
+
+// Ports is a range of ports, both ends included.
+type Ports struct {
+	First uint16 `json:"first"`
+	Last  uint16 `json:"last"`
+}
+
+// prefixes checks the translation prefixes.
+func (c Config) prefixes() (list []xlat.Pref64, err error) {
+	for _, p := range c.Prefixes {
+		q, err := xlat.NewPref64(p)
+		if err != nil {
+			return nil, err
+		}
+		list = append(list, q)
+	}
+	if len(list) == 0 {
+		return nil, fmt.Errorf("no NAT64 prefix is given")
+	}
+	return list, nil
+}
+
+// memory maps a file as room for n bindings. It grows with its use: unused pages cost nothing.
+func memory(f *os.File, n int) ([]nat64.Binding, error) {
+	size := n * int(unsafe.Sizeof(nat64.Binding{}))
+	if err := f.Truncate(int64(size)); err != nil {
+		return nil, fmt.Errorf("room for %d bindings: %w", n, err)
+	}
+	b, err := unix.Mmap(int(f.Fd()), 0, size, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED)
+	if err != nil {
+		return nil, fmt.Errorf("room for %d bindings: %w", n, err)
+	}
+	// A Binding is numbers alone, and a mapping begins at a page: any bytes are a valid one, and it is aligned.
+	return unsafe.Slice((*nat64.Binding)(unsafe.Pointer(&b[0])), n), nil
+}
+
+// now is the kernel's clock that goes on over restarts of processes and suspends (clock_gettime(2), CLOCK_BOOTTIME).
+func now() nat64.Seconds {
+	var ts unix.Timespec
+	_ = unix.ClockGettime(unix.CLOCK_BOOTTIME, &ts) // it cannot fail for this clock
+	return nat64.Seconds(ts.Sec)
+}

@@ -1,0 +1,281 @@
+package nat64
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"hexapod.dev/linux/netns"
+	"hexapod.dev/linux/netns/netnstest"
+	"hexapod.dev/linux/tun"
+	"hexapod.dev/model/xlat"
+)
+
+// The bed: an endpoint, a gateway that translates at a TUN device, a router of the IPv4 Internet, a server that has no IPv6.
+//
+//	endpoint 2001:db8:1::5 -- gw -- router 198.19.0.2 -- server 8.8.4.4
+type bed struct {
+	endpoint, gw, router, server *netns.NS
+	translator                   *Translator
+	grants                       *os.File
+	table                        *os.File
+}
+
+var (
+	endpointAddr = netip.MustParseAddr("2001:db8:1::5")
+	serverAddr   = netip.MustParseAddr("8.8.4.4")
+	poolAddr     = netip.MustParseAddr("45.0.0.1")
+	gatewayAddr  = netip.MustParseAddr("2001:db8:1::1")
+)
+
+func prefixes(list ...string) (out []netip.Prefix) {
+	for _, s := range list {
+		out = append(out, netip.MustParsePrefix(s))
+	}
+	return out
+}
+
+func config() Config {
+	return Config{Prefixes: prefixes("64:ff9b::/96"), Pool: []netip.Addr{poolAddr}, Gateway: "gw", Gateways: []string{"gw"},
+		Clients: prefixes("2001:db8:1::/64"), Blocks: 2, Bindings: 10_000, Self4: poolAddr, Self6: gatewayAddr, MTU6: 1500}
+}
+
+func newBed(t *testing.T) *bed {
+	t.Helper()
+	b := &bed{endpoint: netnstest.New(t), gw: netnstest.New(t), router: netnstest.New(t), server: netnstest.New(t)}
+	netnstest.Connect(t, netnstest.End{NS: b.endpoint, Name: "eth0", Addrs: prefixes("2001:db8:1::5/64")}, netnstest.End{NS: b.gw, Name: "in0", Addrs: prefixes("2001:db8:1::1/64")})
+	netnstest.Connect(t, netnstest.End{NS: b.gw, Name: "out0"}, netnstest.End{NS: b.router, Name: "gw0"})
+	netnstest.Connect(t, netnstest.End{NS: b.router, Name: "srv0"}, netnstest.End{NS: b.server, Name: "eth0"})
+	file, err := tun.Open(b.gw, "hx64")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for ns, lines := range map[*netns.NS][]string{
+		b.endpoint: {"ip link set lo up", "ip -6 route add default via 2001:db8:1::1"},
+		b.gw: {"sysctl -qw net.ipv6.conf.all.forwarding=1 net.ipv4.ip_forward=1", "ip addr add 198.19.0.1/24 dev out0", "ip route add default via 198.19.0.2",
+			"ip -6 route add 64:ff9b::/96 dev hx64", "ip route add 45.0.0.1/32 dev hx64"},
+		b.router: {"sysctl -qw net.ipv4.ip_forward=1", "ip addr add 198.19.0.2/24 dev gw0", "ip addr add 8.8.4.1/24 dev srv0", "ip route add 45.0.0.0/24 via 198.19.0.1"},
+		b.server: {"ip link set lo up", "ip addr add 8.8.4.4/24 dev eth0", "ip route add default via 8.8.4.1"},
+	} {
+		for _, line := range lines {
+			netnstest.Run(t, ns, line)
+		}
+	}
+	b.begin(t, file)
+	return b
+}
+
+// begin runs a translator as the child does.
+func (b *bed) begin(t *testing.T, tunFile *os.File) {
+	t.Helper()
+	dir := t.TempDir()
+	var err error
+	if b.grants == nil {
+		if b.grants, err = os.OpenFile(filepath.Join(dir, "grants"), os.O_RDWR|os.O_APPEND|os.O_CREATE, 0o600); err == nil {
+			b.table, err = os.OpenFile(filepath.Join(dir, "table"), os.O_RDWR|os.O_CREATE, 0o600)
+		}
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	b.translator = New(Files{TUN: tunFile, Table: b.table, Grants: b.grants}, slog.New(slog.NewTextHandler(io.Discard, nil)))
+	if err := b.translator.Configure(config()); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	go func() { done <- b.translator.Run(ctx) }()
+	t.Cleanup(func() {
+		cancel()
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+		tunFile.Close()
+	})
+}
+
+// six is the server as the endpoint knows it.
+func six(port uint16) netip.AddrPort {
+	return netip.AddrPortFrom(xlat.WellKnown.Embed(serverAddr), port)
+}
+
+// listen makes a server of the IPv4 Internet that echoes.
+func (b *bed) listen(t *testing.T, network string, port uint16) {
+	t.Helper()
+	at := netip.AddrPortFrom(serverAddr, port).String()
+	netnstest.Do(t, b.server, func() error {
+		if network == "udp" {
+			c, err := net.ListenPacket("udp4", at)
+			if err != nil {
+				return err
+			}
+			t.Cleanup(func() { c.Close() })
+			go func() {
+				for buf := make([]byte, 65536); ; {
+					n, from, err := c.ReadFrom(buf)
+					if err != nil {
+						return
+					}
+					_, _ = c.WriteTo(buf[:n], from)
+				}
+			}()
+			return nil
+		}
+		l, err := net.Listen("tcp4", at)
+		if err != nil {
+			return err
+		}
+		t.Cleanup(func() { l.Close() })
+		go func() {
+			for {
+				c, err := l.Accept()
+				if err != nil {
+					return
+				}
+				go func() { defer c.Close(); _, _ = io.Copy(c, c) }()
+			}
+		}()
+		return nil
+	})
+}
+
+func (b *bed) dial(t *testing.T, network string, port uint16) net.Conn {
+	t.Helper()
+	var c net.Conn
+	netnstest.Do(t, b.endpoint, func() (err error) {
+		c, err = net.DialTimeout(network+"6", six(port).String(), time.Minute)
+		return err
+	})
+	t.Cleanup(func() { c.Close() })
+	return c
+}
+
+// echo sends data and wants it back.
+func echo(t *testing.T, c net.Conn, size int) {
+	t.Helper()
+	if err := c.SetDeadline(time.Now().Add(time.Minute)); err != nil {
+		t.Fatal(err)
+	}
+	sent := bytes.Repeat([]byte("hexapod."), size/8)
+	go func() { _, _ = c.Write(sent) }()
+	got := make([]byte, len(sent))
+	var err error
+	if c.LocalAddr().Network() == "udp" {
+		_, err = c.Read(got)
+	} else {
+		_, err = io.ReadFull(c, got)
+	}
+	if err != nil || !bytes.Equal(got, sent) {
+		t.Fatalf("%d bytes do not come back: %v", size, err)
+	}
+}
+
+func TestTCPAndUDPReachIPv4(t *testing.T) {
+	b := newBed(t)
+	b.listen(t, "tcp", 80)
+	b.listen(t, "udp", 53)
+	echo(t, b.dial(t, "tcp", 80), 1<<20)
+	echo(t, b.dial(t, "udp", 53), 512)
+	s := b.translator.Status(10)
+	if s.Bindings != 2 || s.Sessions != 1 || len(s.Endpoints) != 1 || s.Endpoints[0].Addr != endpointAddr || len(s.Blocks) != 1 {
+		t.Errorf("status %+v", s)
+	}
+}
+
+// S9, H4: fragments of both families cross, each way.
+func TestRFC6146_3_4_UDPInFragments(t *testing.T) {
+	b := newBed(t)
+	b.listen(t, "udp", 7)
+	c := b.dial(t, "udp", 7)
+	for _, size := range []int{2000, 8000, 40000} {
+		echo(t, c, size)
+	}
+}
+
+func TestPing(t *testing.T) {
+	b := newBed(t)
+	to := xlat.WellKnown.Embed(serverAddr).String()
+	for _, size := range []string{"8", "1400"} {
+		if out := netnstest.Run(t, b.endpoint, "ping -6 -n -c 3 -i 0.01 -s "+size+" "+to); !strings.Contains(out, " 0% packet loss") {
+			t.Error(out)
+		}
+	}
+}
+
+// The gateway is one hop, and the routers behind it are seen: H1, H2.
+func TestRFC7915_5_1_TracerouteSeesOneHop(t *testing.T) {
+	b := newBed(t)
+	out := netnstest.Run(t, b.endpoint, "traceroute -6 -n -q 1 -w 3 "+xlat.WellKnown.Embed(serverAddr).String())
+	want := []string{gatewayAddr.String(), xlat.WellKnown.Embed(netip.MustParseAddr("198.19.0.2")).String(), xlat.WellKnown.Embed(serverAddr).String()}
+	lines := strings.Split(strings.TrimSpace(out), "\n")[1:]
+	if len(lines) != len(want) {
+		t.Fatalf("want %d hops:\n%s", len(want), out)
+	}
+	for i, w := range want {
+		if !strings.Contains(lines[i], fmt.Sprintf("%d  %s ", i+1, w)) {
+			t.Errorf("hop %d: %s, want %s", i+1, lines[i], w)
+		}
+	}
+}
+
+// Path MTU discovery sees through the gateway, also a link that IPv6 could not have: RFC 7915 4.2.
+func TestRFC7915_4_2_PathMTU(t *testing.T) {
+	for _, mtu := range []int{1400, 905, 576} {
+		t.Run(fmt.Sprint(mtu), func(t *testing.T) {
+			b := newBed(t)
+			netnstest.Run(t, b.router, fmt.Sprintf("ip link set srv0 mtu %d", mtu))
+			netnstest.Run(t, b.server, fmt.Sprintf("ip link set eth0 mtu %d", mtu))
+			out := netnstest.Run(t, b.endpoint, "tracepath -6 -n "+xlat.WellKnown.Embed(serverAddr).String())
+			if want := fmt.Sprintf("Resume: pmtu %d hops 3", max(mtu+20, 1280)); !strings.Contains(out, want) {
+				t.Errorf("want %q:\n%s", want, out)
+			}
+			b.listen(t, "tcp", 80)
+			echo(t, b.dial(t, "tcp", 80), 1<<20)
+			b.listen(t, "udp", 7)
+			echo(t, b.dial(t, "udp", 7), 4000)
+		})
+	}
+}
+
+// A translator that ends is followed by one that goes on: connections live, mappings are the same.
+func TestTranslatorIsFollowed(t *testing.T) {
+	b := newBed(t)
+	b.listen(t, "tcp", 80)
+	c := b.dial(t, "tcp", 80)
+	echo(t, c, 80)
+	before := b.translator.Entries(10)
+
+	next := New(Files{TUN: b.translator.files.TUN, Table: b.table, Grants: reread(t, b.grants)}, b.translator.log)
+	if err := next.Configure(config()); err != nil {
+		t.Fatal(err)
+	}
+	after := next.Entries(10)
+	if len(before) != 1 || len(after) != 1 || before[0].Pool != after[0].Pool {
+		t.Fatalf("before %v, after %v", before, after)
+	}
+	b.translator.mu.Lock()
+	b.translator.table = next.table
+	b.translator.engine.Mapper = next.table
+	b.translator.mu.Unlock()
+	echo(t, c, 80)
+}
+
+// reread is the same file from its begin.
+func reread(t *testing.T, f *os.File) *os.File {
+	t.Helper()
+	g, err := os.OpenFile(f.Name(), os.O_RDWR|os.O_APPEND, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { g.Close() })
+	return g
+}

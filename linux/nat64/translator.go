@@ -1,0 +1,334 @@
+package nat64
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"maps"
+	"math/rand/v2"
+	"net/netip"
+	"os"
+	"reflect"
+	"slices"
+	"sync"
+	"time"
+
+	"hexapod.dev/model/xlat"
+	"hexapod.dev/model/xlat/nat64"
+)
+
+// Files of a translator.
+type Files struct {
+	TUN    io.ReadWriter // a packet is one read or write
+	Table  *os.File      // memory for bindings; nil: they end with the process
+	Grants io.ReadWriter // the log of grants, read from its begin and appended to
+}
+
+// Translator translates what comes out of one TUN device.
+type Translator struct {
+	files Files
+	log   *slog.Logger
+
+	mu      sync.Mutex // guards all following fields
+	config  Config
+	engine  *xlat.Translator // nil before the first Configure
+	table   *nat64.Table
+	blocks  *nat64.Blocks
+	store   []nat64.Binding
+	grants  *Grants
+	waiting waiting
+	out     xlat.Packets
+	count   Counts
+	alerted map[netip.Addr]bool // endpoints above the threshold of their quota
+	denied  map[netip.Addr]nat64.Seconds
+	problem error // of the log of grants
+}
+
+// Counts are what a translator has done since it began.
+type Counts struct {
+	To4, To6 map[string]uint64 // packets by what became of them, in the words of xlat.Why
+	Answers  uint64            // ICMP errors that it made itself
+	Refused  map[string]uint64 // bindings that were not made, in the words of nat64.Shortage
+	Lost     uint64            // fragments that waited for their first in vain
+}
+
+// New makes a translator that does nothing before it is configured.
+func New(files Files, log *slog.Logger) *Translator {
+	return &Translator{files: files, log: log, alerted: map[netip.Addr]bool{}, denied: map[netip.Addr]nat64.Seconds{},
+		count: Counts{To4: map[string]uint64{}, To6: map[string]uint64{}, Refused: map[string]uint64{}}}
+}
+
+// Configure says what is wanted. What the table holds goes on where the new configuration still has room for it.
+func (t *Translator) Configure(c Config) error {
+	prefixes, err := c.prefixes()
+	if err != nil {
+		return err
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.engine != nil && reflect.DeepEqual(c, t.config) { // the next agent says the same: sessions go on as they are
+		return nil
+	}
+	var living []nat64.Grant
+	if t.grants == nil {
+		if t.grants, living, err = openGrants(t.files.Grants); err != nil {
+			return err
+		}
+	} else {
+		living = t.blocks.Living()
+	}
+	pool := nat64.Pool{Addrs: c.Pool, Gateways: c.Gateways, First: c.Ports.First, Last: c.Ports.Last}
+	t.blocks = nat64.NewBlocks(pool, c.Gateway, c.Blocks, t.granted)
+	for _, g := range living {
+		if !t.blocks.Resume(g) {
+			g.To = max(now(), 1)
+			t.granted(g)
+		}
+	}
+	if t.files.Table != nil && len(t.store) != c.Bindings {
+		// The memory before stays mapped: that happens when a person changes the size, and the pages are the same.
+		if t.store, err = memory(t.files.Table, c.Bindings); err != nil {
+			return err
+		}
+	}
+	t.table = nat64.New(nat64.Config{Prefixes: prefixes, Self4: c.Self4, Secret: c.Secret, Times: nat64.DefaultTimes, Limit: c.Bindings,
+		Blocks: t.blocks, Clients: c.Clients, Private: c.Private, Bindings: t.store, Now: now()})
+	t.table.Refused = t.refused
+	t.engine = &xlat.Translator{Mapper: t.table, MTU4: c.MTU4, MTU6: c.MTU6, LowestMTU6: c.MTU6, Carried: true, Self4: c.Self4, Self6: c.Self6, ID: identification()}
+	t.config = c
+	return nil
+}
+
+// identification counts from a random number: IPv4 packets of one pair of ends repeat one after 65,536 (RFC 6864 4.3).
+func identification() func() uint16 {
+	next := uint16(rand.Uint32())
+	return func() uint16 { next++; return next }
+}
+
+// granted writes a grant down. A log that cannot be written is told in the status: packets go on, for a full disk must not cut the
+// network.
+func (t *Translator) granted(g nat64.Grant) {
+	if err := t.grants.tell(g); err != nil {
+		t.failed(err)
+	}
+}
+
+func (t *Translator) failed(err error) {
+	if t.problem == nil {
+		t.log.Error("grants of ports are not written down", "error", err)
+	}
+	t.problem = err
+}
+
+// refused notes that an endpoint did not get a binding. An endpoint is written down once a minute.
+func (t *Translator) refused(endpoint netip.Addr, s nat64.Shortage) {
+	t.count.Refused[s.String()]++
+	if last, ok := t.denied[endpoint]; ok && now()-last < 60 {
+		return
+	}
+	t.denied[endpoint] = now()
+	r := Record{Event: EventPoolExhausted, Endpoint: endpoint}
+	if s == nat64.AtQuota {
+		r = Record{Event: EventQuota, Endpoint: endpoint, Quota: 3, Limit: t.config.Blocks * nat64.BlockSize}
+	}
+	if err := t.grants.write(r); err != nil {
+		t.failed(err)
+	}
+	t.log.Warn("an endpoint gets no port of the pool", "endpoint", endpoint, "why", s.String())
+}
+
+// Run translates until ctx ends.
+func (t *Translator) Run(ctx context.Context) error {
+	stop := make(chan struct{})
+	defer close(stop)
+	go t.tick(stop)
+	type deadline interface{ SetReadDeadline(time.Time) error }
+	if d, ok := t.files.TUN.(deadline); ok {
+		end := context.AfterFunc(ctx, func() { _ = d.SetReadDeadline(time.Unix(1, 0)) })
+		defer end()
+	}
+	b := make([]byte, 1<<16)
+	for {
+		n, err := t.files.TUN.Read(b)
+		switch {
+		case ctx.Err() != nil:
+			return nil
+		case err != nil:
+			return fmt.Errorf("read packets: %w", err)
+		}
+		t.packet(b[:n])
+	}
+}
+
+// tick ends what is over.
+func (t *Translator) tick(stop <-chan struct{}) {
+	every := time.NewTicker(time.Second)
+	defer every.Stop()
+	for n := 0; ; n++ {
+		select {
+		case <-stop:
+			return
+		case <-every.C:
+		}
+		t.mu.Lock()
+		t.count.Lost += uint64(t.waiting.forget(now()))
+		if t.table != nil {
+			t.table.Advance(now())
+			if n%10 == 0 {
+				t.table.Expire()
+			}
+			t.watchQuota()
+		}
+		t.mu.Unlock()
+	}
+}
+
+// alertAt is the share of its quota, in percent, above which an endpoint is told of; below alertEnd it is told of again.
+const (
+	alertAt  = 80
+	alertEnd = 70
+)
+
+// watchQuota tells of endpoints that come near their quota.
+func (t *Translator) watchQuota() {
+	most := t.config.Blocks * nat64.BlockSize
+	near := map[netip.Addr]bool{}
+	t.table.Usage(func(endpoint netip.Addr, u nat64.Usage) {
+		switch share := u.Most() * 100 / most; {
+		case share >= alertAt && !t.alerted[endpoint]:
+			t.log.Warn("an endpoint comes near its quota of ports", "endpoint", endpoint, "bindings", u.Most(), "quota", most)
+			if err := t.grants.write(Record{Event: EventThreshold, Endpoint: endpoint, Threshold: 4, Limit: most}); err != nil {
+				t.failed(err)
+			}
+			near[endpoint] = true
+		case share >= alertEnd && t.alerted[endpoint]:
+			near[endpoint] = true
+		}
+	})
+	t.alerted = near
+	for endpoint, last := range t.denied {
+		if now()-last >= 60 {
+			delete(t.denied, endpoint)
+		}
+	}
+}
+
+// packet translates one packet, and what waited for it.
+func (t *Translator) packet(b []byte) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.engine == nil || len(b) == 0 {
+		return
+	}
+	t.table.Advance(now())
+	if t.one(b) != xlat.Translated {
+		return
+	}
+	for _, rest := range t.waiting.release(b) {
+		t.one(rest)
+	}
+}
+
+// one translates one packet and writes what comes of it.
+func (t *Translator) one(b []byte) xlat.Why {
+	var why xlat.Why
+	counts := t.count.To4
+	if b[0]>>4 == 6 {
+		why = t.engine.To4(&t.out, b)
+	} else {
+		why, counts = t.engine.To6(&t.out, b), t.count.To6
+	}
+	if why == xlat.Waiting && !t.waiting.keep(b, t.now()) {
+		t.count.Lost++
+	}
+	counts[why.String()]++
+	if t.out.Answer {
+		t.count.Answers++
+	}
+	for i := range t.out.Len() {
+		if _, err := t.files.TUN.Write(t.out.At(i)); err != nil && !errors.Is(err, os.ErrDeadlineExceeded) {
+			t.log.Debug("a packet was not taken by the kernel", "error", err)
+		}
+	}
+	return why
+}
+
+func (t *Translator) now() nat64.Seconds { return now() }
+
+// Status is what a translator holds.
+type Status struct {
+	Prefixes  []netip.Prefix `json:"prefixes"`
+	Bindings  int            `json:"bindings"`
+	Sessions  int            `json:"sessions"` // of TCP
+	Most      int            `json:"most"`     // bindings that fit
+	Quota     int            `json:"quota"`    // bindings of each protocol that an endpoint can have
+	Free      int            `json:"freeBlocks"`
+	Counts    Counts         `json:"counts"`
+	Endpoints []Endpoint     `json:"endpoints"` // fullest first
+	Blocks    []Held         `json:"blocks"`
+	Problem   string         `json:"problem,omitempty"`
+}
+
+// Endpoint is what one endpoint uses.
+type Endpoint struct {
+	Addr netip.Addr `json:"address"`
+	TCP  int32      `json:"tcp"`
+	UDP  int32      `json:"udp"`
+	ICMP int32      `json:"icmp"`
+	Near bool       `json:"near,omitempty"` // 80 % of its quota or more
+}
+
+// Held is a block that an endpoint has.
+type Held struct {
+	Block    string     `json:"block"`
+	Endpoint netip.Addr `json:"endpoint"`
+	Seconds  int64      `json:"seconds"` // how long it has had it
+}
+
+// Status returns what the translator holds. Of endpoints and blocks it names at most top.
+func (t *Translator) Status(top int) Status {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	s := Status{Counts: Counts{To4: maps.Clone(t.count.To4), To6: maps.Clone(t.count.To6), Answers: t.count.Answers, Refused: maps.Clone(t.count.Refused), Lost: t.count.Lost}}
+	if t.table == nil {
+		return s
+	}
+	s.Prefixes, s.Most, s.Quota, s.Free = t.config.Prefixes, t.config.Bindings, t.config.Blocks*nat64.BlockSize, t.blocks.Free()
+	s.Bindings, s.Sessions = t.table.Len()
+	if t.problem != nil {
+		s.Problem = t.problem.Error()
+	}
+	t.table.Usage(func(a netip.Addr, u nat64.Usage) {
+		s.Endpoints = append(s.Endpoints, Endpoint{a, u.TCP, u.UDP, u.ICMP, t.alerted[a]})
+	})
+	slices.SortFunc(s.Endpoints, func(a, b Endpoint) int {
+		if n := int(b.TCP+b.UDP+b.ICMP) - int(a.TCP+a.UDP+a.ICMP); n != 0 {
+			return n
+		}
+		return a.Addr.Compare(b.Addr)
+	})
+	s.Endpoints = s.Endpoints[:min(top, len(s.Endpoints))]
+	for _, g := range t.blocks.Living() {
+		if len(s.Blocks) == top {
+			break
+		}
+		s.Blocks = append(s.Blocks, Held{g.Block.String(), g.Endpoint, int64(now() - g.From)})
+	}
+	return s
+}
+
+// Entries returns at most n bindings.
+func (t *Translator) Entries(n int) (list []nat64.Entry) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.table == nil {
+		return nil
+	}
+	t.table.Entries(func(e nat64.Entry) bool {
+		list = append(list, e)
+		return len(list) < n
+	})
+	return list
+}

@@ -66,7 +66,7 @@ cluster-down: ## remove the cluster; what was built for it stays in the cache
 	@test -x $(BIN)/cluster || $(GO) build -trimpath -o $(BIN)/cluster ./test/cluster/cmd/cluster
 	@$(CLUSTER) down
 
-conformance: ## run upstream's network conformance suite on the cluster
+conformance: ## run upstream's network conformance suite on the cluster (SUITE=policy: another)
 	@$(CLUSTER) conformance
 
 kube: ## test the controller and its client on a real API server (make cluster builds it)

@@ -63,6 +63,9 @@ type Controller struct {
 	nodes      *feed[objects.Node]
 	pods       *podFeed
 
+	networkPolicies *feed[objects.NetworkPolicy]
+	clusterPolicies *feed[objects.ClusterNetworkPolicy]
+
 	// What was given out, kept for all terms of this process: a store that was put back does not lower their marks.
 	ledger  *ledger
 	numbers *numberBook
@@ -92,6 +95,7 @@ func New(o Options) *Controller {
 		identities: newFeed(o.Client, objects.Identities()), pools: newFeed(o.Client, objects.Pools()),
 		addresses: newFeed(o.Client, objects.Addresses()), peers: newFeed(o.Client, objects.BGPPeers()),
 		nodes: newFeed(o.Client, objects.Nodes()), pods: newPodFeed(o.Client),
+		networkPolicies: newFeed(o.Client, objects.NetworkPolicies()), clusterPolicies: newFeed(o.Client, objects.ClusterNetworkPolicies()),
 		ledger: newLedger(), numbers: newNumberBook(), claims: newClaimBook(),
 	}
 	c.connect()
@@ -128,6 +132,7 @@ func (c *Controller) connect() {
 	}
 	c.pools.changed = func(*v1alpha1.Pool, bool) { c.inTerm(func(t *term) { t.planChanged() }) }
 	c.peers.changed = func(*v1alpha1.BGPPeer, bool) { c.ask(task{taskCheck, ""}) }
+	c.connectPolicies()
 	c.pods.wanted = func(k string) { c.ask(task{taskIdentity, k}) }
 	c.pods.claimed = func(key objects.Key) { c.ask(task{taskClaim, key.String()}) }
 
@@ -187,6 +192,7 @@ func (c *Controller) Run(ctx context.Context) error {
 	log := c.o.Log
 	for _, follow := range []func(context.Context, *slog.Logger) error{
 		c.plans.run, c.hosts.run, c.statuses.run, c.prefixes.run, c.identities.run, c.pools.run, c.addresses.run, c.peers.run, c.nodes.run, c.pods.run,
+		c.networkPolicies.run, c.runClusterPolicies,
 	} {
 		g.Go(func() error { return follow(ctx, log) })
 	}

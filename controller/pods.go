@@ -132,6 +132,16 @@ func (f *podFeed) setRules(r identity.Rules) {
 	}
 }
 
+// rulesNow returns which labels count; false: nobody knows yet.
+func (f *podFeed) rulesNow() (identity.Rules, bool) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.rules == nil {
+		return identity.Rules{}, false
+	}
+	return *f.rules, true
+}
+
 // listed reports whether a whole list was read, or none is wanted because nobody knows yet which labels count.
 func (f *podFeed) listed() (bool, int) {
 	f.mu.Lock()

@@ -15,6 +15,7 @@ const (
 	taskHost     = "host"     // the objects of one node
 	taskIdentity = "identity" // the number of one set of labels; the name is its key
 	taskClaim    = "claim"    // the fixed address of one pod
+	taskPolicy   = "policy"   // what of one policy cannot be held; the name is its kind and key
 	taskCheck    = "check"    // the conditions of what people wrote
 	taskSweep    = "sweep"    // what is looked at from time to time
 )

@@ -136,6 +136,12 @@ func (t *term) askAll() {
 	for _, k := range claims {
 		t.queue.add(task{taskClaim, k.String()})
 	}
+	for k := range t.c.networkPolicies.store.All() {
+		t.queue.add(policyTask(k))
+	}
+	for k := range t.c.clusterPolicies.store.All() {
+		t.queue.add(policyTask(k))
+	}
 	t.queue.add(task{taskCheck, ""})
 	t.queue.after(task{taskSweep, ""}, sweepTime)
 }
@@ -150,6 +156,8 @@ func (t *term) do(ctx context.Context, k task) {
 		err = t.ensureIdentity(ctx, k.name)
 	case taskClaim:
 		err = t.ensureClaim(ctx, k.name)
+	case taskPolicy:
+		err = t.checkPolicy(ctx, k.name)
 	case taskCheck:
 		err = t.check(ctx)
 	case taskSweep:

@@ -25,6 +25,7 @@ const (
 	NotGranted      Why = "NotGranted"      // a pod asks for an address of a pool that its namespace was not granted
 	PoolFull        Why = "PoolFull"        // every address of the pool was given
 	AddressTaken    Why = "AddressTaken"    // a pod asks for an address that another has
+	NotHeld         Why = "NotHeld"         // a part of a policy is not in force as it is written
 	Accepted        Why = "Accepted"        // in use as it is written
 	Refused         Why = "Refused"         // not in use, with the problem
 )

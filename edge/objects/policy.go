@@ -288,3 +288,21 @@ func excludedLabels(s v1alpha1.Set, rules identity.Rules) (out v1alpha1.Problems
 	}
 	return out
 }
+
+// UnknownLabels lists the labels that the rules of a policy tell others by and that are no part of an identity: nobody is known by them.
+func UnknownLabels(p policy.Policy, rules identity.Rules) (labels []string) {
+	excluded := rules.Excluded()
+	for _, r := range slices.Concat(p.Rules[policy.Ingress], p.Rules[policy.Egress]) {
+		for _, q := range r.Peers {
+			if q.Workloads == nil {
+				continue
+			}
+			q.Workloads.Endpoints.Keys(func(key string) {
+				if slices.Contains(excluded, key) && !slices.Contains(labels, key) {
+					labels = append(labels, key)
+				}
+			})
+		}
+	}
+	return labels
+}

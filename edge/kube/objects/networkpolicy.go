@@ -21,6 +21,7 @@ type NetworkPolicy struct {
 // match nothing and all others deny everything, as network-policy-api wants it of fields that an implementation does not know.
 type ClusterNetworkPolicy struct {
 	v1alpha1.ClusterNetworkPolicy
+	Status  v1alpha1.Status
 	Problem string // what of it is not held, and why; empty: nothing
 }
 
@@ -40,7 +41,8 @@ const ClusterNetworkPolicyKind = "clusternetworkpolicies.policy.networking.k8s.i
 // written is a policy before anything of it is understood.
 type written struct {
 	v1alpha1.Header
-	Spec map[string]any `json:"spec"`
+	Spec   map[string]any  `json:"spec"`
+	Status v1alpha1.Status `json:"status"`
 }
 
 // MarshalJSON writes what is held.
@@ -84,7 +86,7 @@ func (p *ClusterNetworkPolicy) UnmarshalJSON(data []byte) error {
 	left := leavings{known: []string{"namespaces", "pods", "nodes", "networks"}, cluster: true}
 	left.rules(w.Spec, "ingress", "from")
 	left.rules(w.Spec, "egress", "to")
-	p.Header = w.Header
+	p.Header, p.Status = w.Header, w.Status
 	p.APIVersion, p.Kind = v1alpha1.ClusterNetworkPolicyVersion, v1alpha1.KindClusterNetworkPolicy
 	if err := left.read(w.Spec, &p.Spec, func() error { return valid(&p.ClusterNetworkPolicy) }); err != nil {
 		left.say("the policy: %v", err)
@@ -153,8 +155,7 @@ func (l *leavings) rules(spec map[string]any, direction, peers string) {
 	}
 	spec[direction] = kept
 	if len(kept) == 0 {
-		delete(spec, direction)
-		// Kubernetes names the types of every policy; a rule that went must not take its direction along.
+		delete(spec, direction) // the types of a NetworkPolicy, which the API server has filled in, go on closing the direction
 	}
 }
 

@@ -38,6 +38,14 @@ var Others = Suite{
 	Skip: left + `|\[Conformance\]|\[Feature:|\[Serial\]|\[Slow\]|\[Alpha\]`,
 }
 
+// Policy are the specs of NetworkPolicy, but for those that want the kernel to speak SCTP.
+var Policy = Suite{
+	Name: "policy", Focus: `\[Feature:NetworkPolicy\]`, Skip: left + `|\[Feature:SCTPConnectivity\]`, Procs: 6, Timeout: 60 * time.Minute,
+}
+
+// Suites are those that can be asked for by name.
+var Suites = map[string]Suite{Network.Name: Network, Policy.Name: Policy}
+
 // Run runs a suite on a cluster and returns the results of the specs that ran. Specs that failed are no error.
 func Run(ctx context.Context, k *cluster.Cluster, s Suite, report func(string)) (Results, error) {
 	dir := filepath.Join(k.Logs(), s.Name)

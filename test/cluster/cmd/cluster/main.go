@@ -29,7 +29,7 @@ const usage = `Usage: cluster VERB
   kubectl ARGUMENT.. ask its API server
   exec MACHINE CMD.. run a command on a machine: router, cp, w1, w2 ...
   check              look for IPv4 where none belongs, and whether kubeadm takes what plans are rendered to
-  conformance        check, and run upstream's network conformance suite on it
+  conformance        check, and run upstream's network conformance suite on it, or SUITE
   record             conformance, kept in bench/results/conformance.txt beside what became of it on other kinds of clusters
   webhooks           run upstream's specs of webhooks, which the API server calls in pods
   compare            run upstream's other network specs, beside what became of them with NETWORK=ptp

@@ -4,8 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -27,9 +29,13 @@ func suite(ctx context.Context, k *cluster.Cluster, s conformance.Suite) (confor
 // checked prints what was found to be right.
 func checked(line string) { fmt.Fprintf(os.Stdout, "check: %s\n", line) }
 
-// conform looks at the cluster and runs the conformance suite. FOCUS chooses other specs, for development.
+// conform looks at the cluster and runs the suite that SUITE names: the conformance suite. FOCUS chooses other specs, for development.
 func conform(ctx context.Context, k *cluster.Cluster, _ []string) error {
-	s := conformance.Network
+	name := knob("SUITE", conformance.Network.Name)
+	s, known := conformance.Suites[name]
+	if !known {
+		return fmt.Errorf("no suite %q: SUITE is one of %s", name, strings.Join(slices.Sorted(maps.Keys(conformance.Suites)), ", "))
+	}
 	s.Focus = knob("FOCUS", s.Focus)
 	_, err := conformed(ctx, k, s)
 	return err

@@ -107,3 +107,20 @@ func (c *Cluster) sysctl(ctx context.Context, machine string, settings ...string
 	}
 	return nil
 }
+
+// UsePTP gives a running cluster that has no network the stock one: forwarding, plugins, their configuration and routes.
+func (c *Cluster) UsePTP(ctx context.Context) error {
+	c.Options.Network = PTP
+	for _, n := range c.Nodes() {
+		if err := c.sysctl(ctx, n, c.forwarding()...); err != nil {
+			return err
+		}
+		if err := c.plugins(n); err != nil {
+			return err
+		}
+	}
+	if err := c.ptp(ctx); err != nil {
+		return err
+	}
+	return c.save()
+}

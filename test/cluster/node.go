@@ -52,6 +52,18 @@ func (c *Cluster) makeMachine(ctx context.Context, name string) error {
 	return c.place(name).Make(ctx, c.self(), holdCall, spec)
 }
 
+// Called runs what a cluster calls of the program that brought it up, and reports whether args ask for that. Such a program has to hand
+// its arguments here first.
+func Called(ctx context.Context, args []string) (handled bool, err error) {
+	switch {
+	case len(args) == len(holdCall) && args[0] == holdCall[0]:
+		return true, place.Hold(ctx, os.Stdin, os.Stdout)
+	case len(args) == 1 && args[0] == superviseCall:
+		return true, Supervise(ctx, os.Stdin)
+	}
+	return false, nil
+}
+
 // Self is the program of the cluster, by a path that its nodes see as well.
 func (c *Cluster) Self() string { return c.self() }
 

@@ -3,7 +3,9 @@ package build
 import (
 	"context"
 	"fmt"
+	"os"
 	"path"
+	"path/filepath"
 	"strings"
 )
 
@@ -115,4 +117,23 @@ func (c Cache) version(ctx context.Context, module, of string) (string, error) {
 // KubeVersion is the pinned version of Kubernetes.
 func (c Cache) KubeVersion(ctx context.Context) (string, error) {
 	return c.version(ctx, "kube", "k8s.io/kubernetes")
+}
+
+// Helm builds the program that installs charts, if it is not there, and returns its path. A cluster runs without it, so it is no part of
+// Build.
+func (c Cache) Helm(ctx context.Context) (string, error) {
+	const module, of = "helm", "helm.sh/helm/v3"
+	version, err := c.version(ctx, module, of)
+	if err != nil {
+		return "", err
+	}
+	file := filepath.Join(c.Root, "helm-"+version)
+	if _, err := os.Stat(file); err == nil {
+		return file, nil
+	}
+	err = step{"helm", file, program{module: module, pkg: of + "/cmd/helm"}.build}.run(ctx, c)
+	if err != nil {
+		return "", fmt.Errorf("build helm: %w", err)
+	}
+	return file, nil
 }

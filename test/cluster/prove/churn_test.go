@@ -25,19 +25,19 @@ import (
 // How many pods come and go: HEXAPOD_CHURN says another number of all.
 const (
 	churnPods  = 120
-	churnBatch = 40 // made and deleted together
+	churnBatch = 20 // made and deleted together
 	churnAlive = 4  // batches at a time; a kubelet takes 110 pods
 )
 
 // Times of what is killed meanwhile.
 const (
-	killAgents     = 5 * time.Second
-	killController = 20 * time.Second
-	churnPatience  = 10 * time.Minute // for a batch, beside whatever else the machine does
+	killAgent     = 5 * time.Second
+	killLeader    = 20 * time.Second
+	churnPatience = 10 * time.Minute // for a batch, beside whatever else the machine does
 )
 
-// Pods are made and deleted as fast as the cluster takes while every agent is killed each 5 seconds and the leading controller each 20:
-// every pod gets ready and goes, no address is given twice, and nothing of them stays.
+// Pods are made and deleted as fast as the cluster takes while each 5 seconds an agent is killed, those of all nodes in turn, and each 20
+// the leading controller: every pod gets ready and goes, no address is given twice, and nothing of them stays.
 func TestChurn(t *testing.T) {
 	b := open(t)
 	total := churnPods
@@ -52,8 +52,8 @@ func TestChurn(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	var killers sync.WaitGroup
 	var agents, controllers int
-	killers.Go(func() { agents = b.every(ctx, killAgents, b.killAgents) })
-	killers.Go(func() { controllers = b.every(ctx, killController, b.killController) })
+	killers.Go(func() { agents = b.every(ctx, killAgent, b.killAgent) })
+	killers.Go(func() { controllers = b.every(ctx, killLeader, b.killLeader) })
 	begun := time.Now()
 	err := b.churn(ctx, total)
 	took := time.Since(begun)
@@ -113,53 +113,49 @@ spec:
 }
 
 // every does something until ctx ends and returns how often it could.
-func (b bed) every(ctx context.Context, pause time.Duration, do func() int) (count int) {
+func (b bed) every(ctx context.Context, pause time.Duration, do func(turn int) bool) (count int) {
 	tick := time.NewTicker(pause)
 	defer tick.Stop()
-	for {
+	for turn := 0; ; turn++ {
 		select {
 		case <-ctx.Done():
 			return count
 		case <-tick.C:
-			count += do()
+			if do(turn) {
+				count++
+			}
 		}
 	}
 }
 
-// killAgents kills the agent of each node and returns how many there were.
-func (b bed) killAgents() (killed int) {
-	for _, n := range b.Nodes() {
-		pid, err := b.agent(n)
-		if err != nil {
-			continue // it is not back from the last time
-		}
-		if _, err := b.try(n, "kill", "-9", pid); err == nil {
-			killed++
-		}
+// killAgent kills the agent of one node, the next one each turn. It may not be back from the last time.
+func (b bed) killAgent(turn int) bool {
+	node := b.Nodes()[turn%len(b.Nodes())]
+	pid, err := b.agent(node)
+	if err == nil {
+		_, err = b.try(node, "kill", "-9", pid)
 	}
-	return killed
+	return err == nil
 }
 
-// killController kills the controller that leads. A kubelet waits ever longer before it starts again what ended, so its pod goes as well:
-// the Deployment makes another one at once.
-func (b bed) killController() (killed int) {
-	pod, err := b.try(cluster.Router, "kubectl", "-n", "hexapod-system", "get", "lease", "hexapod-controller", "-o", "jsonpath={.spec.holderIdentity}")
+// killLeader kills the controller that leads, if one does yet. A kubelet waits ever longer before it starts again what ended, so its
+// pod goes as well: the Deployment makes another one at once.
+func (b bed) killLeader(int) bool {
+	ask := []string{"kubectl", "-n", namespace}
+	pod, err := b.try(cluster.Router, append(ask, "get", "lease", "hexapod-controller", "-o", "jsonpath={.spec.holderIdentity}")...)
 	if err != nil || pod == "" {
-		return 0
+		return false
 	}
-	node, err := b.try(cluster.Router, "kubectl", "-n", "hexapod-system", "get", "pod", pod, "-o", "jsonpath={.spec.nodeName}")
+	node, err := b.try(cluster.Router, append(ask, "get", "pod", pod, "-o", "jsonpath={.spec.nodeName}")...)
 	if err != nil {
-		return 0 // the next one does not lead yet
+		return false
 	}
 	pid, err := b.try(node, "pgrep", "-nf", "^/usr/bin/hexapod controller .*--identity="+pod)
-	if err != nil {
-		return 0
+	if err == nil {
+		_, err = b.try(node, "kill", "-9", pid)
 	}
-	if _, err := b.try(node, "kill", "-9", pid); err == nil {
-		killed = 1
-	}
-	_, _ = b.try(cluster.Router, "kubectl", "-n", "hexapod-system", "delete", "pod", pod, "--force", "--grace-period=0", "--wait=false") // the kubelet may have been quicker
-	return killed
+	_, _ = b.try(cluster.Router, append(ask, "delete", "pod", pod, "--force", "--grace-period=0", "--wait=false")...) // it may be gone
+	return err == nil
 }
 
 // living is the pods of each node that have an address of the node's prefix: those of the host network have not.

@@ -14,7 +14,6 @@ import (
 	"syscall"
 	"time"
 
-	"hexapod.dev/lab/place"
 	"hexapod.dev/test/cluster"
 	"hexapod.dev/test/cluster/addtime"
 	"hexapod.dev/test/cluster/build"
@@ -61,12 +60,11 @@ func run(ctx context.Context, args []string) error {
 		return err
 	}
 	verb, args := args[0], args[1:]
-	switch verb { // what the cluster itself calls, on machines that have no source tree
-	case "hold":
-		return place.Hold(ctx, os.Stdin, os.Stdout)
-	case "supervise":
-		return cluster.Supervise(ctx, os.Stdin)
-	case addtime.Verb:
+	// What a cluster itself calls, on machines that have no source tree.
+	if handled, err := cluster.Called(ctx, append([]string{verb}, args...)); handled {
+		return err
+	}
+	if verb == addtime.Verb {
 		return timed(ctx, args)
 	}
 	do, ok := verbs[verb]

@@ -1,0 +1,206 @@
+//go:build cluster
+
+package controller
+
+import (
+	"encoding/binary"
+	"fmt"
+	"net/netip"
+	"os"
+	"slices"
+	"strconv"
+	"testing"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"hexapod.dev/api/v1alpha1"
+	"hexapod.dev/edge/kube/objects"
+)
+
+// How many hosts with a real agent, and how many pods with a real ADD, the test of a restored store has. HEXAPOD_AGENTS says another
+// number of hosts; there are 2.5 times as many pods.
+const realHosts = 10
+
+// TestRestoredStoreWithAgents: after a snapshot of the store half of the nodes and of the pods come, each node with a real agent and each
+// pod with a real ADD; then the store is put back, a second controller leads beside the first, and new nodes, pods and sets of labels come
+// while the agents hold what the store has forgotten. No prefix, number or address has two owners.
+func TestRestoredStoreWithAgents(t *testing.T) {
+	number := realHosts
+	if v := os.Getenv("HEXAPOD_AGENTS"); v != "" {
+		n, err := strconv.Atoi(v)
+		if err != nil || n < 4 {
+			t.Fatalf("HEXAPOD_AGENTS=%q: want a number of hosts from 4", v)
+		}
+		number = n
+	}
+	w := &world{cluster: newCluster(t, labPlan()), programs: buildPrograms(t)}
+	w.start(Options{Identity: "first"})
+	begun := time.Now()
+	w.grow(number/2, number*5/4, "old")
+	before := w.Snapshot()
+	w.grow(number-number/2, number*5/2-number*5/4, "lost")
+	t.Logf("%d agents and %d pods after %.0f s", len(w.hosts), w.pods, time.Since(begun).Seconds())
+	held := w.heldBy()
+	w.Restore(before)
+	w.start(Options{Identity: "second", Namespace: "default"}) // another lease: both lead
+	for i := range number / 2 {
+		w.nodeAt(fmt.Sprint("new", i), 10_000+i)
+	}
+	for _, h := range w.hosts[number/2:] { // kubelets register what was lost
+		w.nodeAt(h.name, h.at)
+	}
+	for i := range 40 {
+		w.pod("default", fmt.Sprint("new", i), map[string]string{"app": fmt.Sprint("new", i)}, nil)
+	}
+	w.eventually("all nodes are numbered", w.numbered)
+	w.eventually("the new sets have numbers", func() bool { return w.numbersOf("new") == 40 })
+	w.eventually("every agent has the prefix again that it held", func() bool {
+		now := w.cidrsOf()
+		for _, h := range w.hosts {
+			if !slices.Equal(now[h.name], held[h.name]) {
+				return false
+			}
+		}
+		return true
+	})
+	w.alone()
+	w.noTwoOwners()
+}
+
+// world is a cluster of hosts that have agents.
+type world struct {
+	*cluster
+	programs programs
+	hosts    []*placedHost
+	pods     int
+}
+
+type placedHost struct {
+	*realHost
+	at int
+}
+
+// nodeAt makes the node of a host with its address.
+func (w *world) nodeAt(name string, at int) {
+	w.t.Helper()
+	n := &objects.Node{Header: v1alpha1.Header{Metadata: v1alpha1.Metadata{Name: v1alpha1.Name(name), Labels: map[string]string{rackLabel: "7"}}}}
+	n.Status.Addresses = []objects.NodeAddress{{Type: "InternalIP", Address: hostAddress(at).String()}}
+	make1(w.cluster, objects.Nodes(), n)
+}
+
+// atOnce is how many agents are started together.
+const atOnce = 20
+
+// grow adds hosts and waits until their agents serve, and pods on all hosts there are then.
+func (w *world) grow(hosts, pods int, kind string) {
+	w.t.Helper()
+	for end := len(w.hosts) + hosts; len(w.hosts) < end; {
+		for range min(atOnce, end-len(w.hosts)) {
+			at := len(w.hosts)
+			name := fmt.Sprint("h", at)
+			w.nodeAt(name, at)
+			w.hosts = append(w.hosts, &placedHost{w.realHost(w.programs, name, at), at})
+		}
+		w.eventually(fmt.Sprintf("%d agents serve", len(w.hosts)), func() bool { return w.serving() == len(w.hosts) })
+	}
+	type placed struct {
+		host        *placedHost
+		name, label string
+	}
+	var all []placed
+	for range pods {
+		p := placed{w.hosts[w.pods%len(w.hosts)], fmt.Sprint("p", w.pods), fmt.Sprint(kind, w.pods%60)}
+		w.podOn(p.host.name, p.name, p.label)
+		all = append(all, p)
+		w.pods++
+	}
+	w.eventually("their sets of labels have numbers", func() bool { return w.numbersOf(kind) == min(pods, 60) })
+	var g errgroup.Group
+	g.SetLimit(8)
+	for _, p := range all {
+		g.Go(func() error { return p.host.add(w.t.Context(), p.name, p.label) })
+	}
+	if err := g.Wait(); err != nil {
+		w.t.Fatal(err)
+	}
+}
+
+// serving counts the hosts whose agents say that they serve.
+func (w *world) serving() (n int) {
+	for _, s := range list(w.cluster, objects.HostStatuses()) {
+		if c, ok := s.Status.Condition(v1alpha1.ConditionReady); ok && c.Status == v1alpha1.ConditionTrue {
+			n++
+		}
+	}
+	return n
+}
+
+// podOn makes a pod that is scheduled already.
+func (w *world) podOn(node, name, app string) {
+	w.raw(objects.NewResource[rawObject]("v1", "Pod", "pods", true), "default", map[string]any{
+		"apiVersion": "v1", "kind": "Pod", "metadata": map[string]any{"namespace": "default", "name": name, "labels": map[string]string{"app": app}},
+		"spec": map[string]any{"nodeName": node, "containers": []any{map[string]any{"name": "c", "image": "none"}}}})
+}
+
+// heldBy is the prefix of each host as its node has it.
+func (w *world) heldBy() map[string][]string {
+	held := w.cidrsOf()
+	for _, h := range w.hosts {
+		if len(held[h.name]) != 1 {
+			w.t.Fatalf("node %s has prefixes %v", h.name, held[h.name])
+		}
+	}
+	return held
+}
+
+// numbersOf counts the sets of labels of a kind that have a number.
+func (w *world) numbersOf(kind string) (n int) {
+	for _, i := range list(w.cluster, objects.Identities()) {
+		if app := i.Spec.Labels["app"]; len(app) > len(kind) && app[:len(kind)] == kind {
+			n++
+		}
+	}
+	return n
+}
+
+// noTwoOwners fails the test if an address was given twice, lies in a prefix of another node, or says a number that means another set of
+// labels: to another living endpoint, or in the cluster now.
+func (w *world) noTwoOwners() {
+	w.t.Helper()
+	owner, meaning := map[netip.Addr]string{}, map[uint16]string{}
+	for _, i := range list(w.cluster, objects.Identities()) {
+		meaning[i.Spec.Number] = i.Spec.Labels["app"]
+	}
+	nodes := w.cidrsOf()
+	unknown := 0
+	for _, h := range w.hosts {
+		for addr, label := range h.has {
+			if other, twice := owner[addr]; twice {
+				w.t.Errorf("%s was given on %s and on %s", addr, other, h.name)
+			}
+			owner[addr] = h.name
+			for node, all := range nodes {
+				for _, c := range all {
+					if node != h.name && netip.MustParsePrefix(c).Contains(addr) {
+						w.t.Errorf("%s lives on %s, and its prefix %s was given to %s", addr, h.name, c, node)
+					}
+				}
+			}
+			b := addr.As16()
+			n := binary.BigEndian.Uint16(b[8:10])
+			if n == 0 { // its number was late
+				unknown++
+				continue
+			}
+			if before, known := meaning[n]; known && before != label {
+				w.t.Errorf("number %d is that of app=%s, and %s of app=%s carries it", n, before, addr, label)
+			}
+			meaning[n] = label
+		}
+	}
+	w.t.Logf("%d addresses on %d hosts, %d numbers; %d addresses carry none", len(owner), len(w.hosts), len(meaning), unknown)
+	if len(owner) != w.pods {
+		w.t.Errorf("%d pods have %d addresses", w.pods, len(owner))
+	}
+}

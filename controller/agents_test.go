@@ -52,14 +52,15 @@ type realHost struct {
 	runtime *cnitest.Driver
 	log     bytes.Buffer
 
-	mu  sync.Mutex
-	has map[netip.Addr]string // the label of the pod of each address that was given
+	mu   sync.Mutex
+	has  map[netip.Addr]string       // the label of the pod of each address that was given
+	ends map[string]cnitest.Endpoint // of each pod
 }
 
 // realHost makes the n-th host, whose only way out leads to the API server, and starts its agent.
 func (k *cluster) realHost(p programs, name string, n int) *realHost {
 	k.t.Helper()
-	h := &realHost{k: k, name: name, ns: netnstest.New(k.t), dir: k.t.TempDir(), has: map[netip.Addr]string{}}
+	h := &realHost{k: k, name: name, ns: netnstest.New(k.t), dir: k.t.TempDir(), has: map[netip.Addr]string{}, ends: map[string]cnitest.Endpoint{}}
 	k.t.Cleanup(func() { _ = syscall.Unmount(filepath.Join(h.dir, "run", "bpf"), syscall.MNT_DETACH) }) // EINVAL: there is none
 	lines := fmt.Sprintf("link set lo up\nlink add eth0 type veth peer name far\nlink set far up\naddress add %s/64 dev eth0 nodad\nlink set eth0 up\n", hostAddress(n))
 	netnstest.Do(k.t, h.ns, func() error {
@@ -163,8 +164,23 @@ func (h *realHost) add(ctx context.Context, pod, label string) error {
 			return fmt.Errorf("ADD of %s on %s: address %s", pod, h.name, result.IPs[0].Address)
 		}
 		h.mu.Lock()
-		h.has[addr] = label
+		h.has[addr], h.ends[pod] = label, e
 		h.mu.Unlock()
 		return nil
 	}
 }
+
+// del takes the network of a pod away, if it has one.
+func (h *realHost) del(ctx context.Context, pod string) error {
+	h.mu.Lock()
+	e, ok := h.ends[pod]
+	delete(h.ends, pod)
+	h.mu.Unlock()
+	if !ok {
+		return nil
+	}
+	return h.runtime.Del(ctx, e)
+}
+
+// memory reads a line of the status of the agent's process, in megabytes.
+func (h *realHost) memory(b *testing.B, line string) float64 { return process{h.cmd}.memory(b, line) }

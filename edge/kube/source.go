@@ -76,7 +76,8 @@ const (
 	gather        = 100 * time.Millisecond // changes that come together cost one look
 	gatherMost    = 2 * time.Second        // in a large cluster, where a look takes longer
 	gatherFactor  = 10                     // rest between looks, in times that the last one took
-	keepEvery     = 5 * time.Second        // between two writes of what is known to the disk
+	keepEvery     = time.Second            // between two writes of what is known to the disk
+	keepFactor    = 50                     // rest between two writes, in times that the last one took
 )
 
 // Run follows the API server until ctx ends. report says what this host tells of itself; changed is called when pods changed.
@@ -173,10 +174,11 @@ func (s *Source) Watch(ctx context.Context, tell func(objects.Set, error)) error
 			}
 			continue
 		case <-keep.C:
+			begun := time.Now()
 			if unkept {
 				unkept = !s.keep()
 			}
-			keep.Reset(keepEvery)
+			keep.Reset(max(keepEvery, keepFactor*time.Since(begun)))
 			continue
 		case <-s.news:
 		}

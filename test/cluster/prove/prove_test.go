@@ -3,7 +3,10 @@
 package prove
 
 import (
+	"errors"
 	"fmt"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -85,12 +88,22 @@ func TestAgentKilled(t *testing.T) {
 	}
 }
 
+// away is how long a node has been without the API server when a sandbox dies.
+const away = time.Minute
+
 // While the API server is away, also for an agent that was killed meanwhile, a pod whose sandbox dies gets its network again, as who
 // it was.
 func TestAPIServerAway(t *testing.T) {
 	b := open(t)
 	names, addrs := b.pods("away")
 	pod, before := names["w1"], addrs["w1"][0]
+	b.until("the agent of w1 has written down who its pod is", func() error {
+		text, err := os.ReadFile(filepath.Join(b.Disk("w1", "var/lib/hexapod/kube"), "cluster.json"))
+		if err == nil && !strings.Contains(string(text), `"app":"away"`) {
+			err = errors.New("its labels have no number there")
+		}
+		return err
+	})
 	const table = "hexapod-prove-away"
 	b.on("w1", "nft", "add table inet "+table+" { chain out { type filter hook output priority 300; tcp dport 6443 drop; }; }")
 	cut := true
@@ -101,11 +114,13 @@ func TestAPIServerAway(t *testing.T) {
 		cut = false
 	}
 	t.Cleanup(back)
+	without := time.After(away)
 	pid, err := b.agent("w1")
 	if err != nil {
 		t.Fatal(err)
 	}
 	b.on("w1", "kill", "-9", pid)
+	<-without
 	b.on("w1", "kill", "-9", sandbox(b, "w1", pod))
 	begun := time.Now()
 	var after string

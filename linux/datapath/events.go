@@ -6,8 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
-	"os"
-	"time"
 
 	"github.com/cilium/ebpf/ringbuf"
 
@@ -36,7 +34,7 @@ func (m *Maps) Follow(ctx context.Context, told func(Event) error) error {
 		return fmt.Errorf("listen to the datapath: %w", err)
 	}
 	defer r.Close()
-	stop := context.AfterFunc(ctx, func() { r.SetDeadline(time.Unix(1, 0)) })
+	stop := context.AfterFunc(ctx, func() { r.Close() }) // a deadline would wait for the reading to end
 	defer stop()
 	if err := m.setFlag(settingEvents, true); err != nil {
 		return err
@@ -44,8 +42,8 @@ func (m *Maps) Follow(ctx context.Context, told func(Event) error) error {
 	defer func() { _ = m.setFlag(settingEvents, false) }() // a program that tells nobody costs little
 	for ctx.Err() == nil {
 		record, err := r.Read()
-		if errors.Is(err, os.ErrDeadlineExceeded) {
-			continue
+		if errors.Is(err, ringbuf.ErrClosed) {
+			return nil
 		}
 		if err != nil {
 			return fmt.Errorf("listen to the datapath: %w", err)

@@ -7,12 +7,14 @@ VERSION   ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo v0
 BUILT     ?= $(or $(SOURCE_DATE_EPOCH),$(shell git log -1 --format=%ct 2>/dev/null))
 FUZZTIME  ?= 10s
 LDFLAGS   := -s -w -X main.version=$(VERSION) -X main.built=$(BUILT)
-GO_BUILD  := CGO_ENABLED=0 $(GO) build -trimpath -ldflags "$(LDFLAGS)"
+GO_BUILD  := CGO_ENABLED=0 $(GO) build -ldflags "$(LDFLAGS)"
 # The plugin begins before Go's runtime where it can (docs/decisions/0005).
-PLUGIN_BUILD = CGO_ENABLED=0 $(GO) build -trimpath -ldflags "-s -w$(if $(filter amd64,$(1)), -E shortEntry)"
+PLUGIN_BUILD = CGO_ENABLED=0 $(GO) build -ldflags "-s -w$(if $(filter amd64,$(1)), -E shortEntry)"
 
-# The version is given above: builds work the same in a checkout that git will not look into (another owner, a tarball).
-export GOFLAGS := $(GOFLAGS) -buildvcs=false
+# The version is given above: builds work the same in a checkout that git will not look into (another owner, a tarball). Tests are built
+# as programs are, so that what one has compiled serves the other, in every checkout.
+export GOFLAGS := $(GOFLAGS) -buildvcs=false -trimpath
+export CGO_ENABLED ?= 0
 
 # With root nothing may be skipped: a test that finds no kernel feature or no tool then fails.
 ifeq ($(shell id -u),0)
@@ -59,11 +61,11 @@ KNOBS   := NAME NODES FAMILY NETWORK FABRIC HOSTPREFIXES HOSTBITS KUBEPROXY FOCU
 CLUSTER  = $(SUDO) env PATH="$(PATH)" HOME="$(HOME)" BIN="$(BIN)" $(foreach k,$(KNOBS),$(if $($k),$k='$($k)')) $(BIN)/cluster
 
 cluster: build packages ## bring a real Kubernetes up on this machine and leave it (knobs: docs/cluster.md; bin/cluster kubectl, exec, status, logs)
-	@$(GO) build -trimpath -o $(BIN)/cluster ./test/cluster/cmd/cluster
+	@$(GO) build -o $(BIN)/cluster ./test/cluster/cmd/cluster
 	@$(CLUSTER) up
 
 cluster-down: ## remove the cluster; what was built for it stays in the cache
-	@test -x $(BIN)/cluster || $(GO) build -trimpath -o $(BIN)/cluster ./test/cluster/cmd/cluster
+	@test -x $(BIN)/cluster || $(GO) build -o $(BIN)/cluster ./test/cluster/cmd/cluster
 	@$(CLUSTER) down
 
 conformance: ## run upstream's network conformance suite on the cluster (SUITE=policy: another)

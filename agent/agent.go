@@ -67,6 +67,8 @@ type Agent struct {
 	datapath programs
 	drops    drops
 
+	resolving resolving
+
 	delegation *delegation // nil where the configuration gives this host its prefix
 }
 
@@ -76,7 +78,8 @@ func New(o Options) *Agent {
 	a.metrics = newMetrics(o.Version, a.Report)
 	a.services.took = newServiceTimes()
 	a.policies.took = newPolicyTimes()
-	a.metrics.registry.MustRegister(careCollector{a}, bgpCollector{a}, serviceCollector{a}, a.services.took, policyCollector{a}, a.policies.took)
+	a.resolving.wake = make(chan struct{}, 1)
+	a.metrics.registry.MustRegister(careCollector{a}, bgpCollector{a}, serviceCollector{a}, a.services.took, policyCollector{a}, a.policies.took, dnsCollector{a})
 	return a
 }
 
@@ -115,7 +118,9 @@ func (a *Agent) Run(ctx context.Context) (err error) {
 	for _, part := range parts {
 		_ = a.runners[part].Pass(ctx)
 	}
+	a.findDNS()
 	_ = a.runners[partServices].Pass(ctx)
+	_ = a.runners[partDNS].Pass(ctx)
 
 	g, ctx := errgroup.WithContext(ctx)
 	for _, r := range a.runners {
@@ -126,6 +131,7 @@ func (a *Agent) Run(ctx context.Context) (err error) {
 	g.Go(func() error { return a.runServices(ctx) })
 	g.Go(func() error { return a.runDrops(ctx) })
 	g.Go(func() error { return a.runPolicies(ctx) })
+	g.Go(func() error { return a.runDNS(ctx) })
 	g.Go(func() error { return a.book.Run(ctx) })
 	g.Go(func() error { return a.second.Run(ctx) })
 	g.Go(func() error { return a.runAnswers(ctx) })

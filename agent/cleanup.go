@@ -12,6 +12,7 @@ import (
 	"hexapod.dev/agent/allocation"
 	"hexapod.dev/agent/journal"
 	"hexapod.dev/edge/cni"
+	"hexapod.dev/linux/child"
 	"hexapod.dev/linux/datapath"
 	"hexapod.dev/linux/datapath/pin"
 	"hexapod.dev/linux/route"
@@ -58,11 +59,12 @@ func Cleanup(ctx context.Context, o Options, force bool) (report string, err err
 	report, err = k.removeAll(ctx, fib)
 	restored, settingsErr := settingsFile(o).Restore(sysctl.Open(o.NS))
 	report += fmt.Sprintf("settings put back: %d\n", len(restored))
+	server := child.Spec{Name: childDNS, RunDir: o.RunDir, User: dnsUser}.End()
 	services := removeServices(o)
 	hung, off := datapath.Remove(ctx, datapath.Options{NS: o.NS, Root: o.BPF, Run: o.RunDir})
 	report += fmt.Sprintf("programs taken off links: %d\n", hung)
 	pins := removePins(o)
-	err = errors.Join(err, settingsErr, services, off, pins)
+	err = errors.Join(err, settingsErr, server, services, off, pins)
 	// Without a sign of life STATUS says at once that no endpoint can be added here.
 	forget := (&cni.Server{RunDir: o.RunDir}).Forget()
 	return report, errors.Join(err, forget, retireAll(ctx, o, "journal"), retireAll(ctx, o, secondDir))

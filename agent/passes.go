@@ -31,6 +31,7 @@ func (a *Agent) addRunners() {
 		partPolicy:     a.policeAll,
 		partSockets:    a.cutSockets,
 		partBypass:     a.bypass,
+		partDNS:        a.dnsPass,
 		partReap:       a.reap,
 	} {
 		a.runners[name] = newRunner(name, a.log, pass, a.metrics.passed)

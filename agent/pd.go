@@ -97,7 +97,7 @@ func (a *Agent) delegated(h edge.Holding) {
 	a.log.Info("delegated prefixes", "new endpoints", next.Prefix, "draining", next.Draining)
 	if len(a.runners) > 0 {
 		a.kick(parts...)
-		a.kick(partBGP, partAnswers, partPolicy) // routers and neighbours have to know, too
+		a.kick(partBGP, partAnswers, partPolicy, partDNS) // routers and neighbours have to know, too
 	}
 }
 

@@ -32,6 +32,7 @@ func (a *Agent) Report() local.Status {
 	s.Objects = append(s.Objects, a.reportAnswers(snapshot)...)
 	s.Objects = append(s.Objects, a.reportBGP()...)
 	s.Objects = append(s.Objects, a.reportServices()...)
+	s.Objects = append(s.Objects, a.reportDNS()...)
 	s.Objects = append(s.Objects, a.reportPolicy(snapshot)...)
 	s.Objects = append(s.Objects, a.reportProtection(snapshot)...)
 	s.Objects = append(s.Objects, a.reportIdentities(snapshot)...)

@@ -60,16 +60,16 @@ func (a *Agent) serveAll(ctx context.Context) error {
 	if !s.told && a.options.Cluster != nil { // half a list is no list: what an earlier agent made goes on meanwhile
 		return nil
 	}
-	s.board = boardOf(snapshot)
+	s.board = a.boardOf(snapshot)
 	delta, err := s.hooks.Reconcile(ctx, s.board.All())
 	a.changed(partServices, delta)
 	a.noteGone()
 	return err
 }
 
-func boardOf(s desired.Snapshot) (b service.Board) {
+func (a *Agent) boardOf(s desired.Snapshot) (b service.Board) {
 	for _, src := range s.Services.All() {
-		b.Put(src, s.Place)
+		b.Put(a.ledHere(src), s.Place)
 	}
 	return b
 }
@@ -114,7 +114,10 @@ func (s *services) leave(o Options) error {
 // serve follows the newest word about one service, now.
 func (a *Agent) serve(ctx context.Context, src service.Source) {
 	a.sections.SetService(src)
-	a.followService(ctx, func(b *service.Board, p service.Place) service.Change { return b.Put(src, p) })
+	a.followService(ctx, func(b *service.Board, p service.Place) service.Change { return b.Put(a.ledHere(src), p) })
+	if a.isDNS(src.Service.Name) {
+		a.kick(partDNS)
+	}
 }
 
 // serveNoMore follows the end of a service.
@@ -167,7 +170,7 @@ func (c clusterServices) Whole(ctx context.Context, all []service.Source) {
 	c.a.services.mu.Lock()
 	c.a.services.told = true
 	c.a.services.mu.Unlock()
-	c.a.kick(partServices)
+	c.a.kick(partServices, partDNS)
 }
 
 // Put implements kube.ServiceSink.

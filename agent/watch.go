@@ -129,7 +129,7 @@ func (a *Agent) heardLink(l rtnl.Link, gone bool) {
 	if l.Up && !gone && !before.Facts[l.Name].Up {
 		a.delegation.linkUp(l.Name)
 	}
-	a.kick(partHost, partDatapath, partRoutes, partLearned, partPolicy)
+	a.kick(partHost, partDatapath, partRoutes, partLearned, partPolicy, partDNS)
 	if a.sections.Snapshot().MTU() != before.MTU() {
 		a.kick(partLinks)
 	}

@@ -54,6 +54,9 @@ func Handler(src Source, metrics http.Handler) http.Handler {
 	if s, ok := src.(Speaking); ok {
 		speaking(mux, s)
 	}
+	if s, ok := src.(Resolving); ok {
+		resolving(mux, s)
+	}
 	if s, ok := src.(Seeing); ok {
 		seeing(mux, s)
 	}

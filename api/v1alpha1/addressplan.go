@@ -59,6 +59,9 @@ type AddressPlanSpec struct {
 	// Peers are prefixes outside this plan that the fabric knows.
 	Peers []Peer `json:"peers,omitempty" yaml:"peers,omitempty"`
 
+	// DNS makes every host answer the lookups of its own endpoints, with DNS64. Left out: it does not.
+	DNS *DNS `json:"dns,omitempty" yaml:"dns,omitempty"`
+
 	// ASN are the private autonomous system numbers of the fabric.
 	ASN ASNPlan `json:"asn,omitzero" yaml:"asn,omitempty"`
 	// RouterIDs gives BGP identifiers (32 bits, dotted) by name of host, by cluster/rack, or by spine-1, where the plan's bits do not make one.
@@ -251,6 +254,9 @@ func (p *AddressPlan) setDefaults() {
 	orDefault(&s.Levels.Host, lengths.Host)
 	if s.IPv4 != nil {
 		orDefault(&s.IPv4.HostLength, DefaultHostLength)
+	}
+	if s.DNS != nil {
+		s.DNS.setDefaults()
 	}
 }
 

@@ -26,6 +26,9 @@ func (p *AddressPlan) check(r *report) {
 	if s.IPv4 != nil {
 		checkIPv4(r, s.IPv4)
 	}
+	if s.DNS != nil {
+		s.DNS.check(r, "spec.dns")
+	}
 	checkSink(r, s.Journal.Sink)
 	checkKeyVersion(r, "spec.identity.keyVersion", s.Identity.KeyVersion)
 	for i, l := range s.Identity.ExcludeLabels {

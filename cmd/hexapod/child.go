@@ -14,7 +14,9 @@ const childAbout = "Runs a part of the agent as a process without privileges. On
 
 // children are what the word behind `hexapod child` can be.
 func children() map[string]func(context.Context, *child.Self, *slog.Logger) error {
-	return map[string]func(context.Context, *child.Self, *slog.Logger) error{}
+	return map[string]func(context.Context, *child.Self, *slog.Logger) error{
+		"dns": serveDNS,
+	}
 }
 
 func runChild(ctx context.Context, env environment, args []string) error {

@@ -55,6 +55,7 @@ func commands() []command {
 		{name: "flows", summary: "list the flows of this host's endpoints, or follow what is dropped", usage: flowsUsage, run: runFlows},
 		{name: "trace", summary: "tell what becomes of a packet, step by step", usage: traceUsage, run: runTrace},
 		{name: "policy", summary: "tell which flows may begin, and which rule says so", about: policyAbout, verbs: policyVerbs()},
+		{name: "dns", summary: "show how lookups of this host's endpoints are answered, and why", about: dnsAbout, verbs: dnsVerbs()},
 		{name: "bgp", summary: "show the BGP peers of this host, what they offer and what they are told", about: bgpAbout, verbs: bgpVerbs()},
 		{name: "drain", summary: "take this host out of service", usage: drainUsage, run: runDrain},
 		{name: "whereis", summary: "tell where an address lies, who has it, and since when", usage: whereisUsage, run: runWhereis},

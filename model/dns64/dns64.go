@@ -44,6 +44,39 @@ type Pref64 struct {
 	For []netip.Prefix
 }
 
+// MarshalText writes PREFIX, or PREFIX=RANGE,RANGE.
+func (x Pref64) MarshalText() ([]byte, error) {
+	s := x.Prefix().String()
+	for i, r := range x.For {
+		s += [...]string{"=", ","}[min(i, 1)] + r.String()
+	}
+	return []byte(s), nil
+}
+
+// UnmarshalText reads what MarshalText writes.
+func (x *Pref64) UnmarshalText(text []byte) error {
+	first, ranges, _ := strings.Cut(string(text), "=")
+	p, err := netip.ParsePrefix(first)
+	if err != nil {
+		return err
+	}
+	if x.Pref64, err = xlat.NewPref64(p); err != nil {
+		return err
+	}
+	x.For = nil
+	for _, s := range strings.Split(ranges, ",") {
+		if s == "" {
+			continue
+		}
+		r, err := netip.ParsePrefix(s)
+		if err != nil {
+			return err
+		}
+		x.For = append(x.For, r)
+	}
+	return nil
+}
+
 // Policy is what an operator decided.
 type Policy struct {
 	Prefixes []Pref64       // none: nothing is synthesised. All that name the most specific range of an address are used

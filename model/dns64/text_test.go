@@ -6,8 +6,6 @@ import (
 	"strconv"
 	"strings"
 	"testing"
-
-	"hexapod.dev/model/xlat"
 )
 
 var types = map[string]uint16{"A": TypeA, "CNAME": TypeCNAME, "SOA": TypeSOA, "PTR": TypePTR, "AAAA": TypeAAAA, "DNAME": TypeDNAME,
@@ -83,17 +81,22 @@ func answer(t *testing.T, s string) (a Answer) {
 }
 
 // pref64 reads "PREFIX" or "PREFIX=RANGE,RANGE".
-func pref64(s string) Pref64 {
-	prefix, ranges, _ := strings.Cut(s, "=")
-	x, err := xlat.NewPref64(netip.MustParsePrefix(prefix))
-	if err != nil {
+func pref64(s string) (p Pref64) {
+	if err := p.UnmarshalText([]byte(s)); err != nil {
 		panic(err)
 	}
-	p := Pref64{Pref64: x}
-	for _, r := range strings.Split(ranges, ",") {
-		if r != "" {
-			p.For = append(p.For, netip.MustParsePrefix(r))
+	return p
+}
+
+func TestPref64Text(t *testing.T) {
+	for _, s := range []string{"64:ff9b::/96", "2001:db8:64::/96=10.0.0.0/8", "2001:db8:64::/48=10.0.0.0/8,192.168.0.0/16"} {
+		if got, err := pref64(s).MarshalText(); err != nil || string(got) != s {
+			t.Errorf("%s became %s, %v", s, got, err)
 		}
 	}
-	return p
+	for _, s := range []string{"", "64:ff9b::", "64:ff9b::/97", "64:ff9b::/96=x", "10.0.0.0/8"} {
+		if err := new(Pref64).UnmarshalText([]byte(s)); err == nil {
+			t.Errorf("%q was taken", s)
+		}
+	}
 }

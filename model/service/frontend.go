@@ -67,7 +67,11 @@ func For(s Source, p Place) (list []Frontend, why Why) {
 	for _, vip := range svc.VIPs {
 		for _, port := range svc.Ports {
 			f := Frontend{Key: Key{vip, port.Port, port.Protocol}, Service: svc.Name, PortName: port.Name, AffinitySeconds: svc.AffinitySeconds}
-			f.Backends, f.Why = choose(svc, candidates(s.Slices, port, vip.Is4()), p)
+			if here, ok := svc.Here[port.Port]; ok && here.Addr().Is4() == vip.Is4() {
+				f.Backends = []netip.AddrPort{here}
+			} else {
+				f.Backends, f.Why = choose(svc, candidates(s.Slices, port, vip.Is4()), p)
+			}
 			list = append(list, f)
 		}
 	}
@@ -80,6 +84,21 @@ type candidate struct {
 	at netip.AddrPort
 	*Endpoint
 	state State
+}
+
+// Answering lists the endpoints of a service that answer on a port now, of either family.
+func Answering(s Source, port uint16, protocol Protocol) (list []netip.AddrPort) {
+	for _, p := range s.Service.Ports {
+		if p.Port != port || p.Protocol != protocol {
+			continue
+		}
+		for _, c := range append(candidates(s.Slices, p, false), candidates(s.Slices, p, true)...) {
+			if c.rank() > 0 {
+				list = append(list, c.at)
+			}
+		}
+	}
+	return list
 }
 
 // candidates lists the endpoints of one family that have port, each address and port once. Where two slices name the same one,

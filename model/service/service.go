@@ -83,6 +83,8 @@ type Service struct {
 	LocalOnly       bool   // internalTrafficPolicy: Local
 	Distribution    Distribution
 	NotReadyToo     bool // publishNotReadyAddresses
+
+	Here map[uint16]netip.AddrPort // by port: who on this host answers instead of any endpoint, for addresses of its family
 }
 
 // Port is one port of a service.

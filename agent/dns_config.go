@@ -1,0 +1,93 @@
+package agent
+
+import (
+	"net/netip"
+	"runtime"
+	"slices"
+	"strings"
+
+	"hexapod.dev/api/v1alpha1"
+	"hexapod.dev/edge/dns"
+	"hexapod.dev/model/dns64"
+	"hexapod.dev/model/service"
+	"hexapod.dev/model/xlat"
+)
+
+func numCPU() int { return runtime.NumCPU() }
+
+// dnsConfigOf turns what the user wrote into what the server does. fallback is asked where the user named nobody.
+func dnsConfigOf(d *v1alpha1.DNS, fallback []dns.Upstream, c *dns.Config) error {
+	c.CacheBytes = d.CacheMiB << 20
+	c.Policy.FilterA = d.FilterA
+	for _, x := range d.Exclude {
+		c.Policy.Exclude = append(c.Policy.Exclude, x.Prefix)
+	}
+	for _, p := range d.Prefixes {
+		x, err := xlat.NewPref64(p.Prefix.Prefix)
+		if err != nil {
+			return err
+		}
+		carried := dns64.Pref64{Pref64: x}
+		for _, f := range p.For {
+			carried.For = append(carried.For, f.Prefix)
+		}
+		c.Policy.Prefixes = append(c.Policy.Prefixes, carried)
+	}
+	if len(d.Prefixes) == 0 {
+		c.Policy.Prefixes = []dns64.Pref64{{Pref64: xlat.WellKnown}}
+	}
+	for _, z := range append(slices.Clone(d.NeverSynthesise), d.ClusterDomain) {
+		c.Policy.Never = append(c.Policy.Never, zoneName(z))
+	}
+	add := func(zone string, servers []v1alpha1.DNSServer) error {
+		z := dns.Zone{Name: zone}
+		for _, s := range servers {
+			via, at, name, err := s.Parts()
+			if err != nil {
+				return err
+			}
+			z.Upstreams = append(z.Upstreams, dns.Upstream{Addr: at, Via: via, Name: name})
+		}
+		c.Zones = append(c.Zones, z)
+		return nil
+	}
+	named := map[string]bool{}
+	for _, z := range d.Zones {
+		if err := add(zoneName(z.Name), z.Upstreams); err != nil {
+			return err
+		}
+		named[zoneName(z.Name)] = true
+	}
+	if len(d.Upstreams) == 0 {
+		c.Zones = append(c.Zones, dns.Zone{Name: ".", Upstreams: fallback})
+		return nil
+	}
+	if cluster := zoneName(d.ClusterDomain); len(fallback) > 0 && !named[cluster] {
+		c.Zones = append(c.Zones, dns.Zone{Name: cluster, Upstreams: fallback})
+	}
+	return add(".", d.Upstreams)
+}
+
+// zoneName is a domain as servers compare it.
+func zoneName(s string) string { return strings.ToLower(strings.TrimSuffix(s, ".")) + "." }
+
+// dnsService is the service whose clients are led to this host's server.
+func (a *Agent) dnsService() (service.Name, bool) {
+	c := a.config.Load()
+	if c == nil || c.set.Objects.Plan == nil || c.set.Objects.Plan.Spec.DNS == nil {
+		return service.Name{}, false
+	}
+	namespace, name, ok := strings.Cut(c.set.Objects.Plan.Spec.DNS.Service, "/")
+	return service.Name{Namespace: namespace, Name: name}, ok
+}
+
+// ledHere is a service as clients on this host are led to it: those of the cluster's DNS to this host's own server while that answers.
+func (a *Agent) ledHere(src service.Source) service.Source {
+	r := &a.resolving
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.leads && a.isDNS(src.Service.Name) {
+		src.Service.Here = map[uint16]netip.AddrPort{dnsPort: r.at}
+	}
+	return src
+}

@@ -1,0 +1,59 @@
+package dns
+
+import (
+	"context"
+	"fmt"
+	"strings"
+
+	"github.com/miekg/dns"
+
+	"hexapod.dev/model/dns64"
+)
+
+// LookupRequest asks what a client would be answered.
+type LookupRequest struct {
+	Name   string       `json:"name"`
+	Type   string       `json:"type"`
+	Client dns64.Client `json:"client"`
+}
+
+// Lookup is an answer, and how it came to be.
+type Lookup struct {
+	Name   string    `json:"name"`
+	Type   string    `json:"type"`
+	Asked  []Asked   `json:"asked"`
+	Rcode  string    `json:"rcode"`
+	Answer []string  `json:"answer"`
+	Why    dns64.Why `json:"why"`
+	Extra  string    `json:"extra,omitempty"` // the extended error (RFC 8914)
+}
+
+// Lookup makes an answer with somebody looking on. It is made anew even if it is remembered; what it is made of may be.
+func (s *Server) Lookup(ctx context.Context, r LookupRequest) (Lookup, error) {
+	typ, ok := dns.StringToType[strings.ToUpper(r.Type)]
+	if !ok {
+		return Lookup{}, fmt.Errorf("%q is no type of record", r.Type)
+	}
+	name := dns.CanonicalName(r.Name)
+	if _, ok := dns.IsDomainName(name); !ok {
+		return Lookup{}, fmt.Errorf("%q is no name", r.Name)
+	}
+	ctx, cancel := context.WithTimeout(ctx, budget)
+	defer cancel()
+	l := Lookup{Name: name, Type: dns.TypeToString[typ], Asked: []Asked{}, Answer: []string{}}
+	asked := make(chan Asked, 8) // AAAA and A may be asked beside each other
+	done := (&resolution{s: s, st: s.state.Load(), q: dns64.Question{Name: name, Type: typ, Class: classIN}, client: r.Client,
+		trace: func(a Asked) { asked <- a }}).run(ctx)
+	close(asked)
+	for a := range asked {
+		l.Asked = append(l.Asked, a)
+	}
+	for _, rr := range done.msg.Answer {
+		l.Answer = append(l.Answer, strings.Join(strings.Fields(rr.String()), " "))
+	}
+	l.Rcode, l.Why = dns.RcodeToString[done.msg.Rcode], done.why
+	if done.extra != noExtra {
+		l.Extra = dns.ExtendedErrorCodeToString[done.extra]
+	}
+	return l, nil
+}

@@ -48,12 +48,15 @@ func (a *Agent) serveAll(ctx context.Context) error {
 	defer s.mu.Unlock()
 	snapshot := a.sections.Snapshot()
 	if s.off = a.config.Load().noServices; s.off {
-		return s.leave(a.options)
+		return errors.Join(s.leave(a.options), a.leadPackets(false))
 	}
 	if s.hooks == nil && snapshot.Services.Len() == 0 && a.options.Cluster == nil {
 		return nil
 	}
 	if err := s.open(a.options); err != nil {
+		return err
+	}
+	if err := a.leadPackets(true); err != nil {
 		return err
 	}
 	a.bypassSoon()
@@ -93,6 +96,15 @@ func (s *services) open(o Options) error {
 	}
 	s.hooks, err = connect.Open(folder, cgroup)
 	return err
+}
+
+// leadPackets makes the programs of the datapath lead packets to services, where there are such programs: of clients that the hooks do
+// not see.
+func (a *Agent) leadPackets(on bool) error {
+	if a.datapath.table == nil {
+		return nil
+	}
+	return a.datapath.table.Maps().SetServices(on)
 }
 
 // leave takes the hooks off. The caller holds mu.

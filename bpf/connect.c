@@ -172,7 +172,7 @@ INLINE int translate(struct bpf_sock_addr *ctx, int v4, int sends)
 		c.socket = bpf_get_socket_cookie(ctx);
 	c.random = bpf_get_prandom_u32();
 	c.now = bpf_ktime_get_coarse_ns() / 1000000000;
-	switch (service_translate(&c, &seat)) {
+	switch (service_translate(&c, c.sends, &seat)) {
 	case SERVICE_PASS:
 		return 1;
 	case SERVICE_REFUSE:

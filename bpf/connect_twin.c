@@ -17,7 +17,7 @@ int service_twin(struct __sk_buff *skb)
 
 	if (bpf_skb_load_bytes(skb, CALL_OFFSET, &c, sizeof(c)))
 		return -1;
-	int action = service_translate(&c, &seat);
+	int action = service_translate(&c, c.sends, &seat);
 
 	if (bpf_skb_store_bytes(skb, CALL_OFFSET, &seat, sizeof(seat), 0))
 		return -1;

@@ -8,6 +8,7 @@
 #include "policy.h"
 #include "forward.h"
 #include "legacy.h"
+#include "packet.h"
 #include "event.h"
 
 #include <linux/pkt_cls.h>
@@ -39,6 +40,13 @@ GLOBAL int believed(struct __sk_buff *skb, const struct base *b)
 	return flags & LINK_GATEWAY ? 0 : WHY_FORGED_INSIDE;
 }
 
+/* to_door notes that a packet may have to be shown as a service's. */
+INLINE void to_door(struct __sk_buff *skb, int passes)
+{
+	if (skb->cb[CB_SERVICE] != DOOR_LED && (passes & PASS_SERVICE))
+		skb->cb[CB_SERVICE] = DOOR_SHOW;
+}
+
 /* sight_of makes the packet one of a flow. */
 INLINE void sight_of(struct sight *p, const struct base *b, const struct header *h, const struct settings *set)
 {
@@ -49,22 +57,35 @@ INLINE void sight_of(struct sight *p, const struct base *b, const struct header 
 	p->from_a = key_of(&p->key, &b->src, &b->dst, h->src_port, h->dst_port, h->proto);
 }
 
-/* known passes packets of known flows, and judges those that begin one; 0 or the reason to drop. */
+#define ASK_SERVICES (-1) /* what became of a packet that may be for a service: ask there, then again */
+
+/* known passes packets of known flows, and judges those that begin one; 0, ASK_SERVICES, or the reason to drop. */
 GLOBAL int known(struct __sk_buff *skb, const struct base *b, const struct header *h, u32 owner, u32 uplink)
 {
 	struct settings *set;
 	struct sight p = { .link = uplink };
 	u32 zero = 0;
-	int why;
+	int why, passes, asks;
 
 	set = bpf_map_lookup_elem(&settings, &zero);
 	if (!set || !b || !h)
 		return WHY_DENIED;
 	sight_of(&p, b, h, set);
+	p.service = skb->cb[CB_SERVICE] == DOOR_LED;
+	asks = !uplink && !skb->cb[CB_SERVICE] && (set->flags & SETTING_SERVICES);
 	if (uplink)
 		__builtin_memcpy(p.mac, b->src_mac, 6);
-	if (flow_pass(&p))
+	passes = flow_pass(&p);
+	if (passes) {
+		if (asks && (passes & PASS_HALF_OPEN) && service_owns(&b->dst)) { /* it began when the service was not known yet */
+			flow_remove(&p.key, p.seed, p.now);
+			return ASK_SERVICES;
+		}
+		to_door(skb, passes);
 		return 0;
+	}
+	if (asks)
+		return ASK_SERVICES;
 	why = uplink ? believed(skb, b) : 0;
 	if (why)
 		return why;
@@ -73,10 +94,18 @@ GLOBAL int known(struct __sk_buff *skb, const struct base *b, const struct heade
 		flow_remove(&p.key, p.seed, p.now);
 		return why;
 	}
-	return flow_add(&p, owner) ? 0 : WHY_FLOW_TABLE_FULL;
+	passes = flow_add(&p, owner);
+	to_door(skb, passes);
+	return passes ? 0 : WHY_FLOW_TABLE_FULL;
 }
 
-/* pass judges a packet by its flow; 0 or the reason to drop. uplink is 0 for what an endpoint of this host sends. */
+/* is_along tells of packets that belong to a flow and do not say by themselves to which. */
+INLINE int is_along(const struct header *h)
+{
+	return (h->fragment && !h->first) || is_message(h);
+}
+
+/* pass judges a packet by its flow; as known. uplink is 0 for what an endpoint of this host sends. */
 INLINE int pass(struct __sk_buff *skb, const struct base *b, const struct header *h, u32 owner, u32 uplink)
 {
 	struct settings *set;
@@ -87,6 +116,8 @@ INLINE int pass(struct __sk_buff *skb, const struct base *b, const struct header
 	if (!set)
 		return WHY_DENIED;
 	now = clock_now(set);
+	if ((set->flags & SETTING_SERVICES) && is_along(h) && skb->cb[CB_SERVICE] != DOOR_LED)
+		skb->cb[CB_SERVICE] = DOOR_SHOW;
 	if (h->fragment && !h->first) {
 		why = uplink ? believed(skb, b) : 0;
 		return why ? why : later_fragment(b, h, now);
@@ -111,6 +142,17 @@ INLINE int is_locator(const union addr *a)
 		return 0;
 	in = inside_of(a);
 	return in && (in->flags & INSIDE_LOCATED);
+}
+
+/* hand_over hands a judged packet to an endpoint of this host. */
+INLINE int hand_over(struct __sk_buff *skb, struct base *b, struct header *h, const struct endpoint *to)
+{
+	int why = deliver(skb, b, to), shown;
+
+	if (why != WHY_LOCAL || skb->cb[CB_SERVICE] != DOOR_SHOW)
+		return why;
+	shown = show(skb, b, h);
+	return shown ? shown : why;
 }
 
 /* from_endpoint judges what an endpoint sends. */
@@ -147,11 +189,25 @@ GLOBAL int from_endpoint(struct __sk_buff *skb)
 		return WHY_FOREIGN_MAC;
 	if (is_locator(&b.dst))
 		return WHY_LOCATOR;
-	why = pass(skb, &b, &h, self->link, 0);
+	if (is_along(&h)) {
+		why = lead_along(skb, &b, &h);
+		if (why)
+			return why;
+	}
+	for (int i = 0; i < 2; i++) { /* what may be for a service is judged when it has a backend, or is known to be for none */
+		why = pass(skb, &b, &h, skb->ifindex, 0); /* it is the sender's link */
+		if (why != ASK_SERVICES)
+			break;
+		why = lead(skb, &b, &h);
+		if (why)
+			break;
+	}
+	if (!why && skb->cb[CB_SERVICE] == DOOR_LED)
+		why = note_led(skb);
 	if (why)
 		return why;
 	to = endpoint_of(&b.dst);
-	return to ? deliver(skb, &b, to) : forward(skb, &b, &h);
+	return to ? hand_over(skb, &b, &h, to) : forward(skb, &b, &h);
 }
 
 /* to_host is what the host gets over an uplink, or hands on itself. Neighbours of the host may ask it by any address of theirs. */
@@ -191,29 +247,57 @@ GLOBAL int from_uplink(struct __sk_buff *skb)
 	if (is_multicast(&b.src) || is_martian(&b.src) || is_link_local(&b.src))
 		return WHY_MALFORMED;
 	why = pass(skb, &b, &h, self->link, skb->ifindex);
-	return why ? why : deliver(skb, &b, self);
+	return why ? why : hand_over(skb, &b, &h, self);
 }
 
 /* note_host notes the flow of what the host itself sends, so that answers to it are no new flows. Its frame is its own: all frames of a
  * chain of calls together have 512 bytes, each rounded up to 32. */
-GLOBAL int note_host(struct __sk_buff *skb, const struct base *b)
+GLOBAL int note_host(struct __sk_buff *skb, const struct base *b, const struct header *h, u32 owner)
 {
-	struct header h = {};
-	struct endpoint *self;
 	struct settings *set;
 	struct sight p = {};
 	u32 zero = 0;
+	int passes;
 
-	if (!b || parse(skb, b, &h) || (h.fragment && !h.first) || (h.proto == PROTO_ICMP && !is_echo(h.type)))
-		return 0;
-	self = endpoint_of(&b->dst);
 	set = bpf_map_lookup_elem(&settings, &zero);
-	if (!self || self->link != skb->ifindex || !set)
+	if (!set || !b || !h)
 		return 0;
-	sight_of(&p, b, &h, set);
-	if (!flow_pass(&p))
-		flow_add(&p, self->link);
+	sight_of(&p, b, h, set);
+	passes = flow_pass(&p);
+	if (!passes)
+		passes = flow_add(&p, owner);
+	to_door(skb, passes);
 	return 0;
+}
+
+/* from_host lets pass what the host itself sends to an endpoint. */
+INLINE int from_host(struct __sk_buff *skb, struct base *b, struct header *h)
+{
+	struct endpoint *self;
+	int why;
+
+	if (!is_ipv6(skb) || parse(skb, b, h))
+		return WHY_FROM_HOST;
+	self = endpoint_of(&b->dst);
+	if (!self || self->link != skb->ifindex)
+		return WHY_FROM_HOST;
+	if (is_along(h))
+		skb->cb[CB_SERVICE] = DOOR_SHOW;
+	else if (h->proto != PROTO_ICMP || is_echo(h->type))
+		note_host(skb, b, h, self->link);
+	why = skb->cb[CB_SERVICE] == DOOR_SHOW ? show(skb, b, h) : 0;
+	return why ? why : WHY_FROM_HOST;
+}
+
+/* judged lets pass what was judged where it came in. */
+INLINE int judged(struct __sk_buff *skb, struct base *b, struct header *h)
+{
+	int why;
+
+	if ((skb->mark & MARK_MASK) == MARK_SET || !is_ipv6(skb) || parse(skb, b, h))
+		return WHY_JUDGED;
+	why = show(skb, b, h);
+	return why ? why : WHY_JUDGED;
 }
 
 /* to_endpoint judges what the kernel delivers to an endpoint. */
@@ -225,13 +309,10 @@ GLOBAL int to_endpoint(struct __sk_buff *skb)
 	int why;
 
 	why = load_base(skb, &b);
-	if (!skb->ingress_ifindex) {
-		if (!why && is_ipv6(skb))
-			note_host(skb, &b);
-		return WHY_FROM_HOST;
-	}
-	if ((skb->mark & MARK_MASK) == MARK_SET)
-		return WHY_JUDGED;
+	if (!skb->ingress_ifindex)
+		return why ? WHY_FROM_HOST : from_host(skb, &b, &h);
+	if ((skb->mark & MARK_MASK) == MARK_SET || (skb->mark & MARK_MASK) == MARK_SERVICE)
+		return why ? WHY_JUDGED : judged(skb, &b, &h);
 	if (!is_ipv6(skb))
 		return legacy_to(skb);
 	if (!why)
@@ -248,6 +329,8 @@ GLOBAL int to_endpoint(struct __sk_buff *skb)
 	if (is_multicast(&b.src) || is_martian(&b.src) || is_link_local(&b.src))
 		return WHY_MALFORMED;
 	why = pass(skb, &b, &h, self->link, skb->ingress_ifindex);
+	if (!why && skb->cb[CB_SERVICE] == DOOR_SHOW)
+		why = show(skb, &b, &h);
 	return why ? why : WHY_OTHER_WAY;
 }
 
@@ -307,13 +390,17 @@ INLINE int carry_out(struct __sk_buff *skb, u32 place, int why)
 		return bpf_redirect_peer(skb->cb[CB_OUT], 0);
 	case WHY_REMOTE:
 		return leave(skb);
+	case WHY_REFUSED:
+		skb->mark |= MARK_SET;
+		skb->cb[CB_OUT] = skb->ifindex;
+		return bpf_redirect(skb->ifindex, 0);
 	case WHY_KERNEL_PATH:
 	case WHY_TO_HOST:
 	case WHY_HOP_LIMIT:
 	case WHY_TOO_BIG:
 	case WHY_NEIGHBOUR:
 	case WHY_IPV4:
-		skb->mark |= MARK_SET;
+		skb->mark |= skb->cb[CB_SERVICE] == DOOR_SHOW ? MARK_SERVICE : MARK_SET;
 	}
 	return TC_ACT_UNSPEC;
 }
@@ -324,6 +411,7 @@ int judge(struct __sk_buff *skb)
 	u32 place = skb->cb[CB_PLACE];
 	int why;
 
+	skb->cb[CB_SERVICE] = 0;
 	if (place == FROM_ENDPOINT) {
 		skb->mark &= ~MARK_MASK; /* nobody outside says that a packet was judged */
 		why = from_endpoint(skb);

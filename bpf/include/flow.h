@@ -15,6 +15,7 @@ enum flow_state { FLOW_FREE, FLOW_HALF_OPEN, FLOW_ESTABLISHED, FLOW_CLOSING };
 #define FLOW_REPLIED 2
 #define FLOW_ENDED_A 4
 #define FLOW_ENDED_B 8
+#define FLOW_SERVICE 16
 
 /* Lives of silent flows in seconds (of 2^30 ns). */
 #define LIFE_HALF_OPEN 30
@@ -61,6 +62,8 @@ struct sight {
 	u8 mac[6];
 	u8 from_a;
 	u8 flags; /* of TCP */
+	u8 service; /* it was sent to the address of a service, and is led to a backend */
+	u8 pad[3];
 	u64 seed;
 	u32 generation, now;
 };
@@ -161,6 +164,10 @@ INLINE void touch(struct flow *f, const struct sight *p, u32 now)
 		f->seen = now;
 	if (!first)
 		flags |= FLOW_REPLIED;
+	if (p->service)
+		flags |= FLOW_SERVICE;
+	else if (first && !p->link) /* the client now talks to the backend itself */
+		flags &= ~FLOW_SERVICE;
 	if (p->key.proto != PROTO_TCP) {
 		if (!first && f->state == FLOW_HALF_OPEN)
 			f->state = FLOW_ESTABLISHED;
@@ -179,7 +186,17 @@ INLINE void touch(struct flow *f, const struct sight *p, u32 now)
 		f->flags = flags;
 }
 
-/* flow_pass lets a packet of a known flow pass; 0 when it has to be judged first. */
+#define PASS_YES 1
+#define PASS_SERVICE 2 /* answers are shown as the service's */
+#define PASS_HALF_OPEN 4
+
+/* passed tells of a flow whose packet passes. */
+INLINE int passed(const struct flow *f)
+{
+	return PASS_YES | (f->flags & FLOW_SERVICE ? PASS_SERVICE : 0) | (f->state == FLOW_HALF_OPEN ? PASS_HALF_OPEN : 0);
+}
+
+/* flow_pass lets a packet of a known flow pass and returns PASS_...; 0 when it has to be judged first. */
 GLOBAL int flow_pass(const struct sight *p)
 {
 	struct flow_row *row;
@@ -196,7 +213,7 @@ GLOBAL int flow_pass(const struct sight *p)
 	if (f && f->generation == p->generation && !(f->state == FLOW_CLOSING && begins(p)) &&
 	    (!p->link || (f->link == p->link && mac_equal(f->mac, p->mac)))) {
 		touch(f, p, p->now);
-		ok = 1;
+		ok = passed(f);
 	}
 	bpf_spin_unlock(&row->lock);
 	return ok;
@@ -240,12 +257,12 @@ INLINE struct flow *room(struct flow_row *row, u32 owner, u32 now)
 	return victim;
 }
 
-/* flow_add notes the flow of a packet that was judged well; 0 when there is no room. */
+/* flow_add notes the flow of a packet that was judged well and returns PASS_...; 0 when there is no room. */
 GLOBAL int flow_add(const struct sight *p, u32 owner)
 {
 	struct flow_row *row;
 	struct flow *f;
-	int ok = 1;
+	int ok = PASS_YES;
 
 	if (!p)
 		return 0;
@@ -278,6 +295,7 @@ GLOBAL int flow_add(const struct sight *p, u32 owner)
 		*(u16 *)(f->mac + 4) = *(const u16 *)(p->mac + 4);
 	}
 	touch(f, p, p->now);
+	ok = passed(f);
 out:
 	bpf_spin_unlock(&row->lock);
 	return ok;

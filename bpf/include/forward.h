@@ -7,6 +7,7 @@
 /* The mark by which the guard and the programs know that a packet was judged. Other bits are somebody else's. */
 #define MARK_MASK 0x0f000000U
 #define MARK_SET 0x06000000U
+#define MARK_SERVICE 0x07000000U /* judged, and still to be shown as the service's */
 #define MARK_BELIEVED 0x05000000U /* to the host, from an inside source that its uplink proves */
 
 #define CB_OUT 2 /* where carry_out sends to: the link */

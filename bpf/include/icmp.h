@@ -123,9 +123,17 @@ INLINE int take(u32 now)
 	return ++b->used <= ERRORS_PER_UNIT;
 }
 
-/* inner_key reads the packet that an error is about into the key of its flow; 0 when it cannot be told. */
-GLOBAL int inner_key(struct __sk_buff *skb, const struct header *outer, struct flow_key *k,
-					       const union addr *self, u32 uplink)
+/* The packet that an error is about. */
+struct inner {
+	union addr src, dst;
+	u32 at; /* where it begins, in the frame */
+	u32 upper; /* where its ports are */
+	u16 src_port, dst_port;
+	u8 proto, pad[3];
+};
+
+/* inner_of reads it as far as its ports; 0 when its flow cannot be told. */
+GLOBAL int inner_of(struct __sk_buff *skb, const struct header *outer, struct inner *to)
 {
 	struct {
 		u8 version, flow[3];
@@ -136,7 +144,7 @@ GLOBAL int inner_key(struct __sk_buff *skb, const struct header *outer, struct f
 	struct header h = {};
 	u16 port[4] = {};
 
-	if (!outer || !k || !self)
+	if (!outer || !to)
 		return 0;
 	h.upper = outer->upper + 8 + IPV6_LEN;
 	h.end = outer->end;
@@ -144,9 +152,6 @@ GLOBAL int inner_key(struct __sk_buff *skb, const struct header *outer, struct f
 		return 0;
 	h.next = in.next;
 	if (walk(skb, &h) || (h.fragment && !h.first))
-		return 0;
-	/* An endpoint tells of what it was sent, and is told of what it sent. */
-	if (!addr_equal(uplink ? &in.src : &in.dst, self))
 		return 0;
 	if (has_ports(h.proto) || h.proto == PROTO_ICMP) {
 		if (h.upper + 8 > h.end || bpf_skb_load_bytes(skb, h.upper, port, 8))
@@ -157,7 +162,13 @@ GLOBAL int inner_key(struct __sk_buff *skb, const struct header *outer, struct f
 			return 0;
 		port[0] = port[1] = port[2];
 	}
-	key_of(k, &in.src, &in.dst, port[0], port[1], h.proto);
+	to->src = in.src;
+	to->dst = in.dst;
+	to->at = outer->upper + 8;
+	to->upper = h.upper;
+	to->src_port = port[0];
+	to->dst_port = port[1];
+	to->proto = h.proto;
 	return 1;
 }
 
@@ -165,12 +176,17 @@ GLOBAL int inner_key(struct __sk_buff *skb, const struct header *outer, struct f
 GLOBAL int icmp_error(struct __sk_buff *skb, const struct base *b, const struct header *h, u32 uplink, u32 now)
 {
 	struct settings *set;
+	struct inner in = {};
 	struct flow_key k;
 	u32 zero = 0;
 
 	set = bpf_map_lookup_elem(&settings, &zero);
-	if (!set || !b || !h || !inner_key(skb, h, &k, uplink ? &b->dst : &b->src, uplink))
+	if (!set || !b || !h || !inner_of(skb, h, &in))
 		return WHY_UNRELATED_ERROR;
+	/* An endpoint tells of what it was sent, and is told of what it sent. */
+	if (!addr_equal(uplink ? &in.src : &in.dst, uplink ? &b->dst : &b->src))
+		return WHY_UNRELATED_ERROR;
+	key_of(&k, &in.src, &in.dst, in.src_port, in.dst_port, in.proto);
 	if (flow_is(&k, set->seed, now))
 		return 0;
 	/* Without a packet-too-big a connection would stop for ever. */

@@ -244,7 +244,7 @@ struct service_call {
 	u64 socket;
 	u32 random;
 	u32 now; /* seconds of the coarse clock */
-	u32 sends; /* a datagram of a socket that is not connected */
+	u32 sends; /* a datagram of a socket that is not connected; whoever never has such says so to service_translate */
 	u32 zero;
 };
 
@@ -256,14 +256,14 @@ INLINE u64 service_mix(u64 x)
 }
 
 /* service_choose finds the backend for a call to the frontend s. */
-INLINE int service_choose(const struct service_call *c, const struct service *s, struct service_seat *seat)
+INLINE int service_choose(const struct service_call *c, int sends, const struct service *s, struct service_seat *seat)
 {
 	struct service_sender sender = { .socket = c->socket, .id = s->id };
 	struct service_client client = { .addr = c->client, .id = s->id };
 	struct service_seat *old;
 	int known = 0;
 
-	if (c->sends) {
+	if (sends) {
 		old = bpf_map_lookup_elem(&service_senders, &sender);
 		if (old && service_holds(s, old)) {
 			*seat = *old;
@@ -280,7 +280,7 @@ INLINE int service_choose(const struct service_call *c, const struct service *s,
 	if (!known) {
 		u32 hash = c->random;
 
-		if (c->sends) /* a socket that was forgotten finds the same backend again */
+		if (sends) /* a socket that was forgotten finds the same backend again */
 			hash = service_mix(c->socket ^ (u64)s->id << 32);
 		if (service_pick(s, hash, seat))
 			return -1;
@@ -288,7 +288,7 @@ INLINE int service_choose(const struct service_call *c, const struct service *s,
 	seat->seen = c->now;
 	if (s->affinity)
 		bpf_map_update_elem(&service_affinity, &client, seat, BPF_ANY);
-	if (c->sends)
+	if (sends)
 		bpf_map_update_elem(&service_senders, &sender, seat, BPF_ANY);
 	return 0;
 }
@@ -302,7 +302,7 @@ INLINE int service_owns(const union addr *addr)
 }
 
 /* service_translate is Translator.Translate. seat is filled for SERVICE_TRANSLATE alone. */
-INLINE enum service_action service_translate(const struct service_call *c, struct service_seat *seat)
+INLINE enum service_action service_translate(const struct service_call *c, int sends, struct service_seat *seat)
 {
 	for (int i = 0; i < 2; i++) { /* a table that moves to a larger size is met by the second look */
 		struct service *s = bpf_map_lookup_elem(&service_frontends, &c->key);
@@ -313,7 +313,7 @@ INLINE enum service_action service_translate(const struct service_call *c, struc
 			return SERVICE_REFUSE;
 		struct service copy = *s;
 
-		if (!service_choose(c, &copy, seat))
+		if (!service_choose(c, sends, &copy, seat))
 			return SERVICE_TRANSLATE;
 	}
 	return SERVICE_REFUSE;

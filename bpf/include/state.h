@@ -101,6 +101,7 @@ struct {
 #define SETTING_FAST 1
 #define SETTING_EVENTS 2 /* somebody reads events */
 #define SETTING_POLICY 4 /* policies are in the maps */
+#define SETTING_SERVICES 8 /* packets to services are led to backends */
 
 struct settings {
 	u32 flags;

@@ -15,6 +15,7 @@ enum why {
 	WHY_FROM_HOST = 9,
 	WHY_OTHER_WAY = 10,
 	WHY_IPV4 = 11,
+	WHY_REFUSED = 12,
 	WHY_NOT_IPV6 = 16,
 	WHY_TRUNCATED = 17,
 	WHY_MALFORMED = 18,
@@ -39,7 +40,8 @@ enum why {
 	WHY_DENIED = 37,
 	WHY_FLOW_TABLE_FULL = 38,
 	WHY_NOT_ITS_ADDRESS = 39,
+	WHY_NO_BACKEND = 40,
 };
 
 #define WHY_DROPS 16 /* from here on a packet ends */
-#define WHYS 40
+#define WHYS 41

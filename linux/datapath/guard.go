@@ -64,10 +64,10 @@ func guardRules(inside []netip.Prefix) string {
 	if len(elements) > 0 {
 		fmt.Fprintf(&b, "\t\telements = { %s }\n", strings.Join(elements, ", "))
 	}
-	unmarked := fmt.Sprintf("meta mark & %#08x != %#08x", datapath.MarkMask, datapath.MarkSet)
+	unmarked := fmt.Sprintf("meta mark & %#08x != { %#08x, %#08x }", datapath.MarkMask, datapath.MarkSet, datapath.MarkService)
 	fmt.Fprintf(&b, "\t}\n\tchain input {\n\t\ttype filter hook input priority -300\n\t\tiifname \"%s*\" %s counter drop\n\t}\n", desired.LinkPrefix, unmarked)
 	fmt.Fprintf(&b, "\tchain forward {\n\t\ttype filter hook forward priority -300\n\t\tiifname \"%s*\" %s counter drop\n", desired.LinkPrefix, unmarked)
-	fmt.Fprintf(&b, "\t\toifname \"%s*\" meta mark & %#08x != { %#08x, %#08x } ip6 saddr @inside counter drop\n\t}\n", desired.LinkPrefix,
-		datapath.MarkMask, datapath.MarkBelieved, datapath.MarkSet)
+	fmt.Fprintf(&b, "\t\toifname \"%s*\" meta mark & %#08x != { %#08x, %#08x, %#08x } ip6 saddr @inside counter drop\n\t}\n", desired.LinkPrefix,
+		datapath.MarkMask, datapath.MarkBelieved, datapath.MarkSet, datapath.MarkService)
 	return b.String()
 }

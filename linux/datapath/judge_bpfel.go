@@ -16,32 +16,44 @@ import (
 //
 // Used for safe lookups in a Collection or CollectionSpec.
 const (
-	judgeMapCounts         = "counts"
-	judgeMapDenied         = "denied"
-	judgeMapEndpoints      = "endpoints"
-	judgeMapErrors         = "errors"
-	judgeMapEvents         = "events"
-	judgeMapFlows          = "flows"
-	judgeMapFragments      = "fragments"
-	judgeMapInside         = "inside"
-	judgeMapKin            = "kin"
-	judgeMapLinks          = "links"
-	judgeMapNextHop        = "next_hop"
-	judgeMapPolicyPeers    = "policy_peers"
-	judgeMapPolicyPorts    = "policy_ports"
-	judgeMapPolicyPrefixes = "policy_prefixes"
-	judgeMapPolicyRooms    = "policy_rooms"
-	judgeMapPolicySubjects = "policy_subjects"
-	judgeMapPolicyTables   = "policy_tables"
-	judgeMapSettings       = "settings"
-	judgeMapSlot           = "slot"
-	judgeMapToldOf         = "told_of"
-	judgeMapWhoExact       = "who_exact"
-	judgeMapWhoRegions     = "who_regions"
-	judgeMapWhoSeal        = "who_seal"
-	judgeProgJudge         = "judge"
-	judgeVarFlowMask       = "flow_mask"
-	judgeVarTestClock      = "test_clock"
+	judgeMapCounts            = "counts"
+	judgeMapDenied            = "denied"
+	judgeMapEndpoints         = "endpoints"
+	judgeMapErrors            = "errors"
+	judgeMapEvents            = "events"
+	judgeMapFlows             = "flows"
+	judgeMapFragments         = "fragments"
+	judgeMapInside            = "inside"
+	judgeMapKin               = "kin"
+	judgeMapLinks             = "links"
+	judgeMapNextHop           = "next_hop"
+	judgeMapPolicyPeers       = "policy_peers"
+	judgeMapPolicyPorts       = "policy_ports"
+	judgeMapPolicyPrefixes    = "policy_prefixes"
+	judgeMapPolicyRooms       = "policy_rooms"
+	judgeMapPolicySubjects    = "policy_subjects"
+	judgeMapPolicyTables      = "policy_tables"
+	judgeMapServiceAffinity   = "service_affinity"
+	judgeMapServiceFlows      = "service_flows"
+	judgeMapServiceFragments  = "service_fragments"
+	judgeMapServiceFrontends  = "service_frontends"
+	judgeMapServiceRooms      = "service_rooms"
+	judgeMapServiceSenders    = "service_senders"
+	judgeMapServiceTable1021  = "service_table_1021"
+	judgeMapServiceTable16381 = "service_table_16381"
+	judgeMapServiceTable251   = "service_table_251"
+	judgeMapServiceTable4093  = "service_table_4093"
+	judgeMapServiceTable65521 = "service_table_65521"
+	judgeMapSettings          = "settings"
+	judgeMapSlot              = "slot"
+	judgeMapToldOf            = "told_of"
+	judgeMapWhoExact          = "who_exact"
+	judgeMapWhoRegions        = "who_regions"
+	judgeMapWhoSeal           = "who_seal"
+	judgeProgJudge            = "judge"
+	judgeVarFlowMask          = "flow_mask"
+	judgeVarServiceFlowMask   = "service_flow_mask"
+	judgeVarTestClock         = "test_clock"
 )
 
 // loadJudge returns the embedded CollectionSpec for judge.
@@ -93,37 +105,49 @@ type judgeProgramSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type judgeMapSpecs struct {
-	Counts         *ebpf.MapSpec `ebpf:"counts"`
-	Denied         *ebpf.MapSpec `ebpf:"denied"`
-	Endpoints      *ebpf.MapSpec `ebpf:"endpoints"`
-	Errors         *ebpf.MapSpec `ebpf:"errors"`
-	Events         *ebpf.MapSpec `ebpf:"events"`
-	Flows          *ebpf.MapSpec `ebpf:"flows"`
-	Fragments      *ebpf.MapSpec `ebpf:"fragments"`
-	Inside         *ebpf.MapSpec `ebpf:"inside"`
-	Kin            *ebpf.MapSpec `ebpf:"kin"`
-	Links          *ebpf.MapSpec `ebpf:"links"`
-	NextHop        *ebpf.MapSpec `ebpf:"next_hop"`
-	PolicyPeers    *ebpf.MapSpec `ebpf:"policy_peers"`
-	PolicyPorts    *ebpf.MapSpec `ebpf:"policy_ports"`
-	PolicyPrefixes *ebpf.MapSpec `ebpf:"policy_prefixes"`
-	PolicyRooms    *ebpf.MapSpec `ebpf:"policy_rooms"`
-	PolicySubjects *ebpf.MapSpec `ebpf:"policy_subjects"`
-	PolicyTables   *ebpf.MapSpec `ebpf:"policy_tables"`
-	Settings       *ebpf.MapSpec `ebpf:"settings"`
-	Slot           *ebpf.MapSpec `ebpf:"slot"`
-	ToldOf         *ebpf.MapSpec `ebpf:"told_of"`
-	WhoExact       *ebpf.MapSpec `ebpf:"who_exact"`
-	WhoRegions     *ebpf.MapSpec `ebpf:"who_regions"`
-	WhoSeal        *ebpf.MapSpec `ebpf:"who_seal"`
+	Counts            *ebpf.MapSpec `ebpf:"counts"`
+	Denied            *ebpf.MapSpec `ebpf:"denied"`
+	Endpoints         *ebpf.MapSpec `ebpf:"endpoints"`
+	Errors            *ebpf.MapSpec `ebpf:"errors"`
+	Events            *ebpf.MapSpec `ebpf:"events"`
+	Flows             *ebpf.MapSpec `ebpf:"flows"`
+	Fragments         *ebpf.MapSpec `ebpf:"fragments"`
+	Inside            *ebpf.MapSpec `ebpf:"inside"`
+	Kin               *ebpf.MapSpec `ebpf:"kin"`
+	Links             *ebpf.MapSpec `ebpf:"links"`
+	NextHop           *ebpf.MapSpec `ebpf:"next_hop"`
+	PolicyPeers       *ebpf.MapSpec `ebpf:"policy_peers"`
+	PolicyPorts       *ebpf.MapSpec `ebpf:"policy_ports"`
+	PolicyPrefixes    *ebpf.MapSpec `ebpf:"policy_prefixes"`
+	PolicyRooms       *ebpf.MapSpec `ebpf:"policy_rooms"`
+	PolicySubjects    *ebpf.MapSpec `ebpf:"policy_subjects"`
+	PolicyTables      *ebpf.MapSpec `ebpf:"policy_tables"`
+	ServiceAffinity   *ebpf.MapSpec `ebpf:"service_affinity"`
+	ServiceFlows      *ebpf.MapSpec `ebpf:"service_flows"`
+	ServiceFragments  *ebpf.MapSpec `ebpf:"service_fragments"`
+	ServiceFrontends  *ebpf.MapSpec `ebpf:"service_frontends"`
+	ServiceRooms      *ebpf.MapSpec `ebpf:"service_rooms"`
+	ServiceSenders    *ebpf.MapSpec `ebpf:"service_senders"`
+	ServiceTable1021  *ebpf.MapSpec `ebpf:"service_table_1021"`
+	ServiceTable16381 *ebpf.MapSpec `ebpf:"service_table_16381"`
+	ServiceTable251   *ebpf.MapSpec `ebpf:"service_table_251"`
+	ServiceTable4093  *ebpf.MapSpec `ebpf:"service_table_4093"`
+	ServiceTable65521 *ebpf.MapSpec `ebpf:"service_table_65521"`
+	Settings          *ebpf.MapSpec `ebpf:"settings"`
+	Slot              *ebpf.MapSpec `ebpf:"slot"`
+	ToldOf            *ebpf.MapSpec `ebpf:"told_of"`
+	WhoExact          *ebpf.MapSpec `ebpf:"who_exact"`
+	WhoRegions        *ebpf.MapSpec `ebpf:"who_regions"`
+	WhoSeal           *ebpf.MapSpec `ebpf:"who_seal"`
 }
 
 // judgeVariableSpecs contains global variables before they are loaded into the kernel.
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type judgeVariableSpecs struct {
-	FlowMask  *ebpf.VariableSpec `ebpf:"flow_mask"`
-	TestClock *ebpf.VariableSpec `ebpf:"test_clock"`
+	FlowMask        *ebpf.VariableSpec `ebpf:"flow_mask"`
+	ServiceFlowMask *ebpf.VariableSpec `ebpf:"service_flow_mask"`
+	TestClock       *ebpf.VariableSpec `ebpf:"test_clock"`
 }
 
 // judgeObjects contains all objects after they have been loaded into the kernel.
@@ -146,29 +170,40 @@ func (o *judgeObjects) Close() error {
 //
 // It can be passed to loadJudgeObjects or ebpf.CollectionSpec.LoadAndAssign.
 type judgeMaps struct {
-	Counts         *ebpf.Map `ebpf:"counts"`
-	Denied         *ebpf.Map `ebpf:"denied"`
-	Endpoints      *ebpf.Map `ebpf:"endpoints"`
-	Errors         *ebpf.Map `ebpf:"errors"`
-	Events         *ebpf.Map `ebpf:"events"`
-	Flows          *ebpf.Map `ebpf:"flows"`
-	Fragments      *ebpf.Map `ebpf:"fragments"`
-	Inside         *ebpf.Map `ebpf:"inside"`
-	Kin            *ebpf.Map `ebpf:"kin"`
-	Links          *ebpf.Map `ebpf:"links"`
-	NextHop        *ebpf.Map `ebpf:"next_hop"`
-	PolicyPeers    *ebpf.Map `ebpf:"policy_peers"`
-	PolicyPorts    *ebpf.Map `ebpf:"policy_ports"`
-	PolicyPrefixes *ebpf.Map `ebpf:"policy_prefixes"`
-	PolicyRooms    *ebpf.Map `ebpf:"policy_rooms"`
-	PolicySubjects *ebpf.Map `ebpf:"policy_subjects"`
-	PolicyTables   *ebpf.Map `ebpf:"policy_tables"`
-	Settings       *ebpf.Map `ebpf:"settings"`
-	Slot           *ebpf.Map `ebpf:"slot"`
-	ToldOf         *ebpf.Map `ebpf:"told_of"`
-	WhoExact       *ebpf.Map `ebpf:"who_exact"`
-	WhoRegions     *ebpf.Map `ebpf:"who_regions"`
-	WhoSeal        *ebpf.Map `ebpf:"who_seal"`
+	Counts            *ebpf.Map `ebpf:"counts"`
+	Denied            *ebpf.Map `ebpf:"denied"`
+	Endpoints         *ebpf.Map `ebpf:"endpoints"`
+	Errors            *ebpf.Map `ebpf:"errors"`
+	Events            *ebpf.Map `ebpf:"events"`
+	Flows             *ebpf.Map `ebpf:"flows"`
+	Fragments         *ebpf.Map `ebpf:"fragments"`
+	Inside            *ebpf.Map `ebpf:"inside"`
+	Kin               *ebpf.Map `ebpf:"kin"`
+	Links             *ebpf.Map `ebpf:"links"`
+	NextHop           *ebpf.Map `ebpf:"next_hop"`
+	PolicyPeers       *ebpf.Map `ebpf:"policy_peers"`
+	PolicyPorts       *ebpf.Map `ebpf:"policy_ports"`
+	PolicyPrefixes    *ebpf.Map `ebpf:"policy_prefixes"`
+	PolicyRooms       *ebpf.Map `ebpf:"policy_rooms"`
+	PolicySubjects    *ebpf.Map `ebpf:"policy_subjects"`
+	PolicyTables      *ebpf.Map `ebpf:"policy_tables"`
+	ServiceAffinity   *ebpf.Map `ebpf:"service_affinity"`
+	ServiceFlows      *ebpf.Map `ebpf:"service_flows"`
+	ServiceFragments  *ebpf.Map `ebpf:"service_fragments"`
+	ServiceFrontends  *ebpf.Map `ebpf:"service_frontends"`
+	ServiceRooms      *ebpf.Map `ebpf:"service_rooms"`
+	ServiceSenders    *ebpf.Map `ebpf:"service_senders"`
+	ServiceTable1021  *ebpf.Map `ebpf:"service_table_1021"`
+	ServiceTable16381 *ebpf.Map `ebpf:"service_table_16381"`
+	ServiceTable251   *ebpf.Map `ebpf:"service_table_251"`
+	ServiceTable4093  *ebpf.Map `ebpf:"service_table_4093"`
+	ServiceTable65521 *ebpf.Map `ebpf:"service_table_65521"`
+	Settings          *ebpf.Map `ebpf:"settings"`
+	Slot              *ebpf.Map `ebpf:"slot"`
+	ToldOf            *ebpf.Map `ebpf:"told_of"`
+	WhoExact          *ebpf.Map `ebpf:"who_exact"`
+	WhoRegions        *ebpf.Map `ebpf:"who_regions"`
+	WhoSeal           *ebpf.Map `ebpf:"who_seal"`
 }
 
 func (m *judgeMaps) Close() error {
@@ -190,6 +225,17 @@ func (m *judgeMaps) Close() error {
 		m.PolicyRooms,
 		m.PolicySubjects,
 		m.PolicyTables,
+		m.ServiceAffinity,
+		m.ServiceFlows,
+		m.ServiceFragments,
+		m.ServiceFrontends,
+		m.ServiceRooms,
+		m.ServiceSenders,
+		m.ServiceTable1021,
+		m.ServiceTable16381,
+		m.ServiceTable251,
+		m.ServiceTable4093,
+		m.ServiceTable65521,
 		m.Settings,
 		m.Slot,
 		m.ToldOf,
@@ -203,8 +249,9 @@ func (m *judgeMaps) Close() error {
 //
 // It can be passed to loadJudgeObjects or ebpf.CollectionSpec.LoadAndAssign.
 type judgeVariables struct {
-	FlowMask  *ebpf.Variable `ebpf:"flow_mask"`
-	TestClock *ebpf.Variable `ebpf:"test_clock"`
+	FlowMask        *ebpf.Variable `ebpf:"flow_mask"`
+	ServiceFlowMask *ebpf.Variable `ebpf:"service_flow_mask"`
+	TestClock       *ebpf.Variable `ebpf:"test_clock"`
 }
 
 // judgePrograms contains all programs after they have been loaded into the kernel.

@@ -44,6 +44,7 @@ const (
 	settingFast = 1 << iota
 	settingEvents
 	settingPolicy
+	settingServices
 )
 
 type settings struct {
@@ -56,6 +57,9 @@ func settingsValue(s datapath.Settings) settings {
 	v := settings{Generation: s.Generation, Seed: s.Seed}
 	if s.Fast {
 		v.Flags |= settingFast
+	}
+	if s.Services {
+		v.Flags |= settingServices
 	}
 	return v
 }
@@ -117,6 +121,9 @@ func (m *Maps) settings() (settings, error) {
 
 // SetFast switches the direct ways onward on or off.
 func (m *Maps) SetFast(on bool) error { return m.setFlag(settingFast, on) }
+
+// SetServices makes the programs lead packets to services, or leave them alone.
+func (m *Maps) SetServices(on bool) error { return m.setFlag(settingServices, on) }
 
 func (m *Maps) setFlag(flag uint32, on bool) error {
 	s, err := m.settings()

@@ -58,8 +58,11 @@ func run(program *ebpf.Program, p datapath.Packet) (datapath.Outcome, error) {
 		got.Fate = datapath.Drop
 	case actRedirect:
 		got.Fate, got.Out = datapath.ToPeer, out.CB[cbOut]
-		if got.Why == datapath.Remote {
+		switch got.Why {
+		case datapath.Remote:
 			got.Fate = datapath.ToNext
+		case datapath.Refused:
+			got.Fate = datapath.Back
 		}
 	default:
 		return got, fmt.Errorf("the programs returned %d, which means nothing", int32(ret))

@@ -115,13 +115,15 @@ func (t *Table) loadGeneration() error {
 	if err != nil {
 		return err
 	}
-	rows, err := t.folder.Map(spec.Maps["flows"], nil)
-	if err != nil {
-		return err
-	}
-	defer rows.Close()
-	if err := spec.Variables["flow_mask"].Set(rows.MaxEntries() - 1); err != nil {
-		return err
+	for table, mask := range map[string]string{"flows": "flow_mask", "service_flows": "service_flow_mask"} {
+		rows, err := t.folder.Map(spec.Maps[table], nil)
+		if err != nil {
+			return err
+		}
+		err = errors.Join(spec.Variables[mask].Set(rows.MaxEntries()-1), rows.Close())
+		if err != nil {
+			return err
+		}
 	}
 	if t.loaded, err = t.folder.Load(spec, pin.Options{}); err != nil {
 		return err

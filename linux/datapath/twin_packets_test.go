@@ -67,6 +67,9 @@ func (g *generator) address(local int) netip.Addr {
 
 // packet makes the next one.
 func (g *generator) packet() datapath.Packet {
+	if p, ok := g.w.services.packet(g); ok {
+		return p
+	}
 	p := datapath.Packet{Place: datapath.Place(g.IntN(datapath.Places))}
 	g.aim = pick(g, anything, anything, anything, anything, anything, anything, discovery, fragments, errorStorm, errorStorm)
 	t := g.tuple(p.Place)
@@ -103,6 +106,9 @@ func (g *generator) tuple(place datapath.Place) tuple {
 		if g.chance(60) {
 			t.src, t.dst, t.srcPort, t.dstPort = t.dst, t.src, t.dstPort, t.srcPort
 		}
+		return t
+	}
+	if t, ok := g.w.services.tuple(g, place); ok {
 		return t
 	}
 	local := 30
@@ -242,18 +248,22 @@ func (g *generator) upper(p *datapath.Packet, t tuple) []byte {
 		put16(h, t.srcPort)
 		put16(h[2:], t.dstPort)
 		h[12] = pick(g, byte(5), 5, 5, 6, 15, 4, 0) << 4
+		put16(h[16:], g.checksum())
 		h[13] = pick(g, byte(2), 18, 16, 16, 16, 17, 17, 4, 20, 0, byte(g.IntN(256)))
 		return append(h, data...)
 	case 17, 33, 132, 136:
 		h := make([]byte, 12)
 		put16(h, t.srcPort)
 		put16(h[2:], t.dstPort)
+		put16(h[6:], g.checksum())
 		return append(h, data...)
 	case 58:
 		return g.icmp(p, t, data)
 	}
 	return data
 }
+
+func (g *generator) checksum() uint16 { return pick(g, uint16(g.IntN(1<<16)), 0, 0xffff) }
 
 func (g *generator) icmp(p *datapath.Packet, t tuple, data []byte) []byte {
 	h := make([]byte, 8)

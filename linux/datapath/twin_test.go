@@ -32,6 +32,9 @@ type world struct {
 	judge *ebpf.Program
 	now   uint32
 	links map[string]uint32
+
+	pinned   map[string]*ebpf.Map // used in place of maps of the world's own
+	services *serviceWorld        // nil: there are none
 }
 
 var (
@@ -48,6 +51,12 @@ var (
 func newWorld(t testing.TB, flowRows uint32) *world {
 	t.Helper()
 	w := &world{ns: netnstest.New(t), links: map[string]uint32{}, now: 1000}
+	w.make(t, flowRows)
+	return w
+}
+
+func (w *world) make(t testing.TB, flowRows uint32) {
+	t.Helper()
 	for _, line := range []string{
 		"sysctl -qw net.ipv6.conf.all.forwarding=1",
 		"ip link add hxa type veth peer name pa", "ip link add hxb type veth peer name pb", "ip link add hxc type veth peer name pc",
@@ -103,7 +112,6 @@ func newWorld(t testing.TB, flowRows uint32) *world {
 		},
 	}
 	w.fill(t)
-	return w
 }
 
 func (w *world) load(t testing.TB, flowRows uint32) {
@@ -115,13 +123,13 @@ func (w *world) load(t testing.TB, flowRows uint32) {
 	for _, m := range spec.Maps {
 		m.Pinning = ebpf.PinNone
 	}
-	spec.Maps["flows"].MaxEntries = flowRows
-	for name, v := range map[string]uint32{"flow_mask": flowRows - 1, "test_clock": 1} {
+	spec.Maps["flows"].MaxEntries, spec.Maps["service_flows"].MaxEntries = flowRows, flowRows
+	for name, v := range map[string]uint32{"flow_mask": flowRows - 1, "service_flow_mask": flowRows - 1, "test_clock": 1} {
 		if err := spec.Variables[name].Set(v); err != nil {
 			t.Fatal(err)
 		}
 	}
-	c, err := ebpf.NewCollection(spec)
+	c, err := ebpf.NewCollectionWithOptions(spec, ebpf.CollectionOptions{MapReplacements: w.pinned})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -226,6 +234,11 @@ func TestTwin(t *testing.T) {
 			netnstest.Do(t, w.ns, func() error { return w.compare(t, n/2, uint64(rows), seen) })
 		})
 	}
+	t.Run("services", func(t *testing.T) {
+		w := newServiceWorld(t, 16)
+		netnstest.Do(t, w.ns, func() error { return w.compare(t, n, 7, seen) })
+		w.services.report(t)
+	})
 	t.Run("full row", func(t *testing.T) {
 		w := newWorld(t, 1)
 		netnstest.Do(t, w.ns, func() error { w.fillRow(t, seen); return nil })
@@ -285,6 +298,7 @@ func (w *world) compare(t *testing.T, n int, seed uint64, seen map[datapath.Why]
 			w.state.Settings.Generation += uint32(g.IntN(2))
 			w.state.Settings.Fast = g.IntN(4) != 0
 			w.setClock(t)
+			w.services.change(t, g)
 		}
 		p := g.packet()
 		p.Now = w.now
@@ -294,6 +308,7 @@ func (w *world) compare(t *testing.T, n int, seed uint64, seen map[datapath.Why]
 			return fmt.Errorf("packet %d: %w (%d bytes)", i, err, len(p.Frame))
 		}
 		seen[want.Why]++
+		w.services.look(g, p, want)
 		if same(got, want) {
 			continue
 		}

@@ -37,6 +37,7 @@ const (
 	Replied             // the side that did not begin has sent
 	EndedA              // A has sent its FIN
 	EndedB
+	ByService // the client sends to the address of a service: answers are shown as the service's
 )
 
 // Flow is one flow in the table.
@@ -150,6 +151,7 @@ type sight struct {
 	flags uint8 // of TCP
 	link  uint32
 	mac   desired.MAC // link and MAC it was verified by; link 0 when an endpoint of this host sent it
+	led   bool        // it was sent to the address of a service, and is led to a backend
 }
 
 // begins tells whether the packet opens a TCP connection.
@@ -157,29 +159,34 @@ func (p sight) begins() bool {
 	return p.key.Proto == protoTCP && p.flags&(tcpSYN|tcpACK) == tcpSYN
 }
 
-// pass lets a packet of a known flow pass. It returns false when the packet has to be judged first: no flow, one of an older
+// passed is what is told of a flow whose packet passes.
+type passed struct{ ok, byService, halfOpen bool }
+
+func (f *Flow) passed() passed { return passed{true, f.Flags&ByService != 0, f.State == HalfOpen} }
+
+// pass lets a packet of a known flow pass. It is not ok when the packet has to be judged first: no flow, one of an older
 // policy, a sender that was not verified yet, or a connection that begins anew.
-func (t *Flows) pass(p sight, generation, now uint32) bool {
+func (t *Flows) pass(p sight, generation, now uint32) passed {
 	f := t.find(p.key, now)
 	if f == nil || f.Generation != generation || f.State == Closing && p.begins() {
-		return false
+		return passed{}
 	}
 	if p.link != 0 && (f.Link != p.link || f.MAC != p.mac) {
-		return false
+		return passed{}
 	}
 	f.touch(p, now)
-	return true
+	return f.passed()
 }
 
-// add notes the flow of a packet that was judged well. It returns false when there is no room.
-func (t *Flows) add(p sight, owner, generation, now uint32) bool {
+// add notes the flow of a packet that was judged well. It is not ok when there is no room.
+func (t *Flows) add(p sight, owner, generation, now uint32) passed {
 	f := t.find(p.key, now)
 	if f == nil {
 		if p.key.Proto == protoTCP && p.flags&tcpRST != 0 {
-			return true // it ends what is not known
+			return passed{ok: true} // it ends what is not known
 		}
-		if f = t.room(p.key, owner, now); f == nil {
-			return false
+		if f = room(t.row(p.key), owner, now); f == nil {
+			return passed{}
 		}
 		*f = Flow{Key: p.key, State: HalfOpen, Owner: owner}
 		f.begin(p)
@@ -191,7 +198,7 @@ func (t *Flows) add(p sight, owner, generation, now uint32) bool {
 		f.Link, f.MAC = p.link, p.mac
 	}
 	f.touch(p, now)
-	return true
+	return f.passed()
 }
 
 func (f *Flow) begin(p sight) {
@@ -207,6 +214,11 @@ func (f *Flow) touch(p sight, now uint32) {
 	first := p.fromA == (f.Flags&FirstA != 0)
 	if !first {
 		f.Flags |= Replied
+	}
+	if p.led {
+		f.Flags |= ByService
+	} else if first && p.link == 0 { // the client now talks to the backend itself
+		f.Flags &^= ByService
 	}
 	if f.Key.Proto != protoTCP {
 		if !first && f.State == HalfOpen {
@@ -240,8 +252,7 @@ func (t *Flows) remove(k FlowKey, now uint32) {
 
 // room returns a place for a flow of owner, or nil: the last free one; else the longest silent flow of the owner with most flows
 // in the row, half-open ones first. An established flow gives way only to an owner with at least two less.
-func (t *Flows) room(k FlowKey, owner, now uint32) *Flow {
-	row := t.row(k)
+func room(row *[FlowWays]Flow, owner, now uint32) *Flow {
 	var free, victim *Flow
 	var best uint64
 	mine := 0

@@ -31,7 +31,11 @@ func (p Packet) end(why Why) Outcome {
 // kernel hands a judged packet to the kernel, with the mark by which it is known further on.
 func (p Packet) kernel(why Why) Outcome {
 	o := p.end(why)
-	o.Mark |= MarkSet
+	if p.door == show {
+		o.Mark |= MarkService
+	} else {
+		o.Mark |= MarkSet
+	}
 	return o
 }
 
@@ -69,11 +73,19 @@ func (s *State) fromEndpoint(p Packet) Outcome {
 	case s.isLocator(h.Dst):
 		return p.end(Locator)
 	}
-	if why := s.pass(p, h, self.Link, 0); why != 0 {
+	s.leadAlong(p, &h)
+	why, ask := s.pass(&p, h, self.Link, 0)
+	if ask {
+		why = s.serve(&p, &h, self.Link)
+	}
+	switch {
+	case why == Refused:
+		return p.back()
+	case why != 0:
 		return p.end(why)
 	}
 	if to, here := s.Endpoints[h.Dst]; here {
-		return s.deliver(p, h, to)
+		return s.handOver(p, h, to)
 	}
 	return s.forward(p, h)
 }
@@ -122,10 +134,10 @@ func (s *State) fromUplink(p Packet) Outcome {
 	case h.Src.IsMulticast() || martian(h.Src) || h.Src.IsLinkLocalUnicast():
 		return p.end(Malformed)
 	}
-	if why := s.pass(p, h, self.Link, p.Link); why != 0 {
+	if why, _ := s.pass(&p, h, self.Link, p.Link); why != 0 {
 		return p.end(why)
 	}
-	return s.deliver(p, h, self)
+	return s.handOver(p, h, self)
 }
 
 // toHost is what the host gets over an uplink, or hands on itself. Neighbours of the host may ask it by any address of theirs.
@@ -174,11 +186,17 @@ func (s *State) believed(p Packet, src netip.Addr) Why {
 func (s *State) toEndpoint(p Packet) Outcome {
 	if p.Came == 0 {
 		if isIPv6(p.Frame) {
-			s.noteHost(p)
+			s.fromHost(p)
 		}
 		return p.end(FromHost)
 	}
-	if p.Mark&MarkMask == MarkSet {
+	switch p.Mark & MarkMask {
+	case MarkService:
+		if h, why := parse(p.Frame); isIPv6(p.Frame) && why == 0 {
+			s.show(p, h)
+		}
+		return p.end(Judged)
+	case MarkSet:
 		return p.end(Judged)
 	}
 	if !isIPv6(p.Frame) {
@@ -199,63 +217,93 @@ func (s *State) toEndpoint(p Packet) Outcome {
 	case h.Src.IsMulticast() || martian(h.Src) || h.Src.IsLinkLocalUnicast():
 		return p.end(Malformed)
 	}
-	if why := s.pass(p, h, self.Link, p.Came); why != 0 {
+	if why, _ := s.pass(&p, h, self.Link, p.Came); why != 0 {
 		return p.end(why)
+	}
+	if p.door == show {
+		s.show(p, h)
 	}
 	return p.end(OtherWay)
 }
 
-// noteHost notes the flow of what the host itself sends, so that answers to it are no new flows. Nothing forbids the host anything.
-func (s *State) noteHost(p Packet) {
+// fromHost notes the flow of what the host itself sends, so that answers to it are no new flows. Nothing forbids the host anything.
+func (s *State) fromHost(p Packet) {
 	h, why := parse(p.Frame)
 	self, ok := s.Endpoints[h.Dst]
-	if why != 0 || !ok || self.Link != p.Link || h.Fragment && !h.First {
+	switch {
+	case why != 0 || !ok || self.Link != p.Link:
 		return
+	case h.along():
+		p.door = show
+	case h.Proto != protoICMP || h.Type == echoRequest || h.Type == echoReply:
+		g := sight{flags: h.Flags}
+		g.key, g.fromA = keyOf(h)
+		passes := s.Flows.pass(g, s.Settings.Generation, p.Now)
+		if !passes.ok {
+			passes = s.Flows.add(g, self.Link, s.Settings.Generation, p.Now)
+		}
+		p.toDoor(passes)
 	}
-	if h.Proto == protoICMP && h.Type != echoRequest && h.Type != echoReply {
-		return
-	}
-	g := sight{flags: h.Flags}
-	g.key, g.fromA = keyOf(h)
-	if !s.Flows.pass(g, s.Settings.Generation, p.Now) {
-		s.Flows.add(g, self.Link, s.Settings.Generation, p.Now)
+	if p.door == show {
+		s.show(p, h)
 	}
 }
 
-// pass judges the flow of a packet: 0, or the reason to drop. uplink is 0 for what an endpoint of this host sends.
-func (s *State) pass(p Packet, h Header, owner, uplink uint32) Why {
+// pass judges the flow of a packet: 0, or the reason to drop. uplink is 0 for what an endpoint of this host sends. ask is set for what
+// may be for a service: that is to be asked first.
+func (s *State) pass(p *Packet, h Header, owner, uplink uint32) (why Why, ask bool) {
+	if s.Settings.Services && h.along() && p.door != led {
+		p.door = show
+	}
 	if h.Fragment && !h.First {
-		return s.laterFragment(p, h, uplink)
+		return s.laterFragment(*p, h, uplink), false
 	}
 	if h.Proto == protoICMP && h.Type < echoRequest {
-		return s.icmpError(p, h, uplink)
+		return s.icmpError(*p, h, uplink), false
 	}
 	if h.Proto == protoICMP && h.Type != echoRequest && h.Type != echoReply {
-		return ICMPType
+		return ICMPType, false
 	}
-	g := sight{flags: h.Flags, link: uplink}
+	if why, ask := s.known(p, h, owner, uplink); why != 0 || ask {
+		return why, ask
+	}
+	if h.Fragment {
+		return s.firstFragment(*p, h), false
+	}
+	return 0, false
+}
+
+// known passes packets of known flows, and judges those that begin one.
+func (s *State) known(p *Packet, h Header, owner, uplink uint32) (why Why, ask bool) {
+	g := sight{flags: h.Flags, link: uplink, led: p.door == led}
 	g.key, g.fromA = keyOf(h)
 	if uplink != 0 {
 		g.mac = p.srcMAC()
 	}
-	if !s.Flows.pass(g, s.Settings.Generation, p.Now) {
+	asks := uplink == 0 && p.door == 0 && s.Settings.Services
+	passes := s.Flows.pass(g, s.Settings.Generation, p.Now)
+	switch {
+	case asks && passes.halfOpen && s.Services.Owns(h.Dst): // it began when the service was not known yet
+		s.Flows.remove(g.key, p.Now)
+		return 0, true
+	case asks && !passes.ok:
+		return 0, true
+	case !passes.ok:
 		if uplink != 0 {
-			if why := s.believed(p, h.Src); why != 0 {
-				return why
+			if why := s.believed(*p, h.Src); why != 0 {
+				return why, false
 			}
 		}
 		if s.denied(g, h, p.Now) {
 			s.Flows.remove(g.key, p.Now)
-			return Denied
+			return Denied, false
 		}
-		if !s.Flows.add(g, owner, s.Settings.Generation, p.Now) {
-			return FlowTableFull
+		if passes = s.Flows.add(g, owner, s.Settings.Generation, p.Now); !passes.ok {
+			return FlowTableFull, false
 		}
 	}
-	if h.Fragment {
-		return s.firstFragment(p, h)
-	}
-	return 0
+	p.toDoor(passes)
+	return 0, false
 }
 
 // firstFragment notes how far it reaches.
@@ -291,6 +339,15 @@ func (s *State) laterFragment(p Packet, h Header, uplink uint32) Why {
 		return FragmentOverlap
 	}
 	return 0
+}
+
+// handOver hands a judged packet to an endpoint of this host, as the service's if it is an answer of one.
+func (s *State) handOver(p Packet, h Header, to Endpoint) Outcome {
+	o := s.deliver(p, h, to)
+	if o.Why == Local && p.door == show {
+		s.show(p, h)
+	}
+	return o
 }
 
 // deliver hands a judged packet to an endpoint of this host.

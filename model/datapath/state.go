@@ -57,6 +57,7 @@ type Settings struct {
 	Fast       bool   // hand packets on directly instead of to the kernel
 	Generation uint32 // of policy: a flow of an older one is judged anew
 	Seed       uint64 // of the flow table's hash
+	Services   bool   // lead packets to services
 }
 
 // Fate is what becomes of a packet.
@@ -68,6 +69,7 @@ const (
 	Drop               // the end
 	ToPeer             // into the endpoint behind link Out
 	ToNext             // out of link Out to the neighbour Next
+	Back               // back to where it came from, by link Out
 )
 
 // Packet is a frame where a program meets it.
@@ -80,6 +82,8 @@ type Packet struct {
 	Now   uint32 // seconds of 2^30 ns since the kernel booted
 
 	Segment int // of a super-packet, how much of its data goes out in one; else 0
+
+	door door
 }
 
 // Outcome is what a program makes of a frame.
@@ -95,6 +99,8 @@ type Outcome struct {
 const (
 	MarkMask = 0x0f000000
 	MarkSet  = 0x06000000
+	// MarkService is on what was judged and still has to be shown as the service's where it is handed to an endpoint.
+	MarkService = 0x07000000
 	// MarkBelieved is on what comes over an uplink to the host itself from an inside source that was proved there. The host may turn it into
 	// a packet to an endpoint (NodePort): then its flow is judged, and its source no more.
 	MarkBelieved = 0x05000000
@@ -119,6 +125,7 @@ type State struct {
 	Flows     *Flows
 	Fragments map[FragmentKey]Fragment
 	Errors    Bucket
+	Services  Services
 
 	// What the kernel knows and the programs ask it.
 	Route func(in uint32, p Header) Route

@@ -18,6 +18,7 @@ const (
 	FromHost              // the host itself sends it
 	OtherWay              // came another way than an uplink and was judged at the endpoint's link
 	IPv4                  // IPv4 of an endpoint that has an address of it: the kernel forwards
+	Refused               // nobody answers for the service: its sender is told
 )
 
 // Reasons for which a packet is dropped.
@@ -46,6 +47,7 @@ const (
 	Denied                              // policy
 	FlowTableFull                       // no room for another flow of this endpoint
 	NotItsAddress                       // delivered to a link whose endpoint has another address
+	NoBackend                           // nobody answers for the service, and the packet is none that can be answered
 
 	whyEnd
 )
@@ -59,6 +61,7 @@ func (w Why) Drop() bool { return w >= NotIPv6 }
 var words = map[Why]string{
 	NotOurs: "not-ours", Local: "local", Remote: "remote", KernelPath: "kernel-path", ToHost: "to-host", HopLimit: "hop-limit",
 	TooBig: "too-big", Neighbour: "neighbour", Judged: "judged", FromHost: "from-host", OtherWay: "other-way", IPv4: "ipv4",
+	Refused: "refused",
 
 	NotIPv6: "not-ipv6", Truncated: "truncated", Malformed: "malformed", TooManyHeaders: "too-many-headers",
 	RoutingHeader: "routing-header", SpoofedSource: "spoofed-source", SpoofedMAC: "spoofed-mac", ForeignMAC: "foreign-mac",
@@ -66,7 +69,7 @@ var words = map[Why]string{
 	Multicast: "multicast", Locator: "locator", ForgedInside: "forged-inside", WrongHostMAC: "wrong-host-mac",
 	UnrelatedError: "unrelated-error", ErrorRate: "error-rate", ICMPType: "icmp-type", FragmentTiny: "fragment-tiny",
 	FragmentOverlap: "fragment-overlap", FragmentUnknown: "fragment-unknown", Denied: "denied",
-	FlowTableFull: "flow-table-full", NotItsAddress: "not-its-address",
+	FlowTableFull: "flow-table-full", NotItsAddress: "not-its-address", NoBackend: "no-backend",
 }
 
 // String is the word of the reason; empty for a number without a meaning.

@@ -79,14 +79,14 @@ func fill(c Class, backends []netip.AddrPort) []uint16 {
 // permutation returns two numbers that look random and depend on b alone.
 func permutation(b netip.AddrPort) (offset, skip uint64) {
 	a := b.Addr().As16()
-	h := mix(binary.BigEndian.Uint64(a[:8]) + 0x9e3779b97f4a7c15)
-	h = mix(h ^ binary.BigEndian.Uint64(a[8:]))
-	h = mix(h ^ uint64(b.Port()))
-	return h, mix(h + 0x9e3779b97f4a7c15)
+	h := Mix(binary.BigEndian.Uint64(a[:8]) + 0x9e3779b97f4a7c15)
+	h = Mix(h ^ binary.BigEndian.Uint64(a[8:]))
+	h = Mix(h ^ uint64(b.Port()))
+	return h, Mix(h + 0x9e3779b97f4a7c15)
 }
 
-// mix spreads every bit over all 64 (the finaliser of SplitMix64). The kernel's hooks have the same function.
-func mix(x uint64) uint64 {
+// Mix spreads every bit over all 64 (the finaliser of SplitMix64). The kernel's hooks have the same function.
+func Mix(x uint64) uint64 {
 	x = (x ^ x>>30) * 0xbf58476d1ce4e5b9
 	x = (x ^ x>>27) * 0x94d049bb133111eb
 	return x ^ x>>31

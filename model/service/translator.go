@@ -49,7 +49,7 @@ type Translator struct {
 	entries  map[Key]Entry
 	vips     map[netip.Addr]int // how many entries an address has
 	affinity map[affinityKey]affinity
-	sends    map[sendKey]seat
+	sends    map[sendKey]Seat
 }
 
 type affinityKey struct {
@@ -58,7 +58,7 @@ type affinityKey struct {
 }
 
 type affinity struct {
-	seat
+	Seat
 	seen uint32
 }
 
@@ -67,17 +67,17 @@ type sendKey struct {
 	id     uint32
 }
 
-// seat is a backend and the slot it had.
-type seat struct {
-	backend netip.AddrPort
-	slot    uint16
+// Seat is a backend and the slot it had in its table: by the slot, whoever remembers the backend sees whether it still lives.
+type Seat struct {
+	Backend netip.AddrPort
+	Slot    uint16
 }
 
 // Set makes k lead to e, at once and as a whole.
 func (t *Translator) Set(k Key, e Entry) {
 	if t.entries == nil {
 		t.entries, t.vips = map[Key]Entry{}, map[netip.Addr]int{}
-		t.affinity, t.sends = map[affinityKey]affinity{}, map[sendKey]seat{}
+		t.affinity, t.sends = map[affinityKey]affinity{}, map[sendKey]Seat{}
 	}
 	if _, known := t.entries[k]; !known {
 		t.vips[k.Addr]++
@@ -96,19 +96,34 @@ func (t *Translator) Delete(k Key) {
 	}
 }
 
+// Owns reports whether an address belongs to a service, whatever the port.
+func (t *Translator) Owns(a netip.Addr) bool { return t.vips[a] > 0 }
+
+// Holds reports whether a backend that was remembered still answers for k.
+func (t *Translator) Holds(k Key, s Seat) bool {
+	e, known := t.entries[k]
+	return known && e.Table.Holds(s.Backend, s.Slot)
+}
+
 // Translate answers a call. The backend is valid for Translate alone.
 func (t *Translator) Translate(c Call) (Action, netip.AddrPort) {
+	a, s := t.Choose(c)
+	return a, s.Backend
+}
+
+// Choose is Translate with the seat of the backend.
+func (t *Translator) Choose(c Call) (Action, Seat) {
 	e, known := t.entries[c.Key]
 	if !known {
-		if t.vips[c.Key.Addr] > 0 { // a port that the service does not have: nobody else has it either
-			return Refuse, netip.AddrPort{}
+		if t.Owns(c.Key.Addr) { // a port that the service does not have: nobody else has it either
+			return Refuse, Seat{}
 		}
-		return Pass, netip.AddrPort{}
+		return Pass, Seat{}
 	}
 	send := sendKey{c.Socket, e.ID}
 	if c.Sends {
-		if s, known := t.sends[send]; known && e.Table.Holds(s.backend, s.slot) {
-			return Translate, s.backend
+		if s, known := t.sends[send]; known && e.Table.Holds(s.Backend, s.Slot) {
+			return Translate, s
 		}
 	}
 	client := affinityKey{c.Client, e.ID}
@@ -116,13 +131,13 @@ func (t *Translator) Translate(c Call) (Action, netip.AddrPort) {
 	if !found {
 		hash := c.Random
 		if c.Sends { // a socket that was forgotten finds the same backend again
-			hash = uint32(mix(c.Socket ^ uint64(e.ID)<<32))
+			hash = uint32(Mix(c.Socket ^ uint64(e.ID)<<32))
 		}
 		b, slot, ok := e.Table.Pick(hash)
 		if !ok {
-			return Refuse, netip.AddrPort{}
+			return Refuse, Seat{}
 		}
-		chosen = seat{b, slot}
+		chosen = Seat{b, slot}
 	}
 	if e.AffinitySeconds > 0 {
 		t.affinity[client] = affinity{chosen, c.Now}
@@ -130,14 +145,14 @@ func (t *Translator) Translate(c Call) (Action, netip.AddrPort) {
 	if c.Sends {
 		t.sends[send] = chosen
 	}
-	return Translate, chosen.backend
+	return Translate, chosen
 }
 
 // remembered returns where the client was last, if that was not too long ago and the backend lives.
-func (t *Translator) remembered(e Entry, client affinityKey, now uint32) (seat, bool) {
+func (t *Translator) remembered(e Entry, client affinityKey, now uint32) (Seat, bool) {
 	a, known := t.affinity[client]
-	if e.AffinitySeconds == 0 || !known || now-a.seen > e.AffinitySeconds || !e.Table.Holds(a.backend, a.slot) {
-		return seat{}, false
+	if e.AffinitySeconds == 0 || !known || now-a.seen > e.AffinitySeconds || !e.Table.Holds(a.Backend, a.Slot) {
+		return Seat{}, false
 	}
-	return a.seat, true
+	return a.Seat, true
 }

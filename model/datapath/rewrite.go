@@ -1,0 +1,131 @@
+package datapath
+
+import (
+	"bytes"
+	"encoding/binary"
+	"net/netip"
+)
+
+// Where addresses are in a frame.
+const (
+	srcAt = etherLen + 8
+	dstAt = etherLen + 24
+)
+
+func put(b []byte, a netip.Addr) {
+	raw := a.As16()
+	copy(b, raw[:])
+}
+
+// mend brings the checksum at sum up to date after old became new (RFC 1624). Of UDP, a checksum of 0 is none.
+func mend(sum, old, next []byte, udp bool) {
+	have := binary.BigEndian.Uint16(sum)
+	if udp && have == 0 {
+		return
+	}
+	s := uint64(^uint32(have))
+	for i := 0; i < len(old); i += 2 {
+		s += uint64(^binary.BigEndian.Uint16(old[i:])) + uint64(binary.BigEndian.Uint16(next[i:]))
+	}
+	have = ^fold(s)
+	if udp && have == 0 {
+		have = 0xffff
+	}
+	binary.BigEndian.PutUint16(sum, have)
+}
+
+func fold(s uint64) uint16 {
+	for s > 0xffff {
+		s = s&0xffff + s>>16
+	}
+	return uint16(s)
+}
+
+// replace puts next over the bytes at a place of the frame and mends the checksum at sum; 0: there is none.
+func (p Packet) replace(at int, next []byte, sum int, udp bool) {
+	old := bytes.Clone(p.Frame[at : at+len(next)])
+	copy(p.Frame[at:], next)
+	if sum != 0 {
+		mend(p.Frame[sum:], old, next, udp)
+	}
+}
+
+func (p Packet) replaceAddr(at int, a netip.Addr, sum int, udp bool) {
+	raw := a.As16()
+	p.replace(at, raw[:], sum, udp)
+}
+
+func (p Packet) replacePort(at int, port uint16, sum int, udp bool) {
+	p.replace(at, binary.BigEndian.AppendUint16(nil, port), sum, udp)
+}
+
+// replaceEnd gives a packet another destination, or another source.
+func (p Packet) replaceEnd(h *Header, to netip.AddrPort, source bool) {
+	sum := map[uint8]int{protoTCP: h.Upper + 16, protoUDP: h.Upper + 6}[h.Proto]
+	udp := h.Proto == protoUDP
+	if source {
+		p.replaceAddr(srcAt, to.Addr(), sum, udp)
+		p.replacePort(h.Upper, to.Port(), sum, udp)
+		h.Src, h.SrcPort = to.Addr(), to.Port()
+		return
+	}
+	p.replaceAddr(dstAt, to.Addr(), sum, udp)
+	p.replacePort(h.Upper+2, to.Port(), sum, udp)
+	h.Dst, h.DstPort = to.Addr(), to.Port()
+}
+
+// replaceInner replaces an end of the packet that an error is about, and the outer end where it is the same address. source is set for
+// what the client sends: it is about what the backend seemed to send.
+func (p Packet) replaceInner(h *Header, in Header, to netip.AddrPort, source bool) {
+	at, sum := h.Upper+8, h.Upper+2
+	if source {
+		p.replaceAddr(at+8, to.Addr(), sum, false)
+		p.replacePort(in.Upper, to.Port(), sum, false)
+		if h.Dst == in.Src {
+			p.replaceAddr(dstAt, to.Addr(), sum, false)
+			h.Dst = to.Addr()
+		}
+		return
+	}
+	p.replaceAddr(at+24, to.Addr(), sum, false)
+	p.replacePort(in.Upper+2, to.Port(), sum, false)
+	if h.Src == in.Dst {
+		p.replaceAddr(srcAt, to.Addr(), sum, false)
+		h.Src = to.Addr()
+	}
+}
+
+// refuse turns a packet to a service without backends around, as what tells its sender that nobody listens (RFC 4443 3.1).
+func (p *Packet) refuse(h Header) Why {
+	const unreachable, noPort, quoted = 1, 4, ipv6Len + 8
+	if h.Upper != etherLen+ipv6Len || h.Fragment {
+		return NoBackend
+	}
+	about := p.Frame[etherLen : etherLen+quoted]
+	b := make([]byte, etherLen+ipv6Len, etherLen+ipv6Len+8+quoted)
+	copy(b, p.Frame[6:12])
+	copy(b[6:], p.Frame[0:6])
+	copy(b[12:], p.Frame[12:14])
+	const hops = 64
+	b[14], b[20], b[21] = 6<<4, protoICMP, hops
+	binary.BigEndian.PutUint16(b[18:], 8+quoted)
+	put(b[srcAt:], h.Dst)
+	put(b[dstAt:], h.Src)
+	b = append(b, unreachable, noPort, 0, 0, 0, 0, 0, 0)
+	b = append(b, about...)
+	sum := uint64(8+quoted) + protoICMP
+	for i := srcAt; i < len(b); i += 2 {
+		sum += uint64(binary.BigEndian.Uint16(b[i:]))
+	}
+	binary.BigEndian.PutUint16(b[etherLen+ipv6Len+2:], ^fold(sum))
+	p.Frame = b
+	return Refused
+}
+
+// back sends a packet that was turned around to where it came from.
+func (p Packet) back() Outcome {
+	o := p.end(Refused)
+	o.Fate, o.Out = Back, p.Link
+	o.Mark |= MarkSet
+	return o
+}

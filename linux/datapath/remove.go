@@ -6,9 +6,11 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 
 	"github.com/cilium/ebpf"
 
+	"hexapod.dev/linux/datapath/connect"
 	"hexapod.dev/linux/datapath/pin"
 	"hexapod.dev/linux/nft"
 	"hexapod.dev/linux/rtnl"
@@ -55,6 +57,10 @@ func Remove(ctx context.Context, o Options) (links int, err error) {
 
 // unpin lets the stubs and all maps of the datapath go; what others have pinned stays.
 func unpin(folder *pin.Folder) error {
+	shared, err := connect.Pinned()
+	if err != nil {
+		return err
+	}
 	var names []string
 	for _, load := range []func() (*ebpf.CollectionSpec, error){loadStub, loadJudge} {
 		spec, err := load()
@@ -62,7 +68,7 @@ func unpin(folder *pin.Folder) error {
 			return err
 		}
 		for name, m := range spec.Maps {
-			if m.Pinning == ebpf.PinByName {
+			if m.Pinning == ebpf.PinByName && !slices.Contains(shared, name) { // the hooks of sockets go on
 				names = append(names, name)
 			}
 		}

@@ -98,17 +98,25 @@ func Detach(folder *pin.Folder) error {
 
 // Remove takes the programs off and lets their maps go.
 func Remove(folder *pin.Folder) error {
-	spec, err := loadConnect()
+	names, err := Pinned()
 	if err != nil {
 		return err
 	}
-	var names []string
+	return errors.Join(Detach(folder), folder.Unpin(names...))
+}
+
+// Pinned lists the maps that the hooks keep pinned. The programs that lead packets share some of them.
+func Pinned() (names []string, err error) {
+	spec, err := loadConnect()
+	if err != nil {
+		return nil, err
+	}
 	for name, m := range spec.Maps {
 		if m.Pinning == ebpf.PinByName {
 			names = append(names, name)
 		}
 	}
-	return errors.Join(Detach(folder), folder.Unpin(names...))
+	return names, nil
 }
 
 // Cgroup returns the folder of the cgroup whose processes are clients.

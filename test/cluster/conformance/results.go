@@ -15,6 +15,7 @@ type Result struct {
 	Passed  bool
 	Seconds float64
 	Why     string // first line of its failure
+	Skipped string // why it counts neither as passed nor as failed; empty: it counts
 }
 
 // Results are the specs that ran, by name.
@@ -22,7 +23,12 @@ type Results []Result
 
 // Failed are those that did not pass.
 func (r Results) Failed() Results {
-	return slices.DeleteFunc(slices.Clone(r), func(x Result) bool { return x.Passed })
+	return slices.DeleteFunc(slices.Clone(r), func(x Result) bool { return x.Passed || x.Skipped != "" })
+}
+
+// Skipped are those that do not count.
+func (r Results) Skipped() Results {
+	return slices.DeleteFunc(slices.Clone(r), func(x Result) bool { return x.Skipped == "" })
 }
 
 // junit is the part of a JUnit file that ginkgo fills and we read.
@@ -92,6 +98,19 @@ func (r Results) Print(w io.Writer, name string) error {
 			return err
 		}
 	}
-	_, err := fmt.Fprintf(w, "%s: %d of %d passed\n", name, len(r)-len(failed), len(r))
+	skipped := r.Skipped()
+	for _, x := range skipped {
+		if _, err := fmt.Fprintf(w, "skip            %s: %s\n", x.Spec, x.Skipped); err != nil {
+			return err
+		}
+	}
+	counted := len(r) - len(skipped)
+	_, err := fmt.Fprintf(w, "%s: %d of %d passed", name, counted-len(failed), counted)
+	if err == nil && len(skipped) > 0 {
+		_, err = fmt.Fprintf(w, ", %d skipped", len(skipped))
+	}
+	if err == nil {
+		_, err = fmt.Fprintln(w)
+	}
 	return err
 }

@@ -103,3 +103,45 @@ func TestExceptionsHaveALink(t *testing.T) {
 		}
 	}
 }
+
+const goOutput = `=== RUN   Suite
+=== RUN   Suite/A
+=== RUN   Suite/A/one_way
+    helper.go:71: FAILED Command was [/agnhost connect --timeout=3s --protocol=tcp [2001:db8::1]:80]
+=== RUN   Suite/A/other_way
+        	Error:      	Condition never satisfied
+    helper.go:71: FAILED Command was [/agnhost connect --timeout=3s --protocol=udp [2001:db8::1]:80]
+=== NAME  Suite/A
+    apply.go:154: Deleting
+=== RUN   Suite/B
+--- FAIL: Suite (15.00s)
+    --- FAIL: Suite/A (12.00s)
+        --- PASS: Suite/A/one_way (1.50s)
+        --- FAIL: Suite/A/other_way (10.00s)
+    --- SKIP: Suite/B (0.00s)
+`
+
+func TestParseGo(t *testing.T) {
+	got, err := parseGo(strings.NewReader(goOutput))
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := Results{
+		{Spec: "A/one way", Passed: true, Seconds: 1.5},
+		{Spec: "A/other way", Seconds: 10, Why: "Error:      	Condition never satisfied"},
+		{Spec: "B", Skipped: "it says so itself"},
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Error(diff)
+	}
+	var b strings.Builder
+	if err := got.Print(&b, "policyapi"); err != nil {
+		t.Fatal(err)
+	}
+	if !strings.HasSuffix(b.String(), "\npolicyapi: 1 of 2 passed, 1 skipped\n") {
+		t.Errorf("printed:\n%s", b.String())
+	}
+	if r, err := parseGo(strings.NewReader("nothing ran")); err == nil {
+		t.Errorf("%v, no error", r)
+	}
+}

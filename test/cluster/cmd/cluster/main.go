@@ -38,7 +38,7 @@ const usage = `Usage: cluster VERB
 Knobs, from the environment:
   NAME=cluster       NODES=3            FAMILY=ipv6|dual   NETWORK=hexapod|ptp|none
   FABRIC=flat|bgp    HOSTPREFIXES=plan|adopt               HOSTBITS=64|80|96|112
-  KUBEPROXY=on|off
+  KUBEPROXY=on|off   SUITE=conformance|policy|policyapi
 `
 
 func main() {

@@ -12,18 +12,24 @@ import (
 	"time"
 
 	"hexapod.dev/test/cluster"
+	"hexapod.dev/test/cluster/build"
 	"hexapod.dev/test/cluster/conformance"
 )
 
 // suite runs a suite and prints its results: one line, and one for each spec that failed.
 func suite(ctx context.Context, k *cluster.Cluster, s conformance.Suite) (conformance.Results, error) {
+	return printed(s.Name, func(say func(string)) (conformance.Results, error) { return conformance.Run(ctx, k, s, say) })
+}
+
+// printed runs tests, says how long they took and prints what became of them.
+func printed(name string, run func(say func(string)) (conformance.Results, error)) (conformance.Results, error) {
 	begin := time.Now()
-	results, err := conformance.Run(ctx, k, s, func(line string) { fmt.Fprintln(os.Stderr, line) })
+	results, err := run(func(line string) { fmt.Fprintln(os.Stderr, line) })
 	if err != nil {
 		return nil, err
 	}
-	fmt.Fprintf(os.Stderr, "%s took %.0f s\n", s.Name, time.Since(begin).Seconds())
-	return results, results.Print(os.Stdout, s.Name)
+	fmt.Fprintf(os.Stderr, "%s took %.0f s\n", name, time.Since(begin).Seconds())
+	return results, results.Print(os.Stdout, name)
 }
 
 // checked prints what was found to be right.
@@ -32,9 +38,20 @@ func checked(line string) { fmt.Fprintf(os.Stdout, "check: %s\n", line) }
 // conform looks at the cluster and runs the suite that SUITE names: the conformance suite. FOCUS chooses other specs, for development.
 func conform(ctx context.Context, k *cluster.Cluster, _ []string) error {
 	name := knob("SUITE", conformance.Network.Name)
+	if name == conformance.PolicyAPI {
+		cache, err := build.Open(".")
+		if err != nil {
+			return err
+		}
+		results, err := printed(name, func(say func(string)) (conformance.Results, error) {
+			return conformance.RunPolicyAPI(ctx, k, cache, say)
+		})
+		return errors.Join(err, judged(k, results))
+	}
 	s, known := conformance.Suites[name]
 	if !known {
-		return fmt.Errorf("no suite %q: SUITE is one of %s", name, strings.Join(slices.Sorted(maps.Keys(conformance.Suites)), ", "))
+		names := append(slices.Sorted(maps.Keys(conformance.Suites)), conformance.PolicyAPI)
+		return fmt.Errorf("no suite %q: SUITE is one of %s", name, strings.Join(names, ", "))
 	}
 	s.Focus = knob("FOCUS", s.Focus)
 	_, err := conformed(ctx, k, s)
@@ -53,10 +70,15 @@ func conformed(ctx context.Context, k *cluster.Cluster, s conformance.Suite) (co
 		return nil, err
 	}
 	results, err := suite(ctx, k, s)
-	if failed := results.Failed(); err == nil && len(failed) > 0 {
-		err = fmt.Errorf("%d specs failed; logs: %s", len(failed), k.Logs())
+	return results, errors.Join(err, judged(k, results))
+}
+
+// judged is an error when a spec failed.
+func judged(k *cluster.Cluster, results conformance.Results) error {
+	if failed := results.Failed(); len(failed) > 0 {
+		return fmt.Errorf("%d specs failed; logs: %s", len(failed), k.Logs())
 	}
-	return results, err
+	return nil
 }
 
 // Where the last results of both suites are kept.

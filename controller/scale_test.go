@@ -135,7 +135,7 @@ func load(b *testing.B) float64 {
 }
 
 // many calls do for 0 to n-1, some at a time.
-func many(b *testing.B, n int, do func(int) error) {
+func many(b testing.TB, n int, do func(int) error) {
 	b.Helper()
 	var g errgroup.Group
 	g.SetLimit(16)

@@ -41,6 +41,7 @@ func newConfiguration(set objects.Set, host string) (*configuration, error) {
 	if c.policies.World, c.policies.Believed, err = set.Policies(); err != nil {
 		return nil, err
 	}
+	c.policies.Entries, c.policies.Revision = objects.Entries(set.Objects)
 	c.policies.Written = objects.Written(set.Objects)
 	c.noServices = set.Objects.Plan.Spec.ServiceTranslation == v1alpha1.ServiceOff
 	if self, ok := set.Objects.Host(host); ok {

@@ -15,6 +15,7 @@ import (
 	"hexapod.dev/agent/local"
 	"hexapod.dev/api/v1alpha1"
 	"hexapod.dev/edge/file/whole"
+	"hexapod.dev/edge/objects"
 	"hexapod.dev/model/desired"
 	"hexapod.dev/model/identity"
 )
@@ -92,7 +93,7 @@ func (a *Agent) reportLiving(r *v1alpha1.HostReport, s desired.Snapshot) {
 	if p := s.Config.Self.IPv4; p.IsValid() {
 		own = append(own, p)
 	}
-	numbers := map[uint16]bool{}
+	numbers, exact := map[uint16]bool{}, map[netip.Addr]identity.Number{}
 	for _, given := range a.book.Living() {
 		r.Endpoints++
 		e, living := a.sections.Endpoint(given.Key)
@@ -108,6 +109,7 @@ func (a *Agent) reportLiving(r *v1alpha1.HostReport, s desired.Snapshot) {
 		case bearing && carried == 0 && given.Name != "":
 			r.Late = append(r.Late, v1alpha1.LateEndpoint{Address: v1alpha1.Addr{Addr: given.Addr}, Namespace: given.Namespace, Name: given.Name, Identity: e.Identity})
 		}
+		a.unsaid(exact, e)
 		for _, n := range []uint16{carried, e.Identity} {
 			if n >= v1alpha1.MinIdentity {
 				numbers[n] = true
@@ -118,6 +120,7 @@ func (a *Agent) reportLiving(r *v1alpha1.HostReport, s desired.Snapshot) {
 		r.Identities = append(r.Identities, n)
 	}
 	slices.Sort(r.Identities)
+	r.Exact, r.Entries = objects.EntriesOf(exact), a.policies.entries()
 	slices.SortFunc(own, netip.Prefix.Compare)
 	for _, p := range slices.Compact(own) {
 		r.Prefixes = append(r.Prefixes, v1alpha1.Prefix{Prefix: p.Masked()})
@@ -129,6 +132,19 @@ func (a *Agent) reportLiving(r *v1alpha1.HostReport, s desired.Snapshot) {
 		r.Witness = &w
 	}
 	r.Seen = a.seen(c)
+}
+
+// unsaid notes the addresses of an endpoint that do not say its number. Where bits are not believed, none does.
+func (a *Agent) unsaid(exact map[netip.Addr]identity.Number, e desired.Endpoint) {
+	if e.Identity < v1alpha1.MinIdentity {
+		return
+	}
+	believed := a.config.Load().set.Model.Trust != identity.TrustExact
+	for _, addr := range e.Addrs {
+		if carried, bearing := a.carried(addr); !believed || !bearing || carried != e.Identity {
+			exact[addr] = identity.Number(e.Identity)
+		}
+	}
 }
 
 // carried is the number that an address says; bearing is false where addresses say none.

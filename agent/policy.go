@@ -31,9 +31,11 @@ type policies struct {
 
 	mu        sync.Mutex // guards all following fields
 	section   desired.Policies
-	compiler  *policy.Compiler // of section; nil: nothing is in force yet
+	compiler  *policy.Compiler    // of section; nil: nothing is in force yet
+	base      *identity.Directory // without the endpoints of this host and without slices
 	directory *identity.Directory
 	compiled  policy.Compiled
+	revision  int64              // of the slices that are in force
 	host      []netip.Addr       // of this host, which may always probe its endpoints
 	writer    *datapath.Policies // nil without programs
 }
@@ -66,12 +68,18 @@ func (a *Agent) policeAll(context.Context) error {
 	if err != nil {
 		return err
 	}
-	p.directory = believed.Directory()
+	p.base = believed.Directory()
+	for addr, n := range s.Policies.Entries {
+		if _, known := believed.Exact[addr]; !known { // nobody is made of a host
+			believed.Exact[addr] = n
+		}
+	}
 	subjects := map[netip.Addr]policy.Subject{}
 	for _, e := range s.Endpoints.All() {
 		for _, addr := range e.Addrs {
 			subjects[addr] = a.subject(e)
-			if n := exact(p.directory, addr, e); n != nil {
+			delete(believed.Exact, addr) // of its own endpoints a host knows more than slices tell
+			if n := exact(p.base, addr, e); n != nil {
 				believed.Exact[addr] = *n
 			}
 		}
@@ -79,6 +87,7 @@ func (a *Agent) policeAll(context.Context) error {
 	p.directory = believed.Directory()
 	var failed error // of endpoints whose policies do not fit: nothing passes there
 	if p.compiled, failed = p.compiler.CompileAll(subjects, believed); a.datapath.table == nil {
+		p.revision = s.Policies.Revision
 		return failed
 	}
 	if p.writer == nil {
@@ -88,6 +97,10 @@ func (a *Agent) policeAll(context.Context) error {
 	}
 	delta, err := p.writer.Reconcile(p.compiled)
 	a.changed(partPolicy, delta)
+	if err == nil && p.revision != s.Policies.Revision {
+		p.revision = s.Policies.Revision
+		defer a.reportSoon()
+	}
 	p.took.Observe(time.Since(begun).Seconds())
 	return errors.Join(failed, err)
 }
@@ -168,10 +181,14 @@ func (a *Agent) police(e desired.Endpoint) error {
 		return err
 	}
 	for _, addr := range e.Addrs {
-		n := exact(p.directory, addr, e)
-		if n != nil {
+		n := exact(p.base, addr, e)
+		switch {
+		case n != nil:
 			p.compiled.Believed = p.compiled.Believed.With(addr, *n)
 			p.directory = p.directory.With(addr, *n)
+		case p.directory.Who(addr).By == identity.ByEntry: // of somebody who had it before
+			p.compiled.Believed = p.compiled.Believed.Without(addr)
+			p.directory = p.directory.Without(addr)
 		}
 		p.compiled.Subjects[addr] = tables
 		if p.writer == nil {
@@ -194,6 +211,9 @@ func (a *Agent) policeNoMore(e desired.Endpoint) error {
 	}
 	var errs []error
 	for _, addr := range e.Addrs {
+		if _, told := p.section.Entries[addr]; told { // by now it may be another host's
+			defer a.kick(partPolicy)
+		}
 		delete(p.compiled.Subjects, addr)
 		if p.directory.Who(addr).By == identity.ByEntry {
 			p.directory = p.directory.Without(addr)

@@ -178,7 +178,7 @@ func (a *Agent) reportPolicy(s desired.Snapshot) []local.Object {
 	if w.CloseOutside {
 		outside = fmt.Sprintf("the outside reaches what is published (%d)", len(w.Published))
 	}
-	o := stateOf(local.Object{Kind: "policy", Name: "rules", Detail: fmt.Sprintf("%d policies, %d tables for %d addresses, %s", len(w.Policies), p.tables(), len(p.compiled.Subjects), outside)},
+	o := stateOf(local.Object{Kind: "policy", Name: "rules", Detail: fmt.Sprintf("%d policies, %d tables for %d addresses, %s, %d addresses of others by slices (revision %d)", len(w.Policies), p.tables(), len(p.compiled.Subjects), outside, len(s.Policies.Entries), p.revision)},
 		a.runners[partPolicy])
 	if a.datapath.table == nil {
 		o.Detail, o.Why = "not in force: no eBPF programs on this host", a.datapath.why
@@ -187,6 +187,13 @@ func (a *Agent) reportPolicy(s desired.Snapshot) []local.Object {
 		}
 	}
 	return []local.Object{o}
+}
+
+// entries is the revision of the slices that are in force.
+func (p *policies) entries() int64 {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.revision
 }
 
 // tables counts different ones. The caller holds mu.

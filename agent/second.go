@@ -147,6 +147,9 @@ func (a *Agent) endpointOf(given allocation.Allocation) desired.Endpoint {
 	e := endpointOf(given)
 	if pod, ok := a.podNow(e); ok {
 		e.Bandwidth = pod.Bandwidth
+		if n := a.config.Load().identityOf(pod.Namespace, pod.Labels); n != 0 { // it was relabelled since
+			e.Identity = n
+		}
 	}
 	if addr, ok := a.second.get(e.Key); ok {
 		e.Addrs = append(e.Addrs, addr)

@@ -59,6 +59,7 @@ type Controller struct {
 	identities *feed[v1alpha1.Identity]
 	pools      *feed[v1alpha1.Pool]
 	addresses  *feed[v1alpha1.Address]
+	slicesFeed *feed[v1alpha1.AddressSlice]
 	peers      *feed[v1alpha1.BGPPeer]
 	nodes      *feed[objects.Node]
 	pods       *podFeed
@@ -70,6 +71,7 @@ type Controller struct {
 	ledger  *ledger
 	numbers *numberBook
 	claims  *claimBook
+	slices  *sliceBook
 	missed  missing
 	stale   staleList
 
@@ -93,10 +95,10 @@ func New(o Options) *Controller {
 		plans: newFeed(o.Client, objects.AddressPlans()), hosts: newFeed(o.Client, objects.Hosts()),
 		statuses: newFeed(o.Client, objects.HostStatuses()), prefixes: newFeed(o.Client, objects.HostPrefixes()),
 		identities: newFeed(o.Client, objects.Identities()), pools: newFeed(o.Client, objects.Pools()),
-		addresses: newFeed(o.Client, objects.Addresses()), peers: newFeed(o.Client, objects.BGPPeers()),
+		addresses: newFeed(o.Client, objects.Addresses()), slicesFeed: newFeed(o.Client, objects.AddressSlices()), peers: newFeed(o.Client, objects.BGPPeers()),
 		nodes: newFeed(o.Client, objects.Nodes()), pods: newPodFeed(o.Client),
 		networkPolicies: newFeed(o.Client, objects.NetworkPolicies()), clusterPolicies: newFeed(o.Client, objects.ClusterNetworkPolicies()),
-		ledger: newLedger(), numbers: newNumberBook(), claims: newClaimBook(),
+		ledger: newLedger(), numbers: newNumberBook(), claims: newClaimBook(), slices: newSliceBook(),
 	}
 	c.connect()
 	return c
@@ -109,11 +111,13 @@ func (c *Controller) connect() {
 	c.hosts.changed = func(h *v1alpha1.Host, gone bool) {
 		if gone {
 			host(h.ObjectName())
+			c.ask(task{taskSlices, h.ObjectName()})
 		}
 	}
 	c.statuses.changed = func(s *v1alpha1.HostStatus, gone bool) {
 		c.heard(s, gone)
 		host(s.ObjectName())
+		c.ask(task{taskSlices, s.ObjectName()})
 	}
 	c.prefixes.changed = func(p *v1alpha1.HostPrefix, gone bool) {
 		c.ledger.prefix(p, gone)
@@ -131,6 +135,12 @@ func (c *Controller) connect() {
 		c.inTerm(func(t *term) { t.planChanged() })
 	}
 	c.pools.changed = func(*v1alpha1.Pool, bool) { c.inTerm(func(t *term) { t.planChanged() }) }
+	c.slicesFeed.changed = func(s *v1alpha1.AddressSlice, gone bool) {
+		c.slices.slice(s, gone)
+		if gone {
+			c.ask(task{taskSlices, s.Spec.Host})
+		}
+	}
 	c.peers.changed = func(*v1alpha1.BGPPeer, bool) { c.ask(task{taskCheck, ""}) }
 	c.connectPolicies()
 	c.pods.wanted = func(k string) { c.ask(task{taskIdentity, k}) }
@@ -144,6 +154,7 @@ func (c *Controller) connect() {
 	c.identities.replaced = again[v1alpha1.Identity](c)
 	c.pools.replaced = again[v1alpha1.Pool](c)
 	c.addresses.replaced = again[v1alpha1.Address](c)
+	c.slicesFeed.replaced = again[v1alpha1.AddressSlice](c)
 	c.nodes.replaced = again[objects.Node](c)
 	c.plans.replaced = func(l objects.Listing[v1alpha1.AddressPlan]) {
 		c.plansRead()
@@ -191,7 +202,7 @@ func (c *Controller) Run(ctx context.Context) error {
 	g, ctx := errgroup.WithContext(ctx)
 	log := c.o.Log
 	for _, follow := range []func(context.Context, *slog.Logger) error{
-		c.plans.run, c.hosts.run, c.statuses.run, c.prefixes.run, c.identities.run, c.pools.run, c.addresses.run, c.peers.run, c.nodes.run, c.pods.run,
+		c.plans.run, c.hosts.run, c.statuses.run, c.prefixes.run, c.identities.run, c.pools.run, c.addresses.run, c.slicesFeed.run, c.peers.run, c.nodes.run, c.pods.run,
 		c.networkPolicies.run, c.runClusterPolicies,
 	} {
 		g.Go(func() error { return follow(ctx, log) })
@@ -254,7 +265,7 @@ func (c *Controller) listed(ctx context.Context) bool {
 func (c *Controller) listedAll() bool {
 	for _, listed := range []func() (bool, int){
 		c.plans.store.Listed, c.hosts.store.Listed, c.statuses.store.Listed, c.prefixes.store.Listed, c.identities.store.Listed,
-		c.pools.store.Listed, c.addresses.store.Listed, c.peers.store.Listed, c.nodes.store.Listed, c.pods.listed,
+		c.pools.store.Listed, c.addresses.store.Listed, c.slicesFeed.store.Listed, c.peers.store.Listed, c.nodes.store.Listed, c.pods.listed,
 	} {
 		if ok, _ := listed(); !ok {
 			return false

@@ -157,6 +157,13 @@ func (b *numberBook) of(key string) *v1alpha1.Identity {
 	return best
 }
 
+// has reports whether a number stands for a set.
+func (b *numberBook) has(key string, n identity.Number) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.byKey[key][n]
+}
+
 // decide reserves a number for a set.
 func (b *numberBook) decide(key string, now time.Time, whole bool) (identity.Number, error) {
 	b.mu.Lock()

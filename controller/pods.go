@@ -244,6 +244,17 @@ func (f *podFeed) set(key string) (identity.Set, []v1alpha1.NamedPort, bool) {
 	return s.set, s.ports(), true
 }
 
+// setOf returns the set of a pod; false: there is no such pod.
+func (f *podFeed) setOf(pod objects.Key) (identity.Set, bool) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	s, ok := f.pods[pod]
+	if !ok {
+		return identity.Set{}, false
+	}
+	return s.set.set, true
+}
+
 // claim returns what a pod asks for; false: nothing, or there is no such pod.
 func (f *podFeed) claim(pod objects.Key) (claim, bool) {
 	f.mu.Lock()

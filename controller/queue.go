@@ -16,6 +16,7 @@ const (
 	taskIdentity = "identity" // the number of one set of labels; the name is its key
 	taskClaim    = "claim"    // the fixed address of one pod
 	taskPolicy   = "policy"   // what of one policy cannot be held; the name is its kind and key
+	taskSlices   = "slices"   // who has the addresses of one host that do not say it
 	taskCheck    = "check"    // the conditions of what people wrote
 	taskSweep    = "sweep"    // what is looked at from time to time
 )

@@ -45,6 +45,8 @@ func (t *term) gauges() {
 	m.set("sets", sets)
 	m.set("waiting", t.queue.length())
 	m.set("leading", 1)
+	_, behind := t.behind(time.Now())
+	m.set("behind", behind)
 }
 
 // writePlan writes the counts of the plan, which people see in kubectl get addressplans. Every agent hears of it, so it is not done
@@ -60,10 +62,12 @@ func (t *term) writePlan(ctx context.Context, plan *v1alpha1.AddressPlan) error 
 	}
 	want := plan.Status
 	want.Hosts, want.Resting, want.Silent, want.HostPrefixes = living, resting, silent, t.mode(plan)
+	want.BehindHosts, want.Behind = t.behind(time.Now())
 	if sameJSON(want, plan.Status) {
 		return nil
 	}
-	patch := map[string]any{"hosts": want.Hosts, "resting": want.Resting, "silent": want.Silent, "hostPrefixes": want.HostPrefixes}
+	patch := map[string]any{"hosts": want.Hosts, "resting": want.Resting, "silent": want.Silent, "hostPrefixes": want.HostPrefixes,
+		"behind": want.Behind, "behindHosts": want.BehindHosts}
 	got, err := objects.In(t.c.o.Client, objects.AddressPlans()).Patch(ctx, plan.ObjectName(), "status", map[string]any{"status": patch})
 	if err == nil {
 		t.c.plans.store.Wrote(got)

@@ -98,6 +98,7 @@ func (t *term) rebuild() {
 	reports := func() []*v1alpha1.HostStatus { return values(t.c.statuses.store) }
 	t.c.ledger.restart(l, func() []*v1alpha1.HostPrefix { return values(t.c.prefixes.store) }, reports)
 	t.c.numbers.restart(func() []*v1alpha1.Identity { return values(t.c.identities.store) }, reports)
+	t.c.slices.restart(func() []*v1alpha1.AddressSlice { return values(t.c.slicesFeed.store) }, reports)
 	t.c.claims.restart(func() []*v1alpha1.Pool { return values(t.c.pools.store) }, func() []*v1alpha1.Address { return values(t.c.addresses.store) }, reports)
 }
 
@@ -128,6 +129,10 @@ func (t *term) askAll() {
 	}
 	for name := range names {
 		t.queue.add(task{taskHost, name})
+		t.queue.add(task{taskSlices, name})
+	}
+	for _, s := range t.c.slicesFeed.store.All() {
+		t.queue.add(task{taskSlices, s.Spec.Host})
 	}
 	sets, claims := t.c.pods.all()
 	for _, k := range sets {
@@ -158,6 +163,8 @@ func (t *term) do(ctx context.Context, k task) {
 		err = t.ensureClaim(ctx, k.name)
 	case taskPolicy:
 		err = t.checkPolicy(ctx, k.name)
+	case taskSlices:
+		err = t.ensureSlices(ctx, k.name)
 	case taskCheck:
 		err = t.check(ctx)
 	case taskSweep:

@@ -26,6 +26,7 @@ const (
 	PoolFull        Why = "PoolFull"        // every address of the pool was given
 	AddressTaken    Why = "AddressTaken"    // a pod asks for an address that another has
 	NotHeld         Why = "NotHeld"         // a part of a policy is not in force as it is written
+	NotItsAddress   Why = "NotItsAddress"   // a host says who has an address that is not its own to speak of
 	Accepted        Why = "Accepted"        // in use as it is written
 	Refused         Why = "Refused"         // not in use, with the problem
 )

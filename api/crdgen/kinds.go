@@ -89,6 +89,9 @@ func kinds() []kind {
 			columns: []column{text("Address", ".spec.address"), text("Pool", ".spec.pool"), text("Namespace", ".spec.namespace"),
 				text("Endpoint", ".spec.name"), text("Host", ".status.host"), accepted(), age()},
 		}, {
+			name: v1alpha1.KindAddressSlice, singular: "addressslice", plural: "addressslices", short: "aslice", structure: reflect.TypeFor[v1alpha1.AddressSlice](),
+			columns: []column{text("Host", ".spec.host"), count("Revision", ".spec.revision"), age()},
+		}, {
 			name: v1alpha1.KindBGPPeer, singular: "bgppeer", plural: "bgppeers", structure: reflect.TypeFor[v1alpha1.BGPPeer](),
 			columns: []column{text("Interface", ".spec.interface"), text("Address", ".spec.address"), count("ASN", ".spec.asn"), accepted(), age()},
 		}, {

@@ -88,6 +88,9 @@ type AddressPlanStatus struct {
 	Hosts   int `json:"hosts,omitempty"`
 	Silent  int `json:"silent,omitempty"`
 	Resting int `json:"resting,omitempty"`
+	// Behind counts hosts that do not have the newest AddressSlices in force although there was time; BehindHosts are the first of them.
+	Behind      int      `json:"behind,omitempty"`
+	BehindHosts []string `json:"behindHosts,omitempty"`
 }
 
 // Profile names a set of level lengths.

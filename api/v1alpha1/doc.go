@@ -13,13 +13,14 @@ const APIVersion = "hexapod.dev/v1alpha1"
 
 // The kinds of documents.
 const (
-	KindAddressPlan = "AddressPlan"
-	KindHost        = "Host"
-	KindPool        = "Pool"
-	KindIdentity    = "Identity"
-	KindAddress     = "Address"
-	KindBGPPeer     = "BGPPeer"
-	KindService     = "Service" // in files alone: a cluster has its own
+	KindAddressPlan  = "AddressPlan"
+	KindHost         = "Host"
+	KindPool         = "Pool"
+	KindIdentity     = "Identity"
+	KindAddress      = "Address"
+	KindBGPPeer      = "BGPPeer"
+	KindAddressSlice = "AddressSlice" // in a cluster written by the controller
+	KindService      = "Service"      // in files alone: a cluster has its own
 
 	KindNetworkPolicy        = "NetworkPolicy"        // in files alone, in the form of Kubernetes
 	KindClusterNetworkPolicy = "ClusterNetworkPolicy" // likewise
@@ -32,7 +33,7 @@ const (
 
 // Kinds lists the kinds that a user can write, in the order of the documentation.
 func Kinds() []string {
-	return []string{KindAddressPlan, KindHost, KindPool, KindIdentity, KindAddress, KindBGPPeer, KindService,
+	return []string{KindAddressPlan, KindHost, KindPool, KindIdentity, KindAddress, KindAddressSlice, KindBGPPeer, KindService,
 		KindNetworkPolicy, KindClusterNetworkPolicy, KindPublication}
 }
 
@@ -60,7 +61,7 @@ func (h *Header) Head() *Header { return h }
 // ObjectName returns metadata.name.
 func (h *Header) ObjectName() string { return string(h.Metadata.Name) }
 
-// Object is a document of any kind: *AddressPlan, *Host, *Pool, *Identity, *Address, *BGPPeer, *Service,
+// Object is a document of any kind: *AddressPlan, *Host, *Pool, *Identity, *Address, *AddressSlice, *BGPPeer, *Service,
 // *NetworkPolicy, *ClusterNetworkPolicy, *Publication, *HostPrefix or *HostStatus.
 type Object interface {
 	Head() *Header
@@ -87,6 +88,8 @@ func newObject(kind string) Object {
 		return &Identity{}
 	case KindAddress:
 		return &Address{}
+	case KindAddressSlice:
+		return &AddressSlice{}
 	case KindBGPPeer:
 		return &BGPPeer{}
 	case KindService:

@@ -23,6 +23,10 @@ type HostReport struct {
 	Fixed []Addr `json:"fixed,omitempty" yaml:"fixed,omitempty"`
 	// Late are endpoints that came before their number: their addresses carry identity 0.
 	Late []LateEndpoint `json:"late,omitempty" yaml:"late,omitempty"`
+	// Exact are the living endpoints whose addresses do not say their number, in the form of an AddressSlice.
+	Exact []AddressEntry `json:"exact,omitempty" yaml:"exact,omitempty"`
+	// Entries is the highest revision of the AddressSlices that are in force on the host.
+	Entries int64 `json:"entries,omitempty" yaml:"entries,omitempty"`
 	// Seen is the highest of everything that this host has heard of from others, since its disk began.
 	Seen Seen `json:"seen,omitzero" yaml:"seen,omitempty"`
 	// Witness is the latest moment for which the host may have given an address out.

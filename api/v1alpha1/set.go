@@ -13,6 +13,7 @@ type Set struct {
 	Pools      []*Pool
 	Identities []*Identity
 	Addresses  []*Address
+	Slices     []*AddressSlice
 	BGPPeers   []*BGPPeer
 	Services   []*Service
 
@@ -38,6 +39,8 @@ func Group(objects []Object) Set {
 			s.Identities = append(s.Identities, o)
 		case *Address:
 			s.Addresses = append(s.Addresses, o)
+		case *AddressSlice:
+			s.Slices = append(s.Slices, o)
 		case *BGPPeer:
 			s.BGPPeers = append(s.BGPPeers, o)
 		case *Service:
@@ -53,6 +56,7 @@ func Group(objects []Object) Set {
 	sortByName(s.Hosts)
 	sortByName(s.Pools)
 	sortByName(s.Addresses)
+	sortByName(s.Slices)
 	sortByName(s.BGPPeers)
 	sortByName(s.Services)
 	sortByName(s.NetworkPolicies)
@@ -66,7 +70,7 @@ func sortByName[O Object](list []O) {
 	slices.SortStableFunc(list, func(a, b O) int { return cmp.Compare(a.ObjectName(), b.ObjectName()) })
 }
 
-// Objects lists the set again: plan, hosts, pools, identities, addresses, BGP peers, services, policies, publications.
+// Objects lists the set again: plan, hosts, pools, identities, addresses, slices of addresses, BGP peers, services, policies, publications.
 func (s Set) Objects() []Object {
 	var out []Object
 	if s.Plan != nil {
@@ -76,6 +80,7 @@ func (s Set) Objects() []Object {
 	out = appendAll(out, s.Pools)
 	out = appendAll(out, s.Identities)
 	out = appendAll(out, s.Addresses)
+	out = appendAll(out, s.Slices)
 	out = appendAll(out, s.BGPPeers)
 	out = appendAll(out, s.Services)
 	out = appendAll(out, s.NetworkPolicies)

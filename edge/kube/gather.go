@@ -31,6 +31,7 @@ func (s *Source) all() []v1alpha1.Object {
 	out = appendAll(out, s.pools)
 	out = appendAll(out, s.identities)
 	out = appendAll(out, s.addresses)
+	out = appendAll(out, s.slices)
 	return appendAll(out, s.peers)
 }
 

@@ -83,6 +83,7 @@ func listAll(s *Source, all []v1alpha1.Object) {
 	s.pools.Replace(kobjects.Listing[v1alpha1.Pool]{Objects: set.Pools})
 	s.identities.Replace(kobjects.Listing[v1alpha1.Identity]{Objects: set.Identities})
 	s.addresses.Replace(kobjects.Listing[v1alpha1.Address]{Objects: set.Addresses})
+	s.slices.Replace(kobjects.Listing[v1alpha1.AddressSlice]{Objects: set.Slices})
 	s.peers.Replace(kobjects.Listing[v1alpha1.BGPPeer]{Objects: set.BGPPeers})
 }
 

@@ -15,6 +15,8 @@ const (
 	reportEvery  = 10 * time.Second // between two writes, and between two looks when nobody asks
 	witnessEvery = time.Minute      // a witness alone is no news before
 	reportLimit  = 5 * time.Second  // for one write
+	entriesEvery = 2 * time.Second  // between two writes of what is in force of what others have
+	exactEvery   = time.Second      // between two writes of who has addresses that do not say it: others wait for that
 )
 
 // ReportSoon asks for a look at what this host tells.
@@ -118,6 +120,10 @@ func (r *reporter) due(next v1alpha1.HostReport) time.Duration {
 	switch {
 	case r.written.Metadata.ResourceVersion == "", have.Round != next.Round, readiness(have) != readiness(next):
 		return 0 // somebody waits for that
+	case !reflect.DeepEqual(have.Exact, next.Exact):
+		return max(0, exactEvery-since)
+	case have.Entries != next.Entries:
+		return max(0, entriesEvery-since)
 	case !reflect.DeepEqual(plain(have), plain(next)):
 		return max(0, reportEvery-since)
 	case !reflect.DeepEqual(have.Witness, next.Witness) && since >= witnessEvery:

@@ -38,6 +38,7 @@ type Source struct {
 	pools      *kobjects.Store[v1alpha1.Pool]
 	identities *kobjects.Store[v1alpha1.Identity]
 	addresses  *kobjects.Store[v1alpha1.Address]
+	slices     *kobjects.Store[v1alpha1.AddressSlice]
 	peers      *kobjects.Store[v1alpha1.BGPPeer]
 	pods       *kobjects.Store[kobjects.Pod]
 	policies   policyStores
@@ -61,7 +62,7 @@ func New(o Options) *Source {
 	return &Source{o: o,
 		plans: kobjects.NewStore(kobjects.AddressPlans()), hosts: kobjects.NewStore(kobjects.Hosts()),
 		pools: kobjects.NewStore(kobjects.Pools()), identities: kobjects.NewStore(kobjects.Identities()),
-		addresses: kobjects.NewStore(kobjects.Addresses()), peers: kobjects.NewStore(kobjects.BGPPeers()),
+		addresses: kobjects.NewStore(kobjects.Addresses()), slices: kobjects.NewStore(kobjects.AddressSlices()), peers: kobjects.NewStore(kobjects.BGPPeers()),
 		pods: kobjects.NewStore(kobjects.Pods()), policies: newPolicyStores(),
 		news: make(chan struct{}, 1), soon: make(chan struct{}, 1), refused: make(chan refusal, 64),
 	}
@@ -88,6 +89,7 @@ func (s *Source) Run(ctx context.Context, report func() v1alpha1.HostReport, cha
 	follow(ctx, g, s, kobjects.Pools(), s.pools, s.news)
 	follow(ctx, g, s, kobjects.Identities(), s.identities, s.news)
 	follow(ctx, g, s, kobjects.Addresses(), s.addresses, s.news)
+	follow(ctx, g, s, kobjects.AddressSlices(), s.slices, s.news)
 	follow(ctx, g, s, kobjects.BGPPeers(), s.peers, s.news)
 	s.policies.follow(ctx, g, s)
 	g.Go(func() error {
@@ -137,7 +139,7 @@ func kick(mail chan struct{}) {
 // listed tells whether every resource was seen whole: half a list is no list.
 func (s *Source) listed() bool {
 	for _, listed := range []func() (bool, int){
-		s.plans.Listed, s.hosts.Listed, s.pools.Listed, s.identities.Listed, s.addresses.Listed, s.peers.Listed,
+		s.plans.Listed, s.hosts.Listed, s.pools.Listed, s.identities.Listed, s.addresses.Listed, s.slices.Listed, s.peers.Listed,
 	} {
 		if ok, _ := listed(); !ok {
 			return false

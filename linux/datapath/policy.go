@@ -96,10 +96,12 @@ func (p *Policies) Reconcile(c policy.Compiled) (delta diff.Delta[string], err e
 // not judged anew.
 func (p *Policies) Ensure(addr netip.Addr, tables [2]*policy.Table, exact *identity.Number) error {
 	var delta diff.Delta[string]
+	err := p.m.remove("who_exact", addr.As16(), "number of "+addr.String()) // of somebody who had the address before
 	if exact != nil {
-		if err := p.m.put("who_exact", addr.As16(), uint32(*exact), "number of "+addr.String()); err != nil {
-			return err
-		}
+		err = p.m.put("who_exact", addr.As16(), uint32(*exact), "number of "+addr.String())
+	}
+	if err != nil {
+		return err
 	}
 	s, err := p.number(tables, &delta)
 	if err != nil {

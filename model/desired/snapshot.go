@@ -5,6 +5,7 @@ import (
 	"net/netip"
 	"slices"
 
+	"hexapod.dev/model/identity"
 	"hexapod.dev/model/policy"
 	"hexapod.dev/model/section"
 	"hexapod.dev/model/service"
@@ -25,7 +26,9 @@ type Snapshot struct {
 type Policies struct {
 	World    *policy.World // nil: none are in force
 	Believed policy.Believed
-	Written  map[string]string // where each policy was written, by its name
+	Entries  map[netip.Addr]identity.Number // who has addresses that do not say it, as others were told; of this host's own it knows more
+	Revision int64                          // of Entries
+	Written  map[string]string              // where each policy was written, by its name
 }
 
 // MTU returns the MTU of endpoints: the smallest of the uplinks, for a larger packet would come back as an error on the first

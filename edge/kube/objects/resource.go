@@ -96,6 +96,11 @@ func Addresses() Resource[v1alpha1.Address] {
 	return own[v1alpha1.Address](v1alpha1.KindAddress, "addresses")
 }
 
+// AddressSlices is the resource of who has addresses that do not say it.
+func AddressSlices() Resource[v1alpha1.AddressSlice] {
+	return own[v1alpha1.AddressSlice](v1alpha1.KindAddressSlice, "addressslices")
+}
+
 // BGPPeers is the resource of BGP neighbours.
 func BGPPeers() Resource[v1alpha1.BGPPeer] {
 	return own[v1alpha1.BGPPeer](v1alpha1.KindBGPPeer, "bgppeers")

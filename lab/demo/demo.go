@@ -1,4 +1,4 @@
-// Package demo shows a lab at work in one go: it makes one, checks every pair, opens an endpoint to the outside, kills an agent under a running ping, and takes everything away again.
+// Package demo shows a lab at work: it checks every pair, opens an endpoint to the outside, kills an agent under a running ping, and removes all again.
 package demo
 
 import (

@@ -66,9 +66,11 @@ func clean(m *dns.Msg, q dns.Question) {
 	})
 }
 
+// keep leaves the good records of a list, under canonical names: the case of the question was ours, not the client's.
 func keep(list []dns.RR, good func(dns.RR) bool) []dns.RR {
 	kept := list[:0]
 	for _, rr := range list {
+		rr.Header().Name = dns.CanonicalName(rr.Header().Name)
 		if (rr.Header().Class == dns.ClassINET || rr.Header().Rrtype == dns.TypeOPT) && good(rr) {
 			kept = append(kept, rr)
 		}

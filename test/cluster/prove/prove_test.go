@@ -3,7 +3,7 @@
 package prove
 
 import (
-	"errors"
+	"encoding/json"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -11,6 +11,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"hexapod.dev/api/v1alpha1"
 )
 
 // Every pod reaches every other, under each of its addresses.
@@ -97,13 +99,7 @@ func TestAPIServerAway(t *testing.T) {
 	b := open(t)
 	names, addrs := b.pods("away")
 	pod, before := names["w1"], addrs["w1"][0]
-	b.until("the agent of w1 has written down who its pod is", func() error {
-		text, err := os.ReadFile(filepath.Join(b.Disk("w1", "var/lib/hexapod/kube"), "cluster.json"))
-		if err == nil && !strings.Contains(string(text), `"app":"away"`) {
-			err = errors.New("its labels have no number there")
-		}
-		return err
-	})
+	b.until("the agent of w1 has written down who its pod is", func() error { return b.writtenDown("w1", "away") })
 	const table = "hexapod-prove-away"
 	b.on("w1", "nft", "add table inet "+table+" { chain out { type filter hook output priority 300; tcp dport 6443 drop; }; }")
 	cut := true
@@ -141,6 +137,24 @@ func TestAPIServerAway(t *testing.T) {
 		}
 		return nil
 	})
+}
+
+// writtenDown tells whether a node has on its disk that the pods of an app have a number.
+func (b bed) writtenDown(node, app string) error {
+	text, err := os.ReadFile(filepath.Join(b.Disk(node, "var/lib/hexapod/kube"), "cluster.json"))
+	if err != nil {
+		return err
+	}
+	var kept struct{ Identities []v1alpha1.Identity }
+	if err := json.Unmarshal(text, &kept); err != nil {
+		return err
+	}
+	for _, i := range kept.Identities {
+		if i.Spec.Labels["app"] == app && i.Spec.Retired == nil {
+			return nil
+		}
+	}
+	return fmt.Errorf("no number of app=%s is kept on %s", app, node)
 }
 
 // sandbox returns the first process of a pod's sandbox.

@@ -74,8 +74,8 @@ conformance: ## run upstream's network conformance suite on the cluster (SUITE=p
 kube: ## test the controller and its client on a real API server (make cluster builds it)
 	$(GO) test -short -tags cluster -count=1 -timeout 10m ./controller ./edge/kube/objects ./edge/kube/lease
 
-prove: ## prove what Hexapod promises to Kubernetes, on the cluster that is up
-	@NAME='$(NAME)' $(GO) test -tags cluster -count=1 -v ./test/cluster/prove
+prove: build ## prove what Hexapod promises to Kubernetes, on the cluster that is up
+	@NAME='$(NAME)' $(GO) test -tags cluster -count=1 -timeout 90m -v ./test/cluster/prove
 
 bench: build ## run the benchmarks, ours and beside other plugins (root), and write bench/results
 	@tools/bench.sh

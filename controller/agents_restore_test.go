@@ -18,15 +18,21 @@ import (
 	"hexapod.dev/edge/kube/objects"
 )
 
-// How many hosts with a real agent, and how many pods with a real ADD, the test of a restored store has. HEXAPOD_AGENTS says another
-// number of hosts; there are 2.5 times as many pods.
-const realHosts = 10
+// How many hosts with a real agent the test of a restored store has; with -short some. HEXAPOD_AGENTS says another number. There are
+// 2.5 times as many pods with a real ADD.
+const (
+	realHosts = 10
+	someHosts = 4
+)
 
 // TestRestoredStoreWithAgents: after a snapshot of the store half of the nodes and of the pods come, each node with a real agent and each
 // pod with a real ADD; then the store is put back, a second controller leads beside the first, and new nodes, pods and sets of labels come
 // while the agents hold what the store has forgotten. No prefix, number or address has two owners.
 func TestRestoredStoreWithAgents(t *testing.T) {
 	number := realHosts
+	if testing.Short() {
+		number = someHosts
+	}
 	if v := os.Getenv("HEXAPOD_AGENTS"); v != "" {
 		n, err := strconv.Atoi(v)
 		if err != nil || n < 4 {

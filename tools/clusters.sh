@@ -1,7 +1,7 @@
 #!/bin/sh
 # Upstream's network suites on every kind of cluster, one after the other: conformance with host prefixes from the plan, adopted (also narrow
 # ones), over BGP, and in dual-stack, which bench/results/conformance.txt keeps; and all other specs on ours beside the reference, which
-# bench/results/sig-network.txt keeps. Needs root. Prints a line for each kind and fails if one does.
+# bench/results/sig-network.txt keeps; and make prove, with 2,000 pods that come and go. Needs root. Prints a line for each kind and fails if one does.
 set -u
 cd "$(dirname "$0")/.."
 
@@ -29,6 +29,9 @@ kind() { # kind WORDS VERBS KNOB=VALUE ...: a cluster with these knobs, and what
 
 kind "reference, the stock plugin" "record compare" NETWORK=ptp
 kind "host prefixes from the plan" "record webhooks compare" NETWORK=hexapod HOSTPREFIXES=plan
+if ! HEXAPOD_CHURN="${HEXAPOD_CHURN:-2000}" make -s prove; then # on the cluster that is up now
+	failed="$failed, prove"
+fi
 kind "host prefixes adopted" record NETWORK=hexapod HOSTPREFIXES=adopt
 for bits in 80 96 112; do
 	kind "host prefixes adopted, /$bits" record NETWORK=hexapod HOSTPREFIXES=adopt HOSTBITS=$bits

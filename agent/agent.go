@@ -46,26 +46,27 @@ type Agent struct {
 	ownNS   netns.ID
 	boot    string // id of the host's boot
 
-	config   atomic.Pointer[configuration]
-	loading  loadState
-	sections sections
-	board    board
-	serving  atomic.Bool // the book is open and requests are taken
-	dirty    keySet
-	cared    atomic.Pointer[cared]
-	keys     keyLocks
-	passing  sync.RWMutex // held for writing by a pass over a whole table, for reading by an ADD or DEL
-	runners  map[string]*runner
-	metrics  *metrics
-	kernel   *kernel
-	book     *allocation.Book
-	second   second // IPv4 addresses beside those of book
-	answers  *ndp.Responder
-	speaking *speaking
-	services services
-	policies policies
-	datapath programs
-	drops    drops
+	config    atomic.Pointer[configuration]
+	loading   loadState
+	sections  sections
+	board     board
+	serving   atomic.Bool // the book is open and requests are taken
+	dirty     keySet
+	cared     atomic.Pointer[cared]
+	keys      keyLocks
+	passing   sync.RWMutex // held for writing by a pass over a whole table, for reading by an ADD or DEL
+	runners   map[string]*runner
+	metrics   *metrics
+	kernel    *kernel
+	book      *allocation.Book
+	second    second // IPv4 addresses beside those of book
+	answers   *ndp.Responder
+	speaking  *speaking
+	services  services
+	redirects redirects
+	policies  policies
+	datapath  programs
+	drops     drops
 
 	resolving resolving
 
@@ -211,6 +212,7 @@ func (a *Agent) open(ctx context.Context, closing *closers) (err error) {
 		return err
 	}
 	closing.add(&a.services)
+	closing.add(&a.redirects)
 	if err := a.openSpeaking(closing); err != nil {
 		return err
 	}

@@ -39,6 +39,7 @@ func (a *Agent) addRunners() {
 	a.runners[partReap].gather = reapGather
 	a.runners[partHost].resync = hostResync
 	a.runners[partDatapath].resync = guardResync
+	a.runners[partBypass].resync = redirectLook
 }
 
 // kick asks for a pass of each part.

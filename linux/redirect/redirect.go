@@ -1,0 +1,219 @@
+// Package redirect notices when a network namespace leads its own traffic elsewhere by nftables or iptables, as sidecar proxies do.
+//
+// nftables tell of every change (NFNLGRP_NFTABLES); tables of the older iptables tell nobody and are looked at when asked.
+package redirect
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"os"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"hexapod.dev/linux/netns"
+)
+
+// Watch follows the rules of one namespace. Whoever holds one keeps the namespace alive.
+type Watch struct {
+	ns    *netns.NS
+	news  *os.File // a netlink socket inside the namespace
+	stale atomic.Bool
+	found bool // what the last look at nftables found
+	older bool // what the last look at iptables found
+}
+
+// Open begins to watch the namespace at path.
+func Open(path string) (_ *Watch, err error) {
+	ns, err := netns.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	w := &Watch{ns: ns}
+	w.stale.Store(true)
+	defer func() {
+		if err != nil {
+			err = errors.Join(fmt.Errorf("watch the rules of %s: %w", path, err), ns.Close())
+		}
+	}()
+	return w, ns.Do(func() error {
+		fd, err := unix.Socket(unix.AF_NETLINK, unix.SOCK_RAW|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, unix.NETLINK_NETFILTER)
+		if err != nil {
+			return err
+		}
+		w.news = os.NewFile(uintptr(fd), "nftables of "+path)
+		if err := unix.Bind(fd, &unix.SockaddrNetlink{Family: unix.AF_NETLINK, Groups: 1 << (unix.NFNLGRP_NFTABLES - 1)}); err != nil {
+			return errors.Join(err, w.news.Close())
+		}
+		return nil
+	})
+}
+
+// Close ends the watch, and Run with it.
+func (w *Watch) Close() error { return errors.Join(w.news.Close(), w.ns.Close()) }
+
+// pause is the least time between two calls of changed: a namespace whose rules change all the time costs no more than ten looks a
+// second.
+const pause = 100 * time.Millisecond
+
+// Run calls changed after rules have changed, until ctx ends or the watch is closed.
+func (w *Watch) Run(ctx context.Context, changed func()) {
+	buf := make([]byte, 64<<10)
+	for {
+		_, err := w.news.Read(buf)
+		if err != nil && !errors.Is(err, unix.ENOBUFS) { // news were lost: there were some
+			return
+		}
+		w.stale.Store(true)
+		changed()
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(pause):
+		}
+	}
+}
+
+// Look tells whether the namespace leads its own traffic elsewhere. nftables are read only if they told of a change.
+func (w *Watch) Look() (bool, error) {
+	err := w.ns.Do(func() error {
+		if w.stale.Swap(false) {
+			found, err := nftablesRedirect()
+			if err != nil {
+				w.stale.Store(true)
+				return fmt.Errorf("read the rules of %s: %w", w.ns, err)
+			}
+			w.found = found
+		}
+		older, err := iptablesRedirect()
+		if err != nil {
+			return fmt.Errorf("read the tables of iptables of %s: %w", w.ns, err)
+		}
+		w.older = older
+		return nil
+	})
+	return w.found || w.older, err
+}
+
+// Messages and attributes of nftables (linux/netfilter/nf_tables.h).
+const (
+	getRule         = unix.NFNL_SUBSYS_NFTABLES<<8 | unix.NFT_MSG_GETRULE
+	ruleExpressions = 4
+	expressionName  = 1
+	expressionData  = 2
+	natType         = 1 // 0: source, 1: destination
+	targetName      = 1
+	headerLen       = unix.SizeofNlMsghdr
+	nfgenLen        = 4
+)
+
+// nftablesRedirect lists the rules of the namespace of this thread until one leads traffic elsewhere.
+func nftablesRedirect() (bool, error) {
+	fd, err := unix.Socket(unix.AF_NETLINK, unix.SOCK_RAW|unix.SOCK_CLOEXEC, unix.NETLINK_NETFILTER)
+	if err != nil {
+		return false, err
+	}
+	defer unix.Close(fd)
+	ask := make([]byte, headerLen+nfgenLen)
+	binary.NativeEndian.PutUint32(ask, uint32(len(ask)))
+	binary.NativeEndian.PutUint16(ask[4:], getRule)
+	binary.NativeEndian.PutUint16(ask[6:], unix.NLM_F_REQUEST|unix.NLM_F_DUMP)
+	if err := unix.Sendto(fd, ask, 0, &unix.SockaddrNetlink{Family: unix.AF_NETLINK}); err != nil {
+		return false, err
+	}
+	buf := make([]byte, 64<<10)
+	for found := false; ; {
+		n, _, err := unix.Recvfrom(fd, buf, 0)
+		if err != nil {
+			return false, err
+		}
+		for b := buf[:n]; len(b) >= headerLen; {
+			length := int(binary.NativeEndian.Uint32(b))
+			if length < headerLen || length > len(b) {
+				return false, errors.New("a message of nftables is cut off")
+			}
+			switch binary.NativeEndian.Uint16(b[4:]) {
+			case unix.NLMSG_DONE:
+				return found, nil
+			case unix.NLMSG_ERROR:
+				return false, errorOf(b[headerLen:length])
+			}
+			found = found || leads(b[min(headerLen+nfgenLen, length):length])
+			b = b[min(align(length), len(b)):]
+		}
+	}
+}
+
+func errorOf(b []byte) error {
+	if len(b) < 4 {
+		return errors.New("a message of nftables is cut off")
+	}
+	return unix.Errno(-int32(binary.NativeEndian.Uint32(b)))
+}
+
+func align(n int) int { return (n + 3) &^ 3 }
+
+// attributes calls f for each attribute of b. What is cut off is left out.
+func attributes(b []byte, f func(kind uint16, value []byte)) {
+	for len(b) >= 4 {
+		n := int(binary.NativeEndian.Uint16(b))
+		if n < 4 || n > len(b) {
+			return
+		}
+		f(binary.NativeEndian.Uint16(b[2:])&^(unix.NLA_F_NESTED|unix.NLA_F_NET_BYTEORDER), b[4:n])
+		b = b[min(align(n), len(b)):]
+	}
+}
+
+// leads tells whether one of the expressions of a rule sends packets elsewhere.
+func leads(rule []byte) (found bool) {
+	attributes(rule, func(kind uint16, list []byte) {
+		if kind != ruleExpressions {
+			return
+		}
+		attributes(list, func(_ uint16, expression []byte) {
+			var name string
+			var data []byte
+			attributes(expression, func(kind uint16, v []byte) {
+				switch kind {
+				case expressionName:
+					name = text(v)
+				case expressionData:
+					data = v
+				}
+			})
+			found = found || elsewhere(name, data)
+		})
+	})
+	return found
+}
+
+// elsewhere tells of expressions that change where a packet goes, also of those that iptables writes through nftables ("target").
+func elsewhere(name string, data []byte) (found bool) {
+	switch name {
+	case "redir", "tproxy":
+		return true
+	case "nat":
+		attributes(data, func(kind uint16, v []byte) {
+			found = found || kind == natType && len(v) == 4 && binary.BigEndian.Uint32(v) == 1
+		})
+	case "target":
+		attributes(data, func(kind uint16, v []byte) { found = found || kind == targetName && isTarget(text(v)) })
+	}
+	return found
+}
+
+func isTarget(name string) bool { return name == "REDIRECT" || name == "DNAT" || name == "TPROXY" }
+
+// text is a string as the kernel has it, with a zero at its end.
+func text(b []byte) string {
+	for i, c := range b {
+		if c == 0 {
+			return string(b[:i])
+		}
+	}
+	return string(b)
+}

@@ -84,18 +84,17 @@ func takeAllOff(conn *rtnl.Conn, l rtnl.Link, folder *pin.Folder) (took bool, er
 			return true, detach(pinned)
 		}
 	}
-	if !l.OfEndpoint() {
-		return false, nil
+	names := map[rtnl.Direction]string{rtnl.Ingress: stubFromUplink} // by clsact, before Linux 6.6
+	if l.OfEndpoint() {
+		names = map[rtnl.Direction]string{rtnl.Ingress: stubFromEndpoint, rtnl.Egress: stubToEndpoint}
 	}
-	for _, d := range []rtnl.Direction{rtnl.Ingress, rtnl.Egress} {
-		_, there, err := conn.Filter(l.Index, d)
-		if err != nil {
-			return took, err
+	var errs []error
+	for d, name := range names {
+		_, there, err := conn.Filter(l.Index, d, name)
+		if err == nil && there {
+			took, err = true, conn.Do(rtnl.DeleteFilter(l.Index, l.Name, d))
 		}
-		took = took || there
+		errs = append(errs, err)
 	}
-	if !took {
-		return false, nil
-	}
-	return true, conn.Do(rtnl.DeleteFilter(l.Index, l.Name, rtnl.Ingress), rtnl.DeleteFilter(l.Index, l.Name, rtnl.Egress))
+	return took, errors.Join(errs...)
 }

@@ -216,11 +216,16 @@ const (
 )
 
 func (t *Table) hang(index int, link string, d rtnl.Direction) *rtnl.Request {
-	name := stubFromEndpoint
-	if d == rtnl.Egress {
-		name = stubToEndpoint
-	}
+	name := stubOf(d)
 	return rtnl.SetFilter(index, link, d, t.stubs[name].FD(), name)
+}
+
+// stubOf names the stub on a side of an endpoint's link.
+func stubOf(d rtnl.Direction) string {
+	if d == rtnl.Egress {
+		return stubToEndpoint
+	}
+	return stubFromEndpoint
 }
 
 // EnsureEndpoint tells the programs of an endpoint whose link has the index. kin are the other endpoints of the same container: each
@@ -325,7 +330,7 @@ func (t *Table) hangEndpoints(want datapath.Want, index map[string]int, done *di
 		}
 		seen[e.Link] = true
 		for _, d := range []rtnl.Direction{rtnl.Ingress, rtnl.Egress} {
-			changed, err := t.ensureFilter(i, e.Link, d, t.hang(i, e.Link, d), t.stubOf(d))
+			changed, err := t.ensureFilter(i, e.Link, d, stubOf(d))
 			errs = append(errs, err)
 			if changed {
 				done.Add = append(done.Add, fmt.Sprintf("filter %s %s", e.Link, d))
@@ -335,24 +340,17 @@ func (t *Table) hangEndpoints(want datapath.Want, index map[string]int, done *di
 	return errors.Join(errs...)
 }
 
-func (t *Table) stubOf(d rtnl.Direction) *ebpf.Program {
-	if d == rtnl.Egress {
-		return t.stubs[stubToEndpoint]
-	}
-	return t.stubs[stubFromEndpoint]
-}
-
 // ensureFilter hangs a program on a link unless it hangs there already.
-func (t *Table) ensureFilter(index int, link string, d rtnl.Direction, set *rtnl.Request, program *ebpf.Program) (changed bool, err error) {
-	info, err := program.Info()
+func (t *Table) ensureFilter(index int, link string, d rtnl.Direction, name string) (changed bool, err error) {
+	info, err := t.stubs[name].Info()
 	if err != nil {
 		return false, err
 	}
 	want, _ := info.ID()
-	if have, ok, err := t.conn.Filter(index, d); err != nil || ok && have == uint32(want) {
+	if have, ok, err := t.conn.Filter(index, d, name); err != nil || ok && have == uint32(want) {
 		return false, err
 	}
-	return true, t.conn.Do(rtnl.AddClsact(index, link), set)
+	return true, t.conn.Do(rtnl.AddClsact(index, link), rtnl.SetFilter(index, link, d, t.stubs[name].FD(), name))
 }
 
 // reconcileMaps makes the maps hold what is wanted.

@@ -49,8 +49,7 @@ func (t *Table) hangUplink(l rtnl.Link, wanted bool) (changed bool, err error) {
 	}
 	err = t.inside(func() error { return t.attachTCX(pinned, l) })
 	if errors.Is(err, ebpf.ErrNotSupported) {
-		return t.ensureFilter(l.Index, l.Name, rtnl.Ingress,
-			rtnl.SetFilter(l.Index, l.Name, rtnl.Ingress, t.stubs[stubFromUplink].FD(), stubFromUplink), t.stubs[stubFromUplink])
+		return t.ensureFilter(l.Index, l.Name, rtnl.Ingress, stubFromUplink)
 	}
 	return err == nil, err
 }
@@ -103,16 +102,8 @@ func (t *Table) takeOff(pinned string, l rtnl.Link, there bool) (changed bool, e
 	if there {
 		return true, detach(pinned)
 	}
-	id, ok, err := t.conn.Filter(l.Index, rtnl.Ingress)
-	if err != nil || !ok {
+	if _, ok, err := t.conn.Filter(l.Index, rtnl.Ingress, stubFromUplink); err != nil || !ok {
 		return false, err
-	}
-	info, err := t.stubs[stubFromUplink].Info()
-	if err != nil {
-		return false, err
-	}
-	if ours, _ := info.ID(); uint32(ours) != id {
-		return false, nil
 	}
 	return true, t.conn.Do(rtnl.DeleteFilter(l.Index, l.Name, rtnl.Ingress))
 }

@@ -93,8 +93,8 @@ func DeleteFilter(index int, name string, d Direction) *Request {
 	return r.Fine(unix.ENOENT, unix.EINVAL, unix.ENODEV)
 }
 
-// Filter tells which eBPF program our filter on a link runs, as the kernel's id; ok is false when there is none.
-func (c *Conn) Filter(index int, d Direction) (id uint32, ok bool, err error) {
+// Filter tells what our filter of a program's name runs on a link, as the kernel's id of the program; ok is false when there is none.
+func (c *Conn) Filter(index int, d Direction, program string) (id uint32, ok bool, err error) {
 	r := NewRequest(fmt.Sprintf("list filters on %s of link with index %d", d, index), unix.RTM_GETTFILTER, 0, tcmsg(index, 0, uint32(d), 0))
 	err = c.Dump(r, func(m Message) error {
 		head, attrs, err := header(m, sizeofTcmsg, "filter")
@@ -108,10 +108,18 @@ func (c *Conn) Filter(index int, d Direction) (id uint32, ok bool, err error) {
 			if typ != tcaOptions {
 				continue
 			}
+			var runs uint32
+			name := ""
 			for typ, v := range Attrs(v) {
-				if typ == tcaBPFID {
-					id, ok = u32(v), true
+				switch typ {
+				case tcaBPFID:
+					runs = u32(v)
+				case tcaBPFName:
+					name = unix.ByteSliceToString(v)
 				}
+			}
+			if name == program {
+				id, ok = runs, true
 			}
 		}
 		return nil

@@ -1,0 +1,228 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+
+	"hexapod.dev/linux/datapath"
+	"hexapod.dev/linux/netns"
+	"hexapod.dev/linux/rtnl"
+	model "hexapod.dev/model/datapath"
+	"hexapod.dev/model/desired"
+)
+
+// system is one way of forwarding.
+type system struct {
+	name      string
+	programs  bool
+	conntrack bool
+	big       int // largest super-packet in bytes; 0: the kernel's usual 64 KB
+}
+
+var systems = []system{
+	{name: "routed"},
+	{name: "hexapod", programs: true},
+	{name: "conntrack", conntrack: true},
+	{name: "big", programs: true, big: 256 << 10},
+}
+
+// bed is two hosts of one system.
+type bed struct {
+	system system
+	hosts  [2]*host
+	folder string
+	undo   []func() error
+}
+
+type host struct {
+	ns     *netns.NS
+	prefix netip.Prefix
+	ends   []end
+}
+
+// end is an endpoint.
+type end struct {
+	ns   *netns.NS
+	addr netip.Addr
+	key  desired.EndpointKey
+}
+
+// close takes everything down, newest first.
+func (b *bed) close() error {
+	var errs []error
+	for i := len(b.undo) - 1; i >= 0; i-- {
+		errs = append(errs, b.undo[i]())
+	}
+	b.undo = nil
+	return errors.Join(errs...)
+}
+
+func (b *bed) place() (*netns.NS, error) {
+	ns, err := netns.Anonymous()
+	if err != nil {
+		return nil, err
+	}
+	b.undo = append(b.undo, ns.Close)
+	return ns, inside(ns, "sysctl -qw net.ipv6.conf.default.accept_dad=0 net.ipv6.conf.all.forwarding=1", "ip link set lo up")
+}
+
+// uplinkOf is the address of a host on the wire.
+func uplinkOf(i int) string { return fmt.Sprintf("3fff:9::%d", i+1) }
+
+func newBed(ctx context.Context, s system) (b *bed, err error) {
+	b = &bed{system: s}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, b.close())
+		}
+	}()
+	if b.folder, err = os.MkdirTemp("", "hxbench"); err != nil {
+		return nil, err
+	}
+	b.undo = append(b.undo, func() error { return os.RemoveAll(b.folder) })
+	for i := range b.hosts {
+		ns, err := b.place()
+		if err != nil {
+			return nil, err
+		}
+		b.hosts[i] = &host{ns: ns, prefix: netip.MustParsePrefix(fmt.Sprintf("2001:db8:a000:c1%d::/64", i))}
+	}
+	if err := b.wire(); err != nil {
+		return nil, err
+	}
+	for i, n := range []int{2, 1} {
+		if err := b.host(ctx, b.hosts[i], n); err != nil {
+			return nil, err
+		}
+	}
+	return b, nil
+}
+
+// wire joins the hosts.
+func (b *bed) wire() error {
+	big := b.bigWords()
+	err := inside(b.hosts[0].ns, "ip link add up0 type veth peer name up0 netns "+b.hosts[1].ns.Path())
+	for i, h := range b.hosts {
+		other := b.hosts[1-i]
+		err = errors.Join(err, inside(h.ns, "ip link set up0"+big+" up", "ip -6 addr add "+uplinkOf(i)+"/64 dev up0 nodad",
+			"ip -6 route add "+other.prefix.String()+" via "+uplinkOf(1-i)))
+	}
+	return err
+}
+
+func (b *bed) bigWords() string {
+	if b.system.big == 0 {
+		return ""
+	}
+	return fmt.Sprintf(" gso_max_size %d gro_max_size %d", b.system.big, b.system.big)
+}
+
+// host gives a host n endpoints, and programs or rules.
+func (b *bed) host(ctx context.Context, h *host, n int) error {
+	if b.system.conntrack {
+		if err := b.follow(h); err != nil {
+			return err
+		}
+	}
+	var table *datapath.Table
+	if b.system.programs {
+		var err error
+		run := filepath.Join(b.folder, fmt.Sprint(h.prefix.Addr().As16()[7]))
+		if table, err = datapath.Open(datapath.Options{NS: h.ns, Root: filepath.Join(run, "none"), Run: run}); err != nil {
+			return err
+		}
+		b.undo = append(b.undo, func() error { return syscall.Unmount(filepath.Join(run, "bpf"), syscall.MNT_DETACH) }, table.Close)
+	}
+	want := model.Want{
+		Uplinks:   map[string]model.LinkFlags{"up0": model.Uplink},
+		Inside:    map[netip.Prefix]model.WantInside{h.prefix: {Flags: model.Own | model.Located}, netip.MustParsePrefix("2001:db8:a000::/37"): {Flags: model.Located}},
+		Endpoints: map[netip.Addr]model.WantEndpoint{},
+	}
+	for i := range n {
+		if err := b.endpoint(h, i, table, want); err != nil {
+			return err
+		}
+	}
+	if table == nil {
+		return nil
+	}
+	if _, err := table.Reconcile(ctx, want); err != nil {
+		return err
+	}
+	return table.Maps().SetFast(true)
+}
+
+// follow loads rules as kube-proxy and firewalls have them: what is established passes, all else is looked at.
+func (b *bed) follow(h *host) error {
+	file := filepath.Join(b.folder, "rules")
+	rules := "table inet t {\n chain f {\n  type filter hook forward priority 0\n  ct state established,related accept\n  ct state invalid drop\n  ct state new accept\n }\n}\n"
+	if err := os.WriteFile(file, []byte(rules), 0o600); err != nil {
+		return err
+	}
+	return inside(h.ns, "nft -f "+file)
+}
+
+// endpoint makes an endpoint as an agent makes it.
+func (b *bed) endpoint(h *host, i int, table *datapath.Table, want model.Want) error {
+	raw := h.prefix.Addr().As16()
+	raw[8], raw[15] = 1, byte(i+1)
+	e := end{addr: netip.AddrFrom16(raw), key: desired.EndpointKey{Container: fmt.Sprintf("bench%d", i), Interface: "eth0"}}
+	var err error
+	if e.ns, err = b.place(); err != nil {
+		return err
+	}
+	conn, err := rtnl.Dial(h.ns)
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+	name := desired.LinkName(e.key)
+	var l rtnl.Link
+	err = conn.Do(rtnl.AddVeth(rtnl.VethEnd{Name: name, MAC: desired.HostMAC(e.key), Group: rtnl.EndpointGroup, NetNS: -1},
+		rtnl.VethEnd{Name: "eth0", MAC: desired.EndpointMAC(e.key), NetNS: e.ns.FD()}), rtnl.GetLink(name, &l))
+	if err != nil {
+		return err
+	}
+	if table != nil {
+		for _, part := range table.Parts(name, nil) {
+			if err := conn.Do(part.Request(l.Index)); err != nil {
+				return err
+			}
+		}
+	}
+	want.Endpoints[e.addr] = model.WantEndpoint{Link: name, MAC: desired.EndpointMAC(e.key), HostMAC: desired.HostMAC(e.key)}
+	h.ends = append(h.ends, e)
+	big := b.bigWords()
+	return errors.Join(
+		inside(h.ns, "ip link set "+name+" addrgenmode none"+big+" up", "ip -6 addr add fe80::1/64 dev "+name+" nodad",
+			"ip -6 route add "+e.addr.String()+" dev "+name,
+			"ip -6 neigh add "+e.addr.String()+" dev "+name+" lladdr "+desired.EndpointMAC(e.key).String()+" nud permanent"),
+		inside(e.ns, "ip link set eth0 addrgenmode none"+big+" up", "ip -6 addr add "+e.addr.String()+"/128 dev eth0 nodad",
+			"ip -6 neigh add fe80::1 dev eth0 lladdr "+desired.HostMAC(e.key).String()+" nud permanent",
+			"ip -6 route add default via fe80::1 dev eth0",
+			// Closed connections wait for nothing: a client opens more a second than it has ports.
+			"sysctl -qw net.ipv4.tcp_max_tw_buckets=0"))
+}
+
+// inside runs programs in ns.
+func inside(ns *netns.NS, lines ...string) error {
+	for _, line := range lines {
+		words := strings.Fields(line)
+		var out []byte
+		err := ns.Do(func() (err error) {
+			out, err = exec.Command(words[0], words[1:]...).CombinedOutput()
+			return err
+		})
+		if err != nil {
+			return fmt.Errorf("%s: %w: %s", line, err, out)
+		}
+	}
+	return nil
+}

@@ -206,6 +206,9 @@ GLOBAL int from_endpoint(struct __sk_buff *skb)
 		why = note_led(skb);
 	if (why)
 		return why;
+	why = go_on(skb, &b, &h);
+	if (why)
+		return why;
 	to = endpoint_of(&b.dst);
 	return to ? hand_over(skb, &b, &h, to) : forward(skb, &b, &h);
 }

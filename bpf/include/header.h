@@ -8,6 +8,7 @@
 
 #define ETHER_LEN 14
 #define IPV6_LEN 40
+#define IPV6_MIN_MTU 1280
 #define MAX_HEADERS 8 /* extension headers that are looked at */
 
 #define HOP_BY_HOP 0

@@ -38,13 +38,15 @@ type world struct {
 }
 
 var (
-	worldOwn      = netip.MustParsePrefix("2001:db8:a000:c12::/64")
-	worldSelf     = netip.MustParsePrefix("2001:db8:a000:c12:1::1/128")
-	worldPeer     = netip.MustParsePrefix("2001:db8:a000:c13::/64")
-	worldFabric   = netip.MustParsePrefix("2001:db8:a000::/37")
-	worldNoRoute  = netip.MustParsePrefix("3fff:8::/32")
-	worldPeerMAC  = desired.MAC{2, 0, 0, 0, 0x13, 1}
-	worldOtherMAC = desired.MAC{2, 0, 0, 0, 0x99, 1}
+	worldOwn       = netip.MustParsePrefix("2001:db8:a000:c12::/64")
+	worldSelf      = netip.MustParsePrefix("2001:db8:a000:c12:1::1/128")
+	worldPeer      = netip.MustParsePrefix("2001:db8:a000:c13::/64")
+	worldFabric    = netip.MustParsePrefix("2001:db8:a000::/37")
+	worldNoRoute   = netip.MustParsePrefix("3fff:8::/32")
+	worldLAN       = netip.MustParsePrefix("3fff:9::/64")
+	worldRouterMAC = desired.MAC{2, 0, 0, 0, 0x99, 2}
+	worldPeerMAC   = desired.MAC{2, 0, 0, 0, 0x13, 1}
+	worldOtherMAC  = desired.MAC{2, 0, 0, 0, 0x99, 1}
 )
 
 // newWorld makes links, routes and maps of a small host, and the same host as a model.
@@ -70,7 +72,7 @@ func (w *world) make(t testing.TB, flowRows uint32) {
 	for _, l := range []string{"hx0", "hx1", "hx2", "hx3", "hx4", "hx5", "p0", "p1", "p2", "p3", "p4", "p5", "hxa", "hxb", "hxc", "pa", "pb", "pc", "up0", "up1", "up2", "far0", "far1", "far2", "dock"} {
 		netnstest.Run(t, w.ns, "ip link set "+l+" addrgenmode none up")
 	}
-	for _, line := range []string{
+	for _, line := range []string{ // see worldRouterMAC
 		"ip -6 addr add 3fff:9::2/64 dev up0 nodad",
 		"ip -6 neigh add 3fff:9::1 dev up0 lladdr 02:00:00:00:99:02 nud permanent",
 		"ip -6 route add default via 3fff:9::1 dev up0",
@@ -89,7 +91,11 @@ func (w *world) make(t testing.TB, flowRows uint32) {
 		t.Fatal(err)
 	}
 	mtu := map[uint32]int{}
+	var up0 desired.MAC
 	for _, l := range list {
+		if l.Name == "up0" {
+			up0 = l.MAC
+		}
 		w.links[l.Name] = uint32(l.Index)
 		mtu[uint32(l.Index)] = l.MTU
 	}
@@ -108,7 +114,10 @@ func (w *world) make(t testing.TB, flowRows uint32) {
 			case netip.MustParsePrefix("3fff:a::/32").Contains(h.Dst):
 				return datapath.Route{Known: true, Link: w.links["dock"], MTU: 1500}
 			}
-			return datapath.Route{Known: true, Link: w.links["up0"], MTU: 1500}
+			if worldLAN.Contains(h.Dst) { // each is a neighbour that is not known yet
+				return datapath.Route{Known: true, Link: w.links["up0"], MTU: 1500}
+			}
+			return datapath.Route{Known: true, Link: w.links["up0"], MTU: 1500, MAC: worldRouterMAC, LinkMAC: up0}
 		},
 	}
 	w.fill(t)

@@ -379,6 +379,9 @@ func (s *State) forward(p Packet, h Header) Outcome {
 	length := len(p.Frame) - etherLen
 	if p.Segment != 0 {
 		length = h.Upper - etherLen + h.UpperLen + p.Segment
+		if b := p.Frame[etherLen:]; b[4] == 0 && b[5] == 0 && b[6] == hopByHop {
+			length -= 8 // that of a jumbo payload, which segments have no more (RFC 2675)
+		}
 	}
 	r := s.Route(p.Link, h)
 	switch {
@@ -389,6 +392,8 @@ func (s *State) forward(p Packet, h Header) Outcome {
 	}
 	o := p.end(Remote)
 	o.Fate, o.Out = ToNext, r.Link
+	copy(o.Frame[0:6], r.MAC[:])
+	copy(o.Frame[6:12], r.LinkMAC[:])
 	o.Frame[etherLen+7]--
 	return o
 }

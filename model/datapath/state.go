@@ -108,9 +108,10 @@ const (
 
 // Route is what the kernel's routing table says (bpf_fib_lookup of bpf-helpers(7)).
 type Route struct {
-	Known bool // a next hop on a link; else the kernel has to look itself
-	Link  uint32
-	MTU   int // of the path, in bytes
+	Known        bool // a next hop on a link; else the kernel has to look itself
+	Link         uint32
+	MTU          int         // of the path, in bytes
+	MAC, LinkMAC desired.MAC // of the next hop and of the link; zeroes while the next hop is not known by its MAC
 }
 
 // State is everything the programs of one host know. The zero maps are empty.

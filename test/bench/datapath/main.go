@@ -3,7 +3,7 @@
 // Each system has two hosts of its own, namespaces that a veth pair joins, with two endpoints on the first and one on the second:
 // `routed` is the kernel's forwarding, `conntrack` the same with nftables rules that follow connections, `hexapod` the programs with
 // anti-spoofing and the flow table, `big` those with super-packets of 256 KB. The systems do the same work in turn, in slices of a
-// fixed length. What counts is work per second of CPU time, of client, server and ksoftirqd together; client and server share one
+// fixed CPU time. What counts is work per second of CPU time, of client, server and ksoftirqd together; client and server share one
 // CPU, so that the whole path of a packet is in it, and that other load on the machine matters little.
 package main
 
@@ -39,7 +39,7 @@ func main() {
 	}
 	var o options
 	flag.IntVar(&o.pairs, "pairs", paired.FewestPairs, "rounds, at least 15 for a figure")
-	flag.DurationVar(&o.slice, "slice", 250*time.Millisecond, "length of one measurement")
+	flag.DurationVar(&o.slice, "slice", 250*time.Millisecond, "CPU time of one measurement")
 	flag.IntVar(&o.cpu, "cpu", 1, "the CPU that client and server share")
 	flag.StringVar(&o.results, "results", "datapath.json", "file for rounds and figures")
 	flag.StringVar(&o.version, "version", "unknown", "version of what is measured")

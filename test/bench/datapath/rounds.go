@@ -23,6 +23,8 @@ type pair struct {
 	page   *page
 	file   *os.File
 	procs  []*exec.Cmd
+
+	ksoftirqd string // file with its CPU time, or none
 }
 
 // measure lets all systems do one kind of work in turn, across hosts and, where the kind asks for it, on one host.
@@ -127,24 +129,33 @@ func (p *pair) stop() error {
 	return p.file.Close()
 }
 
-// slice lets the pair work for a moment.
+// patience is how long a slice may take by the clock, on a machine that has others to serve.
+const patience = time.Minute
+
+// slice lets the pair work until it has used as much CPU time as a slice has.
 func (p *pair) slice(ctx context.Context, o options) (round, error) {
 	before, err := p.cpuTime(o.cpu)
 	if err != nil {
 		return round{}, err
 	}
-	done := p.page.done.Load()
+	done, after := p.page.done.Load(), before
+	look := time.NewTicker(5 * time.Millisecond)
+	defer look.Stop()
 	p.page.run.Store(1)
-	select {
-	case <-time.After(o.slice):
-	case <-ctx.Done():
-		return round{}, ctx.Err()
+	for end := time.Now().Add(patience); after-before < o.slice; {
+		select {
+		case now := <-look.C:
+			if now.After(end) {
+				return round{}, fmt.Errorf("%v of CPU time were not to be had in %v", o.slice, patience)
+			}
+		case <-ctx.Done():
+			return round{}, ctx.Err()
+		}
+		if after, err = p.cpuTime(o.cpu); err != nil {
+			return round{}, err
+		}
 	}
 	p.page.run.Store(0)
-	after, err := p.cpuTime(o.cpu)
-	if err != nil {
-		return round{}, err
-	}
 	one := round{Work: p.page.done.Load() - done, CPU: (after - before).Seconds()}
 	if one.Work == 0 || one.CPU <= 0 {
 		return one, errors.New("nothing was done: does the way work?")
@@ -154,7 +165,7 @@ func (p *pair) slice(ctx context.Context, o options) (round, error) {
 
 // cpuTime is what the pair and the kernel's thread for packets of its CPU have used. Softirqs that run in a process count as its own.
 func (p *pair) cpuTime(cpu int) (time.Duration, error) {
-	sum, err := softirqTime(cpu)
+	sum, err := p.softirqTime(cpu)
 	if err != nil {
 		return 0, err
 	}
@@ -170,22 +181,27 @@ func (p *pair) cpuTime(cpu int) (time.Duration, error) {
 }
 
 // softirqTime is the CPU time of ksoftirqd of one CPU, as far as this program may see it.
-func softirqTime(cpu int) (time.Duration, error) {
-	names, err := filepath.Glob("/proc/[0-9]*/comm")
-	if err != nil {
-		return 0, err
-	}
-	for _, name := range names {
-		if text, err := os.ReadFile(name); err != nil || strings.TrimSpace(string(text)) != fmt.Sprintf("ksoftirqd/%d", cpu) {
-			continue
-		}
-		text, err := os.ReadFile(filepath.Join(filepath.Dir(name), "schedstat"))
+func (p *pair) softirqTime(cpu int) (time.Duration, error) {
+	if p.ksoftirqd == "" {
+		names, err := filepath.Glob("/proc/[0-9]*/comm")
 		if err != nil {
 			return 0, err
 		}
-		ran, _, _ := strings.Cut(string(text), " ")
-		ns, err := strconv.ParseInt(ran, 10, 64)
-		return time.Duration(ns), err
+		p.ksoftirqd = "none"
+		for _, name := range names {
+			if text, err := os.ReadFile(name); err == nil && strings.TrimSpace(string(text)) == fmt.Sprintf("ksoftirqd/%d", cpu) {
+				p.ksoftirqd = filepath.Join(filepath.Dir(name), "schedstat")
+			}
+		}
 	}
-	return 0, nil
+	if p.ksoftirqd == "none" {
+		return 0, nil
+	}
+	text, err := os.ReadFile(p.ksoftirqd)
+	if err != nil {
+		return 0, err
+	}
+	ran, _, _ := strings.Cut(string(text), " ")
+	ns, err := strconv.ParseInt(ran, 10, 64)
+	return time.Duration(ns), err
 }

@@ -14,6 +14,7 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"regexp"
 	"syscall"
 	"time"
 
@@ -23,6 +24,7 @@ import (
 // options is the size of a run.
 type options struct {
 	pairs   int
+	kind    string // pattern
 	slice   time.Duration
 	cpu     int
 	results string
@@ -39,6 +41,7 @@ func main() {
 	}
 	var o options
 	flag.IntVar(&o.pairs, "pairs", paired.FewestPairs, "rounds, at least 15 for a figure")
+	flag.StringVar(&o.kind, "kind", ".", "measure the kinds whose name matches, for a look: a result has all")
 	flag.DurationVar(&o.slice, "slice", 250*time.Millisecond, "CPU time of one measurement")
 	flag.IntVar(&o.cpu, "cpu", 1, "the CPU that client and server share")
 	flag.StringVar(&o.results, "results", "datapath.json", "file for rounds and figures")
@@ -67,7 +70,14 @@ func run(ctx context.Context, o options) (err error) {
 		}
 		beds = append(beds, b)
 	}
+	match, err := regexp.Compile(o.kind)
+	if err != nil {
+		return err
+	}
 	for _, k := range kinds {
+		if !match.MatchString(k.name) {
+			continue
+		}
 		if err := measure(ctx, o, k, beds, r); err != nil {
 			return err
 		}

@@ -212,17 +212,24 @@ func (w *worker) sink() error {
 	if err != nil {
 		return err
 	}
-	for n := 0; ; {
-		got, from, err := unix.Recvfrom(fd, w.buf[:64], 0)
-		if err != nil {
-			return err
-		}
+	_, from, err := unix.Recvfrom(fd, w.buf[:64], 0)
+	if err != nil {
+		return err
+	}
+	if err := unix.Connect(fd, from); err != nil {
+		return err
+	}
+	for n := 1; ; {
 		w.page.done.Add(1)
-		if n += min(got, 1); n%32 == 0 { // the word for the next few
-			if err := unix.Sendto(fd, w.buf[:1], 0, from); err != nil {
-				return err
+		if n%32 == 0 { // the word for the next few
+			if _, errno := send(fd, w.buf[:1]); errno != 0 {
+				return errno
 			}
 		}
+		if _, errno := recv(fd, w.buf[:64]); errno != 0 {
+			return errno
+		}
+		n++
 	}
 }
 

@@ -12,7 +12,7 @@
 
 #define CB_OUT 2 /* where carry_out sends to: the link */
 
-#define CB_KNOWN 3 /* whether leave needs no neighbour any more */
+#define CB_KNOWN 4 /* whether leave needs no neighbour any more */
 
 /* The next hop, between forward and leave. */
 struct {

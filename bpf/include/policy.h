@@ -98,6 +98,7 @@ struct policy_room {
 	struct policy_prefix by_addr;
 	struct policy_port by_port;
 	struct policy_peer by_number;
+	struct inside_key by_region;
 	struct pair pair;
 };
 
@@ -144,7 +145,7 @@ GLOBAL int decide(u32 table, const union addr *other, u32 proto, u32 port)
 	t = bpf_map_lookup_elem(&policy_tables, &table);
 	if (!t || !room || !other)
 		return 1;
-	who = who_has(other);
+	who = who_has(other, &room->by_region);
 	outside = who == WHO_OUTSIDE;
 	room->by_number = (struct policy_peer){ .table = table, .number = who };
 	peers = bpf_map_lookup_elem(&policy_peers, &room->by_number);

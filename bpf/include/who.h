@@ -116,16 +116,18 @@ GLOBAL int sealed_number(const union addr *a)
 	return 0;
 }
 
-/* who_has returns the number of whoever has an address, 0 for one inside that is not known by number, or WHO_OUTSIDE. */
-INLINE u32 who_has(const union addr *a)
+/* who_has returns, with key to write in, the number of whoever has an address, 0 for one inside that is not known by number, or WHO_OUTSIDE. */
+INLINE u32 who_has(const union addr *a, struct inside_key *key)
 {
-	struct inside_key key = { .bits = 128, .addr = *a };
-	u32 *n = bpf_map_lookup_elem(&who_exact, &key.addr);
-	u32 *form;
+	u32 *n, *form;
+
+	key->bits = 128;
+	key->addr = *a;
+	n = bpf_map_lookup_elem(&who_exact, &key->addr);
 
 	if (n)
 		return *n & 0xffff;
-	form = bpf_map_lookup_elem(&who_regions, &key);
+	form = bpf_map_lookup_elem(&who_regions, key);
 	if (!form)
 		return WHO_OUTSIDE;
 	switch (*form) {

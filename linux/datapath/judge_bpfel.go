@@ -47,6 +47,7 @@ const (
 	judgeMapSettings          = "settings"
 	judgeMapSlot              = "slot"
 	judgeMapToldOf            = "told_of"
+	judgeMapWays              = "ways"
 	judgeMapWhoExact          = "who_exact"
 	judgeMapWhoRegions        = "who_regions"
 	judgeMapWhoSeal           = "who_seal"
@@ -136,6 +137,7 @@ type judgeMapSpecs struct {
 	Settings          *ebpf.MapSpec `ebpf:"settings"`
 	Slot              *ebpf.MapSpec `ebpf:"slot"`
 	ToldOf            *ebpf.MapSpec `ebpf:"told_of"`
+	Ways              *ebpf.MapSpec `ebpf:"ways"`
 	WhoExact          *ebpf.MapSpec `ebpf:"who_exact"`
 	WhoRegions        *ebpf.MapSpec `ebpf:"who_regions"`
 	WhoSeal           *ebpf.MapSpec `ebpf:"who_seal"`
@@ -201,6 +203,7 @@ type judgeMaps struct {
 	Settings          *ebpf.Map `ebpf:"settings"`
 	Slot              *ebpf.Map `ebpf:"slot"`
 	ToldOf            *ebpf.Map `ebpf:"told_of"`
+	Ways              *ebpf.Map `ebpf:"ways"`
 	WhoExact          *ebpf.Map `ebpf:"who_exact"`
 	WhoRegions        *ebpf.Map `ebpf:"who_regions"`
 	WhoSeal           *ebpf.Map `ebpf:"who_seal"`
@@ -239,6 +242,7 @@ func (m *judgeMaps) Close() error {
 		m.Settings,
 		m.Slot,
 		m.ToldOf,
+		m.Ways,
 		m.WhoExact,
 		m.WhoRegions,
 		m.WhoSeal,

@@ -73,7 +73,9 @@ func (b *bench) awaitCarrier(t testing.TB, from *netns.NS, to string) {
 			return
 		}
 	}
-	t.Fatalf("%s does not answer", to)
+	counts, err := b.table.Maps().Counts()
+	links, _ := netnstest.Try(b.ns, "ip -s -d link")
+	t.Fatalf("%s does not answer: %v, %v\n%s", to, counts, err, links)
 }
 
 func (b *bench) open(t testing.TB) {

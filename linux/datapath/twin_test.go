@@ -253,7 +253,7 @@ func TestTwin(t *testing.T) {
 		netnstest.Do(t, w.ns, func() error { w.fillRow(t, seen); return nil })
 	})
 	for _, why := range datapath.AllWhys() {
-		if seen[why] == 0 {
+		if seen[why] == 0 && n >= twinPackets {
 			t.Errorf("no packet ended as %s: the packets miss a path", why)
 		}
 		t.Logf("%-22s %d", why, seen[why])

@@ -197,7 +197,7 @@ func run(t *testing.T, c Config) *running {
 	return r
 }
 
-// nameSeven makes all names of a test differ in no way but what they are.
+// messageID numbers the questions of a test.
 var messageID atomic.Uint32
 
 // exchange asks the server by "udp" or "tcp".

@@ -1,0 +1,246 @@
+package dns
+
+import (
+	"fmt"
+	"net/netip"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/miekg/dns"
+)
+
+// four is an upstream with one name that has IPv4 alone.
+func four(t *testing.T) *fake {
+	return newFake(t, map[string]string{"four.test. AAAA": soa30, "four.test. A": "four.test. 300 A 8.0.0.1", "six.test. AAAA": "AD six.test. 60 AAAA 2001:db8::1",
+		"four.cluster.test. A": "four.cluster.test. 5 A 8.0.0.1", "four.cluster.test. AAAA": soa30})
+}
+
+const synthesised = "four.test. 30 IN AAAA 64:ff9b::800:1"
+
+// What an upstream may do instead of answering. Each ends in bounded time (the client's patience is far longer) and with a right code.
+func TestHostileUpstreams(t *testing.T) {
+	pack := func(m *dns.Msg) []byte {
+		b, err := m.Pack()
+		if err != nil {
+			t.Error(err)
+		}
+		return b
+	}
+	for _, tc := range []struct {
+		name   string
+		mangle func(q, r *dns.Msg, tcp bool) []byte
+		want   string
+	}{
+		{"silent", func(_, _ *dns.Msg, _ bool) []byte { return nil }, "SERVFAIL"},
+		{"silent about AAAA", func(_, r *dns.Msg, _ bool) []byte {
+			if r.Question[0].Qtype == dns.TypeAAAA {
+				return nil
+			}
+			return pack(r)
+		}, "four.test. 300 IN AAAA 64:ff9b::800:1"},
+		{"another number", func(_, r *dns.Msg, _ bool) []byte { r.Id++; return pack(r) }, "SERVFAIL"},
+		{"another question", func(_, r *dns.Msg, _ bool) []byte { r.Question[0].Name = "evil.test."; return pack(r) }, "SERVFAIL"},
+		{"another type", func(_, r *dns.Msg, _ bool) []byte { r.Question[0].Qtype = dns.TypeTXT; return pack(r) }, "SERVFAIL"},
+		{"its question again", func(q, _ *dns.Msg, _ bool) []byte { return pack(q) }, "SERVFAIL"},
+		{"half a message", func(_, r *dns.Msg, _ bool) []byte { b := pack(r); return b[:len(b)-5] }, "SERVFAIL"},
+		{"lower case", func(_, r *dns.Msg, _ bool) []byte {
+			r.Question[0].Name = strings.ToLower(r.Question[0].Name)
+			return pack(r)
+		}, synthesised},
+		{"truncated by UDP", func(_, r *dns.Msg, tcp bool) []byte {
+			if !tcp {
+				r.Truncated, r.Answer, r.Ns = true, nil, nil
+			}
+			return pack(r)
+		}, synthesised},
+		{"no EDNS", func(q, r *dns.Msg, _ bool) []byte {
+			r.Extra = nil
+			if q.IsEdns0() != nil {
+				r.Rcode, r.Answer, r.Ns = dns.RcodeFormatError, nil, nil
+			}
+			return pack(r)
+		}, synthesised},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			t.Parallel()
+			f := four(t)
+			f.mangle = tc.mangle
+			s := run(t, configFor(f))
+			got := s.ask("four.test.", dns.TypeAAAA)
+			if shown(got) != tc.want {
+				t.Errorf("got %s, want %s", shown(got), tc.want)
+			}
+			if code, ok := extended(got); tc.want == "SERVFAIL" && (!ok || code != dns.ExtendedErrorCodeNoReachableAuthority) {
+				t.Errorf("RFC 8914 4.23: extended error %d, %v", code, ok)
+			}
+		})
+	}
+}
+
+func TestAnotherUpstreamTakesOver(t *testing.T) {
+	silent, good := newFake(t, map[string]string{"four.test. AAAA": "silent", "four.test. A": "silent"}), four(t)
+	refusing := newFake(t, map[string]string{"four.test. AAAA": "REFUSED", "four.test. A": "SERVFAIL"})
+	c := configFor(good)
+	c.Zones[0].Upstreams = []Upstream{{Addr: silent.addr, Via: UDP}, {Addr: refusing.addr, Via: UDP}, {Addr: good.addr, Via: TCP}}
+	s := run(t, c)
+	if got := shown(s.ask("four.test.", dns.TypeAAAA)); got != synthesised {
+		t.Errorf("got %s", got)
+	}
+	if q := good.questions(); !strings.Contains(q, "four.test. A tcp") {
+		t.Errorf("the good one was asked %q", q)
+	}
+}
+
+// Marks: a name with IPv4 alone costs two questions, one that does not exist one, for all its types (RFC 2308 5).
+func TestQuestionsAskedUpstream(t *testing.T) {
+	f := four(t)
+	s := run(t, configFor(f))
+	for _, tc := range []struct {
+		name string
+		typ  uint16
+		want string
+	}{
+		{"four.test.", dns.TypeAAAA, "four.test. AAAA, four.test. A"},
+		{"four.test.", dns.TypeAAAA, ""},
+		{"four.test.", dns.TypeA, ""},
+		{"none.test.", dns.TypeAAAA, "none.test. AAAA"},
+		{"none.test.", dns.TypeA, ""},
+		{"none.test.", dns.TypeTXT, ""},
+		{"six.test.", dns.TypeAAAA, "six.test. AAAA"},
+	} {
+		s.ask(tc.name, tc.typ)
+		if got := f.questions(); got != tc.want {
+			t.Errorf("%s %s asked %q, want %q", tc.name, dns.TypeToString[tc.typ], got, tc.want)
+		}
+	}
+}
+
+func TestManyClientsOneQuestion(t *testing.T) {
+	f := four(t)
+	f.hold = make(chan struct{})
+	s := run(t, configFor(f))
+	var wait sync.WaitGroup
+	for range 50 {
+		wait.Go(func() {
+			m := new(dns.Msg)
+			m.SetQuestion("four.test.", dns.TypeAAAA)
+			m.Id = uint16(messageID.Add(1))
+			c := dns.Client{Timeout: 20 * time.Second}
+			if got, _, err := c.Exchange(m, s.addr.String()); err != nil || shown(got) != synthesised {
+				t.Errorf("%v, %v", got, err)
+			}
+		})
+	}
+	look := time.NewTicker(time.Millisecond)
+	defer look.Stop()
+	for s.Status().Queries < 50 && !t.Failed() { // until all have come; none is answered
+		<-look.C
+	}
+	close(f.hold)
+	wait.Wait()
+	if got := strings.Count(f.questions(), " AAAA"); got > 3 { // a server that is held is asked again
+		t.Errorf("AAAA was asked %d times", got)
+	}
+}
+
+func TestSizes_RFC6891_6_2_5(t *testing.T) {
+	var many []string
+	for i := range 40 {
+		many = append(many, fmt.Sprintf("big.test. 60 A 8.0.0.%d", i+1))
+	}
+	f := newFake(t, map[string]string{"big.test. AAAA": soa30, "big.test. A": strings.Join(many, ";")})
+	s := run(t, configFor(f))
+	for _, pass := range []string{"made", "remembered"} {
+		if got := s.ask("big.test.", dns.TypeAAAA, "noedns"); !got.Truncated || len(got.Answer) != 0 || got.IsEdns0() != nil {
+			t.Errorf("%s, without EDNS: %s", pass, got)
+		}
+		m := new(dns.Msg)
+		m.SetQuestion("big.test.", dns.TypeAAAA)
+		if got := s.exchange("tcp", m); got.Truncated || len(got.Answer) != 40 {
+			t.Errorf("%s, by TCP: %d records, truncated %v", pass, len(got.Answer), got.Truncated)
+		}
+	}
+}
+
+func TestCaseOfTheClientIsKept(t *testing.T) {
+	s := run(t, configFor(four(t)))
+	for range 2 {
+		got := s.ask("FoUr.TeSt.", dns.TypeAAAA)
+		if got.Question[0].Name != "FoUr.TeSt." || len(got.Answer) != 1 || got.Answer[0].Header().Name != "FoUr.TeSt." {
+			t.Errorf("%s", got)
+		}
+	}
+}
+
+func TestAD_RFC6840_5_8(t *testing.T) {
+	f := four(t)
+	f.set("four.test. A", "AD four.test. 300 A 8.0.0.1")
+	f.set("four.test. AAAA", "AD "+soa30)
+	s := run(t, configFor(f))
+	for range 2 {
+		if got := s.ask("six.test.", dns.TypeAAAA, "AD"); !got.AuthenticatedData {
+			t.Errorf("the word of a server on this host is lost: %s", got)
+		}
+		if got := s.ask("six.test.", dns.TypeAAAA); got.AuthenticatedData {
+			t.Errorf("AD for a client that did not ask for it: %s", got)
+		}
+		if got := s.ask("four.test.", dns.TypeAAAA, "AD"); got.AuthenticatedData {
+			t.Errorf("RFC 6147 5.5: AD on what was made: %s", got)
+		}
+	}
+}
+
+func TestClientsAndZones(t *testing.T) {
+	everything, cluster := four(t), four(t)
+	c := configFor(everything)
+	c.Zones = append(c.Zones, Zone{Name: "cluster.test.", Upstreams: []Upstream{{Addr: cluster.addr, Via: UDP}}})
+	c.Policy.Never = []string{"cluster.test."}
+	s := run(t, c)
+	if got := shown(s.ask("four.cluster.test.", dns.TypeAAAA)); got != "NOERROR" {
+		t.Errorf("a name of the cluster: %s", got)
+	}
+	if q := everything.questions() + "|" + cluster.questions(); q != "|four.cluster.test. AAAA" {
+		t.Errorf("asked %s", q)
+	}
+	c.Capable = c.Allow
+	if err := s.Configure(c); err != nil {
+		t.Fatal(err)
+	}
+	if got := shown(s.ask("four.test.", dns.TypeAAAA)); got != "NOERROR" {
+		t.Errorf("a client with IPv4: %s", got)
+	}
+	c.Allow = []netip.Prefix{netip.MustParsePrefix("2001:db8::/32")}
+	if err := s.Configure(c); err != nil {
+		t.Fatal(err)
+	}
+	var q query
+	m := new(dns.Msg)
+	m.SetQuestion("four.test.", dns.TypeAAAA)
+	b, err := m.Pack()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if out, waits := s.handle(nil, b, netip.MustParseAddr("::1"), true, &q, nil); out != nil || waits {
+		t.Errorf("a stranger is answered: %x", out)
+	}
+}
+
+func TestConfigIsChecked(t *testing.T) {
+	good := Zone{Name: ".", Upstreams: []Upstream{{Addr: netip.MustParseAddrPort("[::1]:53"), Via: UDP}}}
+	for _, c := range []Config{
+		{},
+		{Zones: []Zone{{Name: "."}}},
+		{Zones: []Zone{good, good}},
+		{Zones: []Zone{good, {Name: "Test.", Upstreams: good.Upstreams}}},
+		{Zones: []Zone{good, {Name: "test", Upstreams: good.Upstreams}}},
+		{Zones: []Zone{{Name: ".", Upstreams: []Upstream{{Addr: netip.MustParseAddrPort("[::1]:0"), Via: UDP}}}}},
+		{Zones: []Zone{{Name: ".", Upstreams: []Upstream{{Addr: netip.MustParseAddrPort("[::1]:53"), Via: "https"}}}}},
+		{Zones: []Zone{good}, CacheBytes: 1},
+	} {
+		if _, err := New(c, nil); err == nil {
+			t.Errorf("%+v was taken", c)
+		}
+	}
+}

@@ -78,9 +78,9 @@ func New(o Options) *Agent {
 	a := &Agent{options: o, log: o.Log, runners: map[string]*runner{}}
 	a.metrics = newMetrics(o.Version, a.Report)
 	a.services.took = newServiceTimes()
-	a.policies.took = newPolicyTimes()
+	a.policies.took, a.policies.denials = newPolicyTimes(), newDenials()
 	a.resolving.wake = make(chan struct{}, 1)
-	a.metrics.registry.MustRegister(careCollector{a}, bgpCollector{a}, serviceCollector{a}, a.services.took, policyCollector{a}, a.policies.took, dnsCollector{a})
+	a.metrics.registry.MustRegister(careCollector{a}, bgpCollector{a}, serviceCollector{a}, a.services.took, policyCollector{a}, a.policies.took, a.policies.denials, dnsCollector{a})
 	return a
 }
 

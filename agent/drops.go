@@ -58,7 +58,7 @@ func (a *Agent) runDrops(ctx context.Context) error {
 			d.From, d.To = netip.AddrPortFrom(e.Src, e.SrcPort), netip.AddrPortFrom(e.Dst, e.DstPort)
 		}
 		if e.Why == model.Denied && e.Src.IsValid() {
-			d.Rule = a.policies.deniedBy(e.Src, e.Dst, policy.Protocol(e.Proto), e.DstPort)
+			d.Rule = a.denied(e.Src, e.Dst, policy.Protocol(e.Proto), e.DstPort)
 		}
 		a.drops.tell(d)
 		return nil

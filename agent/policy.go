@@ -24,7 +24,8 @@ const partPolicy = "policy"
 
 // policies is what decides which flows of endpoints may begin.
 type policies struct {
-	took prometheus.Histogram // of putting policies in force
+	took    prometheus.Histogram // of putting policies in force
+	denials *prometheus.CounterVec
 
 	cluster atomic.Pointer[objects.ClusterPolicies] // nil: outside a cluster, or nothing is known yet
 	setting sync.Mutex                              // held while the section is written
@@ -35,6 +36,7 @@ type policies struct {
 	base      *identity.Directory // without the endpoints of this host and without slices
 	directory *identity.Directory
 	compiled  policy.Compiled
+	counted   map[string]bool    // policies that denials has counters of
 	revision  int64              // of the slices that are in force
 	host      []netip.Addr       // of this host, which may always probe its endpoints
 	writer    *datapath.Policies // nil without programs

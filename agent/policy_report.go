@@ -82,23 +82,6 @@ func (p *policies) verdict(subject netip.Addr, f policy.Flow) (local.PolicyVerdi
 	return v, nil
 }
 
-// deniedBy names the rule that forbids a flow; empty when none does by now.
-func (p *policies) deniedBy(from, to netip.Addr, proto policy.Protocol, port uint16) string {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if p.compiler == nil {
-		return ""
-	}
-	a := p.compiled.Ask(p.directory, from, to, proto, port)
-	switch {
-	case a.Egress.Action == policy.Deny:
-		return a.Egress.Rule
-	case a.Ingress.Action == policy.Deny:
-		return a.Ingress.Rule
-	}
-	return ""
-}
-
 // written tells where the policy of a rule was written; empty for what no document says.
 func (p *policies) written(rule string) string {
 	name, _, _ := strings.Cut(rule, ", ")

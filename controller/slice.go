@@ -23,8 +23,9 @@ type sliceBook struct {
 
 	mu       sync.Mutex // guards all following fields
 	byHost   map[string]map[string]*v1alpha1.AddressSlice
-	revision int64
+	revision int64     // the highest of all objects
 	raised   time.Time // when revision was
+	seen     int64     // the highest that an agent has
 }
 
 func newSliceBook() *sliceBook {
@@ -40,7 +41,23 @@ func (b *sliceBook) restart(all func() []*v1alpha1.AddressSlice, reports func() 
 		b.put(s)
 	}
 	for _, r := range reports() {
-		b.revision = max(b.revision, r.Status.Entries)
+		b.hear(r)
+	}
+}
+
+// report is called for each change of a HostStatus.
+func (b *sliceBook) report(r *v1alpha1.HostStatus) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.hear(r)
+}
+
+// maxRevision is higher than any that was ever written: who says that he has more is wrong.
+const maxRevision = 1 << 62
+
+func (b *sliceBook) hear(r *v1alpha1.HostStatus) {
+	if n := r.Status.Entries; n < maxRevision {
+		b.seen = max(b.seen, n)
 	}
 }
 
@@ -78,12 +95,14 @@ func (b *sliceBook) of(host string) (out []*v1alpha1.AddressSlice) {
 	return out
 }
 
-// next is the revision of the next write, and newest that of the last one with the time of it.
+// next is the revision of the next write.
 func (b *sliceBook) next() int64 {
-	n, _ := b.newest()
-	return n + 1
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return max(b.revision, b.seen) + 1
 }
 
+// newest is the revision of the last write, and the time of it.
 func (b *sliceBook) newest() (int64, time.Time) {
 	b.mu.Lock()
 	defer b.mu.Unlock()

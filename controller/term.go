@@ -275,4 +275,5 @@ func (c *Controller) heard(s *v1alpha1.HostStatus, gone bool) {
 	c.ledger.report(s, gone)
 	c.numbers.report(s, gone)
 	c.claims.report(s, gone)
+	c.slices.report(s)
 }

@@ -80,11 +80,17 @@ func clusterPolicyName(o *v1alpha1.ClusterNetworkPolicy) string {
 	return "ClusterNetworkPolicy " + o.ObjectName()
 }
 
+// An annotation by which a policy has its host write down what it denies.
+const (
+	LogAnnotation = "hexapod.dev/log"
+	LogDenied     = "denied"
+)
+
 // NetworkPolicy returns a policy in the form that both kinds have in common.
 func NetworkPolicy(o *v1alpha1.NetworkPolicy) policy.Policy {
 	ns := o.Metadata.Namespace
 	p := policy.Policy{
-		Name: networkPolicyName(o), Tier: policy.Namespace,
+		Name: networkPolicyName(o), Tier: policy.Namespace, Log: o.Metadata.Annotations[LogAnnotation] == LogDenied,
 		Subject: policy.Workloads{Namespace: ns, Endpoints: selector(&o.Spec.PodSelector)},
 	}
 	p.Governs[policy.Ingress] = slices.Contains(o.Spec.PolicyTypes, v1alpha1.PolicyIngress)
@@ -145,7 +151,7 @@ var protocols = map[v1alpha1.PortProtocol]policy.Protocol{
 // ClusterNetworkPolicy returns a policy in the form that both kinds have in common. A rule with a name and its place would be
 // two words for one thing, so the name stands alone.
 func ClusterNetworkPolicy(o *v1alpha1.ClusterNetworkPolicy) policy.Policy {
-	p := policy.Policy{Name: clusterPolicyName(o), Tier: tierOf[o.Spec.Tier], Priority: int(o.Spec.Priority)}
+	p := policy.Policy{Name: clusterPolicyName(o), Tier: tierOf[o.Spec.Tier], Priority: int(o.Spec.Priority), Log: o.Metadata.Annotations[LogAnnotation] == LogDenied}
 	p.Subject = workloads(o.Spec.Subject.Namespaces, o.Spec.Subject.Pods)
 	p.Governs = [2]bool{policy.Ingress: len(o.Spec.Ingress) > 0, policy.Egress: len(o.Spec.Egress) > 0}
 	add := func(d policy.Direction, i int, name string, a v1alpha1.PolicyAction, peers []policy.Peer, on []v1alpha1.PolicyProtocol) {

@@ -1,6 +1,9 @@
 package policy
 
-import "slices"
+import (
+	"slices"
+	"strings"
+)
 
 // Judge answers a flow by reading every rule from the top: the slow twin of the Tables.
 func (w *World) Judge(s *Subject, f Flow) Verdict {
@@ -29,6 +32,15 @@ func (w *World) Judge(s *Subject, f Flow) Verdict {
 		}
 	}
 	return Verdict{Deny, ByOutside}
+}
+
+// Logs reports whether it is to be written down that a rule denied a flow of a subject: its policy says so or, where none of the rules
+// matched, one of the policies that close the subject.
+func (w *World) Logs(s *Subject, d Direction, rule string) bool {
+	name, _, _ := strings.Cut(rule, ", ")
+	return slices.ContainsFunc(w.Policies, func(p Policy) bool {
+		return p.Log && (p.Name == name || rule == ByIsolation && p.Tier == Namespace && p.Governs[d] && w.selects(p.Subject, s.Set))
+	})
 }
 
 // judgeTier returns the verdict of the first rule of a tier that matches. A rule that passes decides nothing and ends the tier.

@@ -84,6 +84,7 @@ type Policy struct {
 	// closes it, with or without rules (policyTypes of NetworkPolicy).
 	Governs [2]bool
 	Rules   [2][]Rule // by Direction, asked in order
+	Log     bool      // what it denies is to be written down
 }
 
 // Rule matches a flow when one of Peers and one of Ports do.

@@ -443,6 +443,8 @@ GLOBAL int lead(struct __sk_buff *skb, struct base *b, struct header *h)
 		return 0;
 	if (what == WHY_REFUSED)
 		return refuse(skb, b, h);
+	if (h->proto == PROTO_SCTP && r->s.seat.backend.port != h->dst_port)
+		return WHY_NO_BACKEND; /* its checksum covers the whole packet */
 	skb->cb[CB_SERVICE] = DOOR_LED;
 	r->anew = what == LED_ANEW;
 	if (h->fragment)

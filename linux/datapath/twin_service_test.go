@@ -108,12 +108,6 @@ func (s *serviceWorld) change(t *testing.T, g *generator) {
 	}
 	slices.SortFunc(backends, netip.AddrPort.Compare)
 	backends = slices.Compact(backends)
-	if k.Protocol == service.SCTP {
-		for i := range backends {
-			backends[i] = netip.AddrPortFrom(backends[i].Addr(), k.Port)
-		}
-		backends = slices.Compact(backends)
-	}
 	prev := old.Table
 	next := service.Entry{ID: old.ID, Table: service.Next(&prev, backends), AffinitySeconds: pick(g, uint32(0), 0, 30)}
 	s.held[k] = next

@@ -130,6 +130,9 @@ func (s *State) serve(p *Packet, h *Header, owner uint32) Why {
 		why, _ := s.pass(p, *h, owner, 0)
 		return why
 	}
+	if h.Proto == protoSCTP && seat.Backend.Port() != h.DstPort {
+		return NoBackend // its checksum covers the whole packet
+	}
 	p.door = led
 	if h.Fragment {
 		s.Services.Fragments[FragmentKey{h.Src, h.Dst, h.ID}] = seat.Backend.Addr()

@@ -75,7 +75,7 @@ type Agent struct {
 
 // New returns an agent that has not begun: no file is open and nothing runs.
 func New(o Options) *Agent {
-	a := &Agent{options: o, log: o.Log, runners: map[string]*runner{}}
+	a := &Agent{options: o, log: o.Log, runners: map[string]*runner{}, drops: drops{first: make(chan struct{}, 1)}}
 	a.metrics = newMetrics(o.Version, a.Report)
 	a.services.took = newServiceTimes()
 	a.policies.took, a.policies.denials = newPolicyTimes(), newDenials()
@@ -98,7 +98,8 @@ func (a *Agent) Run(ctx context.Context) (err error) {
 	if err := a.open(ctx, &closing); err != nil {
 		return err
 	}
-	if err := a.speaking.fib.Hush(sub); err != nil { // of 100,000 learned routes the agent need not be told what it did
+	// Of 100,000 learned routes, and of each endpoint that is made, the agent need not be told what it did.
+	if err := errors.Join(a.speaking.fib.Hush(sub), a.kernel.links.Hush(sub)); err != nil {
 		return err
 	}
 	if err := a.recover(ctx); err != nil {

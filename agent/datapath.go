@@ -109,14 +109,8 @@ func (a *Agent) reportProtection(s desired.Snapshot) []local.Object {
 
 // kinOf lists the other endpoints of the container of e: the interfaces that CNI calls eth0 and net1.
 func (a *Agent) kinOf(e desired.Endpoint) []desired.Endpoint {
-	var kin []desired.Endpoint
 	if a.datapath.table == nil {
 		return nil
 	}
-	for k, other := range a.sections.Snapshot().Endpoints.All() {
-		if k.Container == e.Key.Container && k != e.Key {
-			kin = append(kin, other)
-		}
-	}
-	return kin
+	return a.sections.Kin(e.Key)
 }

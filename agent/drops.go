@@ -13,8 +13,11 @@ import (
 
 // drops passes on what the programs tell of packets that they dropped, to everybody who follows.
 type drops struct {
-	mu        sync.Mutex // guards followers
+	first chan struct{} // holds a token when somebody began to follow
+
+	mu        sync.Mutex // guards all following fields
 	followers map[chan local.Drop]bool
+	last      func() // called when nobody follows any more
 }
 
 // dropsWaiting is how many drops wait for a follower that is slow; more are lost to it.
@@ -29,11 +32,26 @@ func (d *drops) follow() (<-chan local.Drop, func()) {
 		d.followers = map[chan local.Drop]bool{}
 	}
 	d.followers[c] = true
+	select {
+	case d.first <- struct{}{}:
+	default:
+	}
 	return c, func() {
 		d.mu.Lock()
 		defer d.mu.Unlock()
 		delete(d.followers, c)
+		if len(d.followers) == 0 && d.last != nil {
+			d.last()
+		}
 	}
+}
+
+// begin tells whether anybody follows, and what to call when nobody does any more.
+func (d *drops) begin(last func()) bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.last = last
+	return len(d.followers) > 0
 }
 
 func (d *drops) tell(drop local.Drop) {
@@ -47,11 +65,28 @@ func (d *drops) tell(drop local.Drop) {
 	}
 }
 
-// runDrops reads what the programs tell until ctx ends. There is one reader: a second one would take drops away from it.
+// runDrops reads what the programs tell while anybody follows, until ctx ends. There is one reader: a second one would take drops away
+// from it. Every new endpoint has something dropped, which would cost its ADD time for nobody.
 func (a *Agent) runDrops(ctx context.Context) error {
 	if a.datapath.table == nil {
 		return nil
 	}
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-a.drops.first:
+		}
+		followed, cancel := context.WithCancel(ctx)
+		if a.drops.begin(cancel) {
+			a.readDrops(followed)
+		}
+		cancel()
+	}
+}
+
+// readDrops reads what the programs tell until ctx ends.
+func (a *Agent) readDrops(ctx context.Context) {
 	err := a.datapath.table.Maps().Follow(ctx, func(e datapath.Event) error {
 		d := local.Drop{Place: e.Place.String(), Why: e.Why.String(), Link: a.linkName(e.Link), Proto: e.Proto, Length: e.Length}
 		if e.Src.IsValid() {
@@ -64,9 +99,8 @@ func (a *Agent) runDrops(ctx context.Context) error {
 		return nil
 	})
 	if err != nil {
-		a.log.Warn("nobody is told of dropped packets any more", "error", err)
+		a.log.Warn("nobody is told of dropped packets now; counters go on", "error", err)
 	}
-	return nil // counters go on
 }
 
 // FollowDrops implements local.Seeing.

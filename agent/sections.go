@@ -2,6 +2,7 @@ package agent
 
 import (
 	"net/netip"
+	"slices"
 	"sync"
 
 	"hexapod.dev/model/desired"
@@ -15,6 +16,7 @@ type sections struct {
 	mu       sync.Mutex // guards all following fields
 	snapshot desired.Snapshot
 	byAddr   section.Map[netip.Addr, desired.EndpointKey]
+	links    map[string][]string // interfaces of each container that has endpoints here
 }
 
 // Snapshot returns the newest version. It does not change any more.
@@ -35,6 +37,19 @@ func (s *sections) Holder(addr netip.Addr) (desired.EndpointKey, bool) {
 	byAddr := s.byAddr
 	s.mu.Unlock()
 	return byAddr.Get(addr)
+}
+
+// Kin returns the other endpoints of k's container.
+func (s *sections) Kin(k desired.EndpointKey) (kin []desired.Endpoint) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, name := range s.links[k.Container] {
+		other := desired.EndpointKey{Container: k.Container, Interface: name}
+		if e, ok := s.snapshot.Endpoints.Get(other); ok && other != k {
+			kin = append(kin, e)
+		}
+	}
+	return kin
 }
 
 // SetConfig writes the section of the configuration.
@@ -128,6 +143,10 @@ func (s *sections) SetEndpoint(e desired.Endpoint) {
 	defer s.mu.Unlock()
 	s.forget(e.Key)
 	s.snapshot.Endpoints = s.snapshot.Endpoints.Set(e.Key, e)
+	if s.links == nil {
+		s.links = map[string][]string{}
+	}
+	s.links[e.Key.Container] = append(s.links[e.Key.Container], e.Key.Interface)
 	for _, a := range e.Addrs {
 		s.byAddr = s.byAddr.Set(a, e.Key)
 	}
@@ -153,9 +172,13 @@ func (s *sections) DeleteEndpoint(k desired.EndpointKey) {
 	s.snapshot.Endpoints = s.snapshot.Endpoints.Delete(k)
 }
 
-// forget takes k's addresses out of the index, but for those that another endpoint has by now. The caller holds mu.
+// forget takes k out of the indices, but for addresses that another endpoint has by now. The caller holds mu.
 func (s *sections) forget(k desired.EndpointKey) {
 	if old, ok := s.snapshot.Endpoints.Get(k); ok {
+		s.links[k.Container] = slices.DeleteFunc(s.links[k.Container], func(name string) bool { return name == k.Interface })
+		if len(s.links[k.Container]) == 0 {
+			delete(s.links, k.Container)
+		}
 		for _, a := range old.Addrs {
 			if holder, ok := s.byAddr.Get(a); ok && holder == k {
 				s.byAddr = s.byAddr.Delete(a)

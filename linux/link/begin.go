@@ -11,11 +11,10 @@ import (
 
 // Begun is a link whose pair exists and whose addresses may not be known yet. EnsureBegun finishes and closes it.
 type Begun struct {
-	ns     *netns.NS
-	host   rtnl.Link
-	made   bool // it was not there before
-	in     *rtnl.Conn
-	events *rtnl.Subscription // changes of routes inside, from before the first address on
+	ns   *netns.NS
+	host rtnl.Link
+	made bool // it was not there before
+	in   *rtnl.Conn
 }
 
 // Begin makes the pair of a link, or finds the one that is there. What it does needs no address, so it can be done while the
@@ -29,7 +28,7 @@ func (t *Table) Begin(want desired.Link) (_ *Begun, err error) {
 		return nil, fmt.Errorf("link %s: %w", want.Name, err)
 	}
 	if b.host, b.made, err = t.make(want, b.ns); err == nil {
-		b.in, b.events, err = rtnl.DialSubscribed(b.ns, rtnl.Routes)
+		b.in, err = rtnl.Dial(b.ns)
 	}
 	if err != nil {
 		return nil, errors.Join(err, b.Close())
@@ -40,9 +39,6 @@ func (t *Table) Begin(want desired.Link) (_ *Begun, err error) {
 // Close gives b up. The link stays, for Retire to take.
 func (b *Begun) Close() error {
 	var errs []error
-	if b.events != nil {
-		errs = append(errs, b.events.Close())
-	}
 	if b.in != nil {
 		errs = append(errs, b.in.Close())
 	}

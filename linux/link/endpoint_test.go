@@ -99,10 +99,9 @@ func show(t testing.TB, ns *netns.NS, link string) string {
 const hostGolden = `# ip -br link show dev hxNAME
 hxNAME UP HOSTMAC <BROADCAST,MULTICAST,UP,LOWER_UP> 
 # ip -6 -br addr show dev hxNAME
-hxNAME UP fe80::1/64 
+hxNAME UP fe80::1/128 
 # ip -6 route show dev hxNAME
 fd5c:102:304:506:104::1 proto 206 metric 1024 pref medium
-fe80::/64 proto kernel metric 256 pref medium
 # ip -6 neigh show dev hxNAME
 fd5c:102:304:506:104::1 lladdr MAC PERMANENT proto 206 
 `

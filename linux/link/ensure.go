@@ -69,7 +69,7 @@ func (t *Table) finish(ctx context.Context, b *Begun, want desired.Link, parts [
 			return err
 		}
 	}
-	if host.AcceptRA != 0 {
+	if hears(host) {
 		if err := t.refuseAdvertisements(want.Name); err != nil {
 			return err
 		}
@@ -85,7 +85,7 @@ func (t *Table) finish(ctx context.Context, b *Begun, want desired.Link, parts [
 	}
 	ctx, cancel := context.WithTimeout(ctx, readyLimit)
 	defer cancel()
-	if err := listening(ctx, in, b.events, want.Addrs); err != nil {
+	if err := listening(ctx, in, want.Addrs); err != nil {
 		return err
 	}
 	return t.sending(ctx, host)

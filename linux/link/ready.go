@@ -18,8 +18,8 @@ const readyLimit = 5 * time.Second
 // detection at once, but begins to listen for it (the "local" route) in a worker of its own that has to wait for the
 // RTNL lock: usually a fraction of a millisecond later, tens of milliseconds while it removes namespaces. A runtime starts
 // its container right after an ADD, so the first packet to it would be lost.
-func listening(ctx context.Context, in *rtnl.Conn, events *rtnl.Subscription, addrs []netip.Addr) error {
-	for {
+func listening(ctx context.Context, in *rtnl.Conn, addrs []netip.Addr) error {
+	for first := true; ; first = false {
 		local, err := in.Routes(unix.RT_TABLE_LOCAL, 0)
 		if err != nil {
 			return err
@@ -27,7 +27,12 @@ func listening(ctx context.Context, in *rtnl.Conn, events *rtnl.Subscription, ad
 		if listens(local, addrs) {
 			return nil
 		}
-		if _, err := events.Receive(ctx); err != nil {
+		if first { // rarely: the worker has been waiting for the lock as long as we had it
+			err = in.Join(rtnl.Routes) // and what came before it joined is seen by the next look
+		} else {
+			err = in.Await(ctx)
+		}
+		if err != nil {
 			return fmt.Errorf("wait until it answers under %v: %w", addrs, err)
 		}
 	}

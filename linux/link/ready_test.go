@@ -74,16 +74,15 @@ func TestFirstPacketArrives(t *testing.T) {
 }
 
 func TestListeningEndsWithItsContext(t *testing.T) {
-	in, events, err := rtnl.DialSubscribed(netnstest.New(t), rtnl.Routes)
+	in, err := rtnl.Dial(netnstest.New(t))
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer in.Close()
-	defer events.Close()
 	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Millisecond)
 	defer cancel()
 	never := netip.MustParseAddr("2001:db8::1")
-	if err := listening(ctx, in, events, []netip.Addr{never}); !errors.Is(err, context.DeadlineExceeded) || !strings.Contains(err.Error(), never.String()) {
+	if err := listening(ctx, in, []netip.Addr{never}); !errors.Is(err, context.DeadlineExceeded) || !strings.Contains(err.Error(), never.String()) {
 		t.Errorf("waiting for an address that nobody sets: %v", err)
 	}
 }

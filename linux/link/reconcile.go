@@ -117,7 +117,7 @@ func (t *Table) faults(want desired.Link, host rtnl.Link) ([]string, error) {
 	if seen.link.Name != want.Key.Interface {
 		faults = append(faults, fmt.Sprintf("the name %s inside, it is called %s", want.Key.Interface, seen.link.Name))
 	}
-	if host.AcceptRA != 0 {
+	if hears(host) {
 		faults = append(faults, "accept_ra=0 on the host side")
 	}
 	for _, r := range append(hostSteps(want, host, addrs), insideSteps(want, seen)...) {

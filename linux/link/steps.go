@@ -10,17 +10,16 @@ import (
 	"hexapod.dev/model/desired"
 )
 
-// linkLocal is the address of every host side: the next hop of its endpoint.
-func linkLocal() netip.Prefix { return netip.PrefixFrom(desired.Gateway(), 64) }
+// linkLocal is the address of every host side: the next hop of its endpoint. It stands alone: with a length of 64 the kernel would keep
+// two more routes for each link, and it walks all routes whenever a link comes up.
+func linkLocal() netip.Prefix { return netip.PrefixFrom(desired.Gateway(), 128) }
 
 // hostSteps is what is missing on the host side: nothing when it is as wanted.
 func hostSteps(want desired.Link, have rtnl.Link, addrs []rtnl.Addr) []*rtnl.Request {
 	var steps []*rtnl.Request
-	if have.AddrGenMode != rtnl.GenNone {
-		steps = append(steps, rtnl.SetAddrGenMode(have.Index, want.Name, rtnl.GenNone))
-	}
-	if alias := desired.LinkAlias(want.Key); have.Alias != alias {
-		r := rtnl.SetLink(have.Index, want.Name, "set alias")
+	alias := desired.LinkAlias(want.Key)
+	if have.AddrGenMode != rtnl.GenNone || have.Alias != alias {
+		r := rtnl.SetAddrGenMode(have.Index, want.Name, rtnl.GenNone)
 		r.Bytes(unix.IFLA_IFALIAS, []byte(alias))
 		steps = append(steps, r)
 	}
@@ -39,7 +38,7 @@ func hostSteps(want desired.Link, have rtnl.Link, addrs []rtnl.Addr) []*rtnl.Req
 		steps = append(steps, rtnl.DeleteAddr(a, want.Name))
 	}
 	if !found {
-		steps = append(steps, rtnl.AddAddr(rtnl.Addr{Index: have.Index, Prefix: linkLocal(), Protocol: Protocol}, want.Name, rtnl.Replace))
+		steps = append(steps, rtnl.AddAddr(rtnl.Addr{Index: have.Index, Prefix: linkLocal(), Flags: unix.IFA_F_NOPREFIXROUTE, Protocol: Protocol}, want.Name, rtnl.Replace))
 	}
 	return steps
 }

@@ -49,6 +49,9 @@ func Open(ns *netns.NS) (*Table, error) {
 	return &Table{ns: ns, conn: conn, reap: reap, do: (*rtnl.Conn).Do}, nil
 }
 
+// Hush keeps from s what the table itself does.
+func (t *Table) Hush(s *rtnl.Subscription) error { return s.Ignore(t.conn) }
+
 // Close closes the table. The links stay.
 func (t *Table) Close() error { return errors.Join(t.conn.Close(), t.reap.Close()) }
 
@@ -86,6 +89,10 @@ func valid(l desired.Link) error {
 
 // dual tells whether an endpoint has an IPv4 address as well.
 func dual(l desired.Link) bool { return slices.ContainsFunc(l.Addrs, netip.Addr.Is4) }
+
+// hears tells whether the host would take an endpoint behind l for a router: where it forwards it listens only if accept_ra is 2
+// (Documentation/networking/ip-sysctl.rst, accept_ra).
+func hears(l rtnl.Link) bool { return l.AcceptRA == 2 || l.AcceptRA != 0 && l.Forwarding != 1 }
 
 // refuseAdvertisements keeps the host from taking an endpoint for a router (RFC 4861 6.1.2), also when the default of
 // this host is to listen.

@@ -7,6 +7,7 @@ package netns
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"runtime"
 
@@ -18,8 +19,9 @@ const threadPath = "/proc/thread-self/ns/net"
 
 // NS is an open network namespace. Its owner closes it.
 type NS struct {
-	file *os.File
+	fd   int // -1: closed
 	name string
+	lost runtime.Cleanup // closes fd if nobody did
 }
 
 // ID tells namespaces apart: two paths lead to one namespace exactly when their IDs are equal.
@@ -31,26 +33,47 @@ type ID struct {
 // Open opens the namespace at path, for example /run/netns/blue or /proc/1/ns/net.
 // A path that is no network namespace is an error; a missing one is fs.ErrNotExist.
 func Open(path string) (*NS, error) {
-	f, err := os.OpenFile(path, os.O_RDONLY|unix.O_NONBLOCK, 0) // a pipe would make us wait for its writer, fifo(7)
+	fd, err := openFile(path)
 	if err != nil {
 		return nil, fmt.Errorf("network namespace %s: %w", path, err)
 	}
-	kind, err := unix.IoctlRetInt(int(f.Fd()), unix.NS_GET_NSTYPE)
+	kind, err := unix.IoctlRetInt(fd, unix.NS_GET_NSTYPE)
 	if err != nil || kind != unix.CLONE_NEWNET {
-		f.Close()
+		unix.Close(fd)
 		return nil, fmt.Errorf("network namespace %s: the path is something else, not a network namespace", path)
 	}
-	return &NS{file: f, name: path}, nil
+	n := &NS{fd: fd, name: path}
+	n.lost = runtime.AddCleanup(n, func(fd int) { unix.Close(fd) }, fd)
+	return n, nil
+}
+
+// openFile opens a file that nobody waits for: package os would offer it to its poller, at the cost of four system calls. A pipe would
+// make us wait for its writer (fifo(7)).
+func openFile(path string) (fd int, err error) {
+	for {
+		fd, err = unix.Open(path, unix.O_RDONLY|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
+		if !errors.Is(err, unix.EINTR) {
+			return fd, err
+		}
+	}
 }
 
 // Current opens the namespace of the calling thread, which is that of the process unless the caller changed it.
 func Current() (*NS, error) { return Open(threadPath) }
 
 // Close gives the file up. The namespace lives on while a process, a pin or another file holds it.
-func (n *NS) Close() error { return n.file.Close() }
+func (n *NS) Close() error {
+	if n.fd < 0 {
+		return fmt.Errorf("network namespace %s: %w", n.name, fs.ErrClosed)
+	}
+	n.lost.Stop()
+	err := unix.Close(n.fd)
+	n.fd = -1
+	return err
+}
 
 // FD is the open descriptor, for messages that name a namespace by it. It stays owned by n.
-func (n *NS) FD() int { return int(n.file.Fd()) }
+func (n *NS) FD() int { return n.fd }
 
 // Path is a path that leads to the namespace while n is open, also when it has no name in the file system.
 func (n *NS) Path() string { return fmt.Sprintf("/proc/%d/fd/%d", os.Getpid(), n.FD()) }
@@ -76,16 +99,16 @@ var errLeft = errors.New("the function ended its goroutine")
 // starts are inside. When the thread cannot go back, it ends with the goroutine and takes the namespace with it.
 func (n *NS) Do(f func() error) error {
 	return onThread(func() (stay bool, err error) {
-		back, err := os.Open(threadPath)
+		back, err := openFile(threadPath)
 		if err != nil {
 			return false, fmt.Errorf("network namespace of this thread: %w", err)
 		}
-		defer back.Close()
+		defer unix.Close(back)
 		if err := unix.Setns(n.FD(), unix.CLONE_NEWNET); err != nil {
 			return false, fmt.Errorf("enter network namespace %s (root or CAP_SYS_ADMIN is needed): %w", n, err)
 		}
 		stay, err = true, errLeft
-		defer func() { stay = unix.Setns(int(back.Fd()), unix.CLONE_NEWNET) != nil }()
+		defer func() { stay = unix.Setns(back, unix.CLONE_NEWNET) != nil }()
 		err = f()
 		return stay, err
 	})

@@ -56,8 +56,11 @@ func ParseAddr(m Message) (Addr, error) {
 // AddAddr sets an address that is usable at once: without duplicate address detection (RFC 4862 5.4), for it lies on lo or
 // on a link that nobody else is on. mode is IfAbsent or Replace. name is the link's, for errors.
 func AddAddr(a Addr, name string, mode int) *Request {
-	r := NewRequest(fmt.Sprintf("add address %s to link %s", a.Prefix, name), unix.RTM_NEWADDR, mode,
+	r := NewRequest("add address "+a.Prefix.String()+" to link "+name, unix.RTM_NEWADDR, mode,
 		ifaddr(familyOf(a.Prefix.Addr()), a.Index, a.Prefix.Bits(), unix.IFA_F_NODAD))
+	if a.Flags != 0 {
+		r.Uint32(unix.IFA_FLAGS, a.Flags|unix.IFA_F_NODAD)
+	}
 	r.Addr(unix.IFA_LOCAL, a.Prefix.Addr())
 	r.Addr(unix.IFA_ADDRESS, a.Prefix.Addr())
 	if a.Protocol != 0 {

@@ -6,6 +6,8 @@
 package rtnl
 
 import (
+	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"sync"
@@ -16,7 +18,7 @@ import (
 )
 
 const (
-	// MaxBatch is how many requests go out in one send. Every one is answered with a message of its own that has to fit
+	// MaxBatch is how many requests go out in one send. Every one may be answered with a message of its own that has to fit
 	// into the receive buffer before the send returns.
 	MaxBatch = 200
 	// maxSend bounds one send in bytes, below the send buffer the kernel gives by default (212,992).
@@ -42,6 +44,8 @@ type Conn struct {
 	seq uint32
 	out []byte
 	in  []byte
+
+	news bool // an event came while answers were read
 }
 
 // Dial opens a Conn in ns; nil is the namespace of the process.
@@ -67,6 +71,45 @@ func inside(ns *netns.NS, open func() error) error {
 		return open()
 	}
 	return ns.Do(open)
+}
+
+// Join makes c receive events of a group, for Await. Answers to requests come in between as before.
+func (c *Conn) Join(g Group) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if err := unix.SetsockoptInt(c.fd, unix.SOL_NETLINK, unix.NETLINK_ADD_MEMBERSHIP, int(g)); err != nil {
+		return fmt.Errorf("netlink group %d: %w", g, err)
+	}
+	return nil
+}
+
+// awaitLook is how often Await looks whether its context has ended.
+const awaitLook = 100 // milliseconds
+
+// Await waits for an event of a group that was joined, or for the end of ctx. One that came while other answers were read counts: it may
+// be about what was read or not. What the event says is not told: look again.
+func (c *Conn) Await(ctx context.Context) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.news {
+		c.news = false
+		return ctx.Err()
+	}
+	for {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		n, err := unix.Poll([]unix.PollFd{{Fd: int32(c.fd), Events: unix.POLLIN}}, awaitLook)
+		switch {
+		case err != nil && !errors.Is(err, unix.EINTR):
+			return fmt.Errorf("wait for changes of the network: %w", err)
+		case n > 0:
+			if _, err := c.receive(unix.MSG_DONTWAIT); err != nil && !errors.Is(err, unix.ENOBUFS) {
+				return fmt.Errorf("wait for changes of the network: %w", err)
+			}
+			return nil
+		}
+	}
 }
 
 // Close closes the socket.
@@ -118,7 +161,7 @@ func (c *Conn) Do(requests ...*Request) error {
 		r.err = errUnanswered
 	}
 	for len(requests) > 0 {
-		n, err := c.send(requests)
+		n, err := c.send(requests, unix.NLM_F_ACK)
 		if err == nil {
 			err = c.answers(requests[:n])
 		}
@@ -128,15 +171,18 @@ func (c *Conn) Do(requests ...*Request) error {
 	return errors.Join(errs...)
 }
 
-// send puts as many requests as fit into one message to the kernel and says how many.
-func (c *Conn) send(requests []*Request) (int, error) {
+// send puts as many requests as fit into one message to the kernel and says how many. An acknowledgement is asked for with the flags of
+// the last one alone: refusals are told in any case (netlink(7)), in order, so the silence of the others means that they were done.
+func (c *Conn) send(requests []*Request, lastFlags uint16) (int, error) {
 	c.out = c.out[:0]
-	n := 0
+	n, last := 0, 0
 	for n < len(requests) && n < MaxBatch && (n == 0 || len(c.out)+len(requests[n].body) < maxSend) {
 		c.seq++
+		last = len(c.out)
 		c.out = requests[n].append(c.out, c.seq)
 		n++
 	}
+	binary.NativeEndian.PutUint16(c.out[last+6:], requests[n-1].flags|lastFlags)
 	if err := c.write(); err != nil {
 		return n, fmt.Errorf("%s and %d more: send to the kernel: %w", requests[0].what, n-1, err)
 	}
@@ -152,14 +198,14 @@ func (c *Conn) write() error {
 	}
 }
 
-// answers reads until each request sent last has its acknowledgement. The kernel queued them all during the send.
+// answers reads until the last request has its acknowledgement. The kernel queued all answers during the send.
 func (c *Conn) answers(requests []*Request) error {
 	first := c.seq - uint32(len(requests)) + 1
 	var errs []error
-	for pending := len(requests); pending > 0; {
+	for ended := false; !ended; {
 		b, err := c.receive(unix.MSG_DONTWAIT)
 		if err != nil {
-			return errors.Join(append(errs, fmt.Errorf("%s: %d answers of the kernel are lost: %w", requests[0].what, pending, err))...)
+			return errors.Join(append(errs, fmt.Errorf("%s and %d more: answers of the kernel are lost: %w", requests[0].what, len(requests)-1, err))...)
 		}
 		for len(b) > 0 {
 			var m Message
@@ -168,16 +214,22 @@ func (c *Conn) answers(requests []*Request) error {
 			}
 			i := m.Seq - first
 			if i >= uint32(len(requests)) {
-				continue // an answer to a batch that was given up
+				c.news = true // or an answer to a batch that was given up
+				continue
 			}
 			r := requests[i]
 			if m.Type == unix.NLMSG_ERROR {
-				pending--
 				r.err = r.acknowledged(m)
 				errs = append(errs, r.err)
+				ended = ended || m.Seq == c.seq
 			} else if r.reply != nil {
 				errs = append(errs, r.reply(m))
 			}
+		}
+	}
+	for _, r := range requests {
+		if errors.Is(r.err, errUnanswered) {
+			r.err = nil
 		}
 	}
 	return errors.Join(errs...)
@@ -205,7 +257,7 @@ func (c *Conn) receive(flags int) ([]byte, error) {
 // Dump asks for a list and calls each with every message of it, after the whole list is there. A list during which the
 // kernel's table changed is taken again; ErrInterrupted is returned when that does not help.
 func (c *Conn) Dump(r *Request, each func(Message) error) error {
-	r.flags = r.flags&^unix.NLM_F_ACK | unix.NLM_F_DUMP
+	r.flags |= unix.NLM_F_DUMP
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for range dumpTries {
@@ -228,7 +280,7 @@ func (c *Conn) Dump(r *Request, each func(Message) error) error {
 
 // dump reads one list. whole is false when the kernel says that it changed under the reader.
 func (c *Conn) dump(r *Request) (list []Message, whole bool, err error) {
-	if _, err := c.send([]*Request{r}); err != nil {
+	if _, err := c.send([]*Request{r}, 0); err != nil {
 		return nil, false, err
 	}
 	whole = true
@@ -244,6 +296,7 @@ func (c *Conn) dump(r *Request) (list []Message, whole bool, err error) {
 				return nil, false, err
 			}
 			if m.Seq != c.seq {
+				c.news = true
 				continue
 			}
 			if m.Flags&unix.NLM_F_DUMP_INTR != 0 {

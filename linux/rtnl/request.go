@@ -24,7 +24,7 @@ type Request struct {
 
 // NewRequest starts a message. what names act and thing for errors, header is the fixed part that follows nlmsghdr.
 func NewRequest(what string, typ, flags int, header []byte) *Request {
-	return &Request{what: what, typ: uint16(typ), flags: unix.NLM_F_REQUEST | unix.NLM_F_ACK | uint16(flags), body: header}
+	return &Request{what: what, typ: uint16(typ), flags: unix.NLM_F_REQUEST | uint16(flags), body: header}
 }
 
 // Fine makes errors count as success: ENOENT for a delete, EEXIST for an add. It returns r.

@@ -22,7 +22,7 @@ const (
 	Links      Group = unix.RTNLGRP_LINK
 	Neighbours Group = unix.RTNLGRP_NEIGH
 	Addresses  Group = unix.RTNLGRP_IPV6_IFADDR
-	Routes     Group = unix.RTNLGRP_IPV6_ROUTE
+	Routes     Group = unix.RTNLGRP_IPV6_ROUTE   // those of the local table left out
 	Settings   Group = unix.RTNLGRP_IPV6_NETCONF // forwarding and its kin of net.ipv6.conf
 	Filters    Group = unix.RTNLGRP_TC           // qdiscs and filters
 )
@@ -59,9 +59,10 @@ const (
 
 // Subscription receives events of one namespace.
 type Subscription struct {
-	file *os.File
-	raw  syscall.RawConn
-	buf  []byte
+	file    *os.File
+	raw     syscall.RawConn
+	buf     []byte
+	ignored []uint32 // ports of senders, as a filter reads them
 }
 
 // Subscribe begins to collect events; what happened before is not told. Subscribe first, then list, and nothing is missed.
@@ -73,24 +74,6 @@ func Subscribe(ns *netns.NS, groups ...Group) (*Subscription, error) {
 	return s, nil
 }
 
-// DialSubscribed is Dial and Subscribe with one entry into the namespace instead of two, which counts where both live for one ADD.
-func DialSubscribed(ns *netns.NS, groups ...Group) (*Conn, *Subscription, error) {
-	c, s := &Conn{fd: -1, ns: ns.String()}, &Subscription{}
-	err := inside(ns, func() error {
-		if err := c.open(); err != nil {
-			return err
-		}
-		return s.open(groups)
-	})
-	if err != nil {
-		if c.fd >= 0 {
-			err = errors.Join(err, c.Close())
-		}
-		return nil, nil, fmt.Errorf("open netlink sockets: %w", err)
-	}
-	return c, s, nil
-}
-
 // open makes the socket in the namespace of the calling thread.
 func (s *Subscription) open(groups []Group) error {
 	fd, err := socket(unix.NETLINK_ROUTE, unix.SOCK_NONBLOCK)
@@ -98,6 +81,9 @@ func (s *Subscription) open(groups []Group) error {
 		return err
 	}
 	s.file, s.buf = os.NewFile(uintptr(fd), "netlink"), make([]byte, 64<<10)
+	if err := s.filter(fd); err != nil {
+		return errors.Join(fmt.Errorf("filter the changes of the network: %w", err), s.Close())
+	}
 	for _, g := range groups {
 		if err := unix.SetsockoptInt(fd, unix.SOL_NETLINK, unix.NETLINK_ADD_MEMBERSHIP, int(g)); err != nil {
 			return errors.Join(fmt.Errorf("netlink group %d: %w", g, err), s.Close())

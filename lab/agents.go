@@ -122,7 +122,8 @@ func (l *Lab) AgentRuns(host string) (bool, error) {
 	return len(pids) > 0, err
 }
 
-// donePatience is how long an agent may still be busy with a change when it is looked at.
+// donePatience is how long an agent may still be busy with a change when it is looked at, on a machine with other work too. Its status
+// answers meanwhile.
 const donePatience = 20 * time.Second
 
 // checkAgent is nil when the agent of a host runs and says that everything is done.

@@ -12,6 +12,7 @@ import (
 	"net/netip"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"hexapod.dev/model/announce"
@@ -55,6 +56,7 @@ type Config struct {
 type Speaker struct {
 	options Options
 	table   *table
+	seen    atomic.Pointer[view]
 
 	mu      sync.Mutex // guards all following fields
 	want    Config
@@ -66,7 +68,9 @@ type Speaker struct {
 
 // New returns a speaker that has not begun.
 func New(o Options) *Speaker {
-	return &Speaker{options: o, table: newTable(), trouble: map[string]string{}}
+	s := &Speaker{options: o, table: newTable(), trouble: map[string]string{}}
+	s.publish()
+	return s
 }
 
 // Run speaks until ctx ends. It then falls silent without a word: peers keep the routes for the restart time (RFC 4724), as
@@ -112,6 +116,8 @@ func (s *Speaker) Reconcile(ctx context.Context, want Config) (diff.Delta[string
 	defer s.mu.Unlock()
 	s.want = want
 	s.table.configure(want)
+	s.publish() // what is wanted is seen before it is done
+	defer s.publish()
 	if !s.running {
 		return diff.Delta[string]{}, nil
 	}
@@ -122,6 +128,7 @@ func (s *Speaker) Reconcile(ctx context.Context, want Config) (diff.Delta[string
 func (s *Speaker) attempt() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	defer s.publish()
 	before := len(s.trouble)
 	if _, err := s.apply(); err != nil && before == 0 {
 		s.options.Log.Warn("BGP is not as wanted yet", "error", err)
@@ -192,6 +199,7 @@ func (s *Speaker) end() error {
 	}
 	err := s.live.stop(false)
 	s.live = nil
+	s.publish()
 	return err
 }
 

@@ -75,17 +75,16 @@ func endOf(r api.PeerState_DisconnectReason) End {
 	return EndLost
 }
 
-// Peers returns all peers, by name.
+// Peers returns all peers, by name. It waits for nobody.
 func (s *Speaker) Peers() []PeerStatus {
-	s.mu.Lock()
-	defer s.mu.Unlock()
+	v := s.seen.Load()
 	byName := map[string]PeerStatus{}
-	for _, p := range s.want.Peers {
-		st := PeerStatus{Name: p.Name, Addr: p.Addr, Interface: p.Interface, ASN: p.ASN, State: Idle, Why: s.trouble[p.Name]}
+	for _, p := range v.peers {
+		st := PeerStatus{Name: p.Name, Addr: p.Addr, Interface: p.Interface, ASN: p.ASN, State: Idle, Why: v.trouble[p.Name]}
 		if p.Unnumbered() {
 			st.State = Searching
 		}
-		st.Why = cmp.Or(st.Why, s.trouble[""])
+		st.Why = cmp.Or(st.Why, v.trouble[""])
 		byName[p.Name] = st
 	}
 	for name, st := range s.table.peerStatus() {
@@ -94,8 +93,8 @@ func (s *Speaker) Peers() []PeerStatus {
 			continue
 		}
 		st.Why = was.Why
-		if s.live != nil && st.State == Established {
-			st.Sent = len(s.live.announced)
+		if st.State == Established {
+			st.Sent = len(v.announced)
 		} else if st.Why == "" {
 			st.Why = cmp.Or(st.LastError, "no session yet: is the router's side configured and up?")
 		}
@@ -167,17 +166,7 @@ func (s *Speaker) Received(rejected bool) []Offer {
 	return out
 }
 
-// Announced returns what every established peer is told, sorted by prefix.
+// Announced returns what every established peer is told, sorted by prefix. It waits for nobody.
 func (s *Speaker) Announced() []announce.Route {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.live == nil {
-		return []announce.Route{}
-	}
-	out := make([]announce.Route, 0, len(s.live.announced))
-	for _, r := range s.live.announced {
-		out = append(out, r)
-	}
-	slices.SortFunc(out, func(a, b announce.Route) int { return prefix.Compare(a.Prefix, b.Prefix) })
-	return out
+	return slices.Concat([]announce.Route{}, s.seen.Load().announced)
 }

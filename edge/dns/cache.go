@@ -5,7 +5,6 @@ import (
 	"encoding/binary"
 	"hash/maphash"
 	"sync"
-	"sync/atomic"
 )
 
 // shards of a cache: few clients wait for one another.
@@ -14,9 +13,8 @@ const shards = 16
 // cache holds finished messages in rings of bytes. A ring that is full loses its oldest entries; nothing else is ever freed, so the
 // memory is what it was made with, and the garbage collector has nothing to look at.
 type cache struct {
-	seed         maphash.Seed
-	shards       [shards]shard
-	hits, misses atomic.Uint64
+	seed   maphash.Seed
+	shards [shards]shard
 }
 
 // shard is one ring. An entry is a header, a key, a message, and the places of its times to live.

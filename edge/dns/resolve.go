@@ -48,7 +48,7 @@ type resolution struct {
 	trace  func(Asked) // nil: nobody looks on
 }
 
-// made is a finished answer.
+// finished is an answer, and why it is so.
 type finished struct {
 	msg   *dns.Msg
 	extra uint16

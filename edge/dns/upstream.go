@@ -184,7 +184,7 @@ func (s *server) match(b []byte, m *dns.Msg, mixed bool) (*dns.Msg, error) {
 	}
 	r := new(dns.Msg)
 	if err := r.Unpack(b); err != nil {
-		return nil, fmt.Errorf("%w: %v", errMalformed, err)
+		return nil, fmt.Errorf("%w: %w", errMalformed, err)
 	}
 	if !r.Response || r.Opcode != dns.OpcodeQuery {
 		return nil, errOther

@@ -149,7 +149,7 @@ func rrs(t *testing.T, text string) (list []dns.RR) {
 	return list
 }
 
-// policyFor returns a policy with the well-known prefix.
+// policyFor is a policy with the well-known prefix.
 func policyFor() dns64.Policy {
 	return dns64.Policy{Prefixes: []dns64.Pref64{{Pref64: xlat.WellKnown}}}
 }

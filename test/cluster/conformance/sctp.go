@@ -1,9 +1,12 @@
 package conformance
 
-import "golang.org/x/sys/unix"
+import "syscall"
+
+// ipprotoSCTP is the number of SCTP (RFC 9260).
+const ipprotoSCTP = 132
 
 // speaksSCTP asks the kernel, which is that of every node.
 func speaksSCTP() bool {
-	fd, err := unix.Socket(unix.AF_INET6, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, unix.IPPROTO_SCTP)
-	return err == nil && unix.Close(fd) == nil
+	fd, err := syscall.Socket(syscall.AF_INET6, syscall.SOCK_STREAM|syscall.SOCK_CLOEXEC, ipprotoSCTP)
+	return err == nil && syscall.Close(fd) == nil
 }

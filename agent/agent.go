@@ -65,6 +65,7 @@ type Agent struct {
 	services  services
 	redirects redirects
 	policies  policies
+	nat64     translating
 	datapath  programs
 	drops     drops
 
@@ -78,9 +79,10 @@ func New(o Options) *Agent {
 	a := &Agent{options: o, log: o.Log, runners: map[string]*runner{}, drops: drops{first: make(chan struct{}, 1)}}
 	a.metrics = newMetrics(o.Version, a.Report)
 	a.services.took = newServiceTimes()
+	a.openTranslator()
 	a.policies.took, a.policies.denials = newPolicyTimes(), newDenials()
 	a.resolving.wake = make(chan struct{}, 1)
-	a.metrics.registry.MustRegister(careCollector{a}, bgpCollector{a}, serviceCollector{a}, a.services.took, policyCollector{a}, a.policies.took, a.policies.denials, dnsCollector{a})
+	a.metrics.registry.MustRegister(careCollector{a}, bgpCollector{a}, serviceCollector{a}, a.services.took, policyCollector{a}, a.policies.took, a.policies.denials, dnsCollector{a}, nat64Collector{a})
 	return a
 }
 
@@ -123,6 +125,7 @@ func (a *Agent) Run(ctx context.Context) (err error) {
 	a.findDNS()
 	_ = a.runners[partServices].Pass(ctx)
 	_ = a.runners[partDNS].Pass(ctx)
+	a.kick(partNAT64)
 
 	g, ctx := errgroup.WithContext(ctx)
 	for _, r := range a.runners {
@@ -131,6 +134,7 @@ func (a *Agent) Run(ctx context.Context) (err error) {
 	g.Go(func() error { return a.watch(ctx, sub) })
 	g.Go(func() error { return a.watchSource(ctx) })
 	g.Go(func() error { return a.runServices(ctx) })
+	g.Go(func() error { return a.runTranslator(ctx) })
 	g.Go(func() error { return a.runDrops(ctx) })
 	g.Go(func() error { return a.runPolicies(ctx) })
 	g.Go(func() error { return a.runDNS(ctx) })

@@ -63,8 +63,9 @@ func Cleanup(ctx context.Context, o Options, force bool) (report string, err err
 	services := removeServices(o)
 	hung, off := datapath.Remove(ctx, datapath.Options{NS: o.NS, Root: o.BPF, Run: o.RunDir})
 	report += fmt.Sprintf("programs taken off links: %d\n", hung)
+	translator := New(o).removeTranslator(ctx)
 	pins := removePins(o)
-	err = errors.Join(err, settingsErr, server, services, off, pins)
+	err = errors.Join(err, settingsErr, server, translator, services, off, pins)
 	// Without a sign of life STATUS says at once that no endpoint can be added here.
 	forget := (&cni.Server{RunDir: o.RunDir}).Forget()
 	return report, errors.Join(err, forget, retireAll(ctx, o, "journal"), retireAll(ctx, o, secondDir))

@@ -28,6 +28,7 @@ func (a *Agent) addRunners() {
 		partBGP:        a.speak,
 		partLearned:    a.learn,
 		partServices:   a.serveAll,
+		partNAT64:      a.translate,
 		partPolicy:     a.policeAll,
 		partSockets:    a.cutSockets,
 		partBypass:     a.bypass,

@@ -103,7 +103,7 @@ func (a *Agent) reloaded(set objects.Set, err error) {
 		a.toldOf()
 		a.reportSoon()
 		a.kick(parts...)
-		a.kick(partAnswers, partBGP, partServices, partPolicy, partDNS)
+		a.kick(partAnswers, partBGP, partServices, partPolicy, partDNS, partNAT64)
 	}
 }
 

@@ -33,6 +33,7 @@ func (a *Agent) Report() local.Status {
 	s.Objects = append(s.Objects, a.reportBGP()...)
 	s.Objects = append(s.Objects, a.reportServices()...)
 	s.Objects = append(s.Objects, a.reportDNS()...)
+	s.Objects = append(s.Objects, a.reportTranslation(st)...)
 	s.Objects = append(s.Objects, a.reportPolicy(snapshot)...)
 	s.Objects = append(s.Objects, a.reportProtection(snapshot)...)
 	s.Objects = append(s.Objects, a.reportIdentities(snapshot)...)

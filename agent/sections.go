@@ -103,6 +103,15 @@ func (s *sections) SetPolicies(p desired.Policies) {
 	s.snapshot.Policies = p
 }
 
+// SetTranslating writes whether the translator does what the configuration says, and reports whether that is news.
+func (s *sections) SetTranslating(on bool) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	news := s.snapshot.Translating != on
+	s.snapshot.Translating = on
+	return news
+}
+
 // SetService writes one service.
 func (s *sections) SetService(src service.Source) {
 	s.mu.Lock()

@@ -48,6 +48,9 @@ func Handler(src Source, metrics http.Handler) http.Handler {
 	if s, ok := src.(Serving); ok {
 		serving(mux, s)
 	}
+	if s, ok := src.(Translating); ok {
+		translating(mux, s)
+	}
 	if s, ok := src.(Policing); ok {
 		policing(mux, s)
 	}

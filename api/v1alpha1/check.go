@@ -23,6 +23,7 @@ func Check(objects []Object) Problems {
 	found = append(found, checkPeersOf(s)...)
 	found = append(found, checkServices(s)...)
 	found = append(found, checkPublications(s)...)
+	found = append(found, checkTranslations(s)...)
 	return found.Sort()
 }
 

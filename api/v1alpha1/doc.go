@@ -20,6 +20,7 @@ const (
 	KindAddress      = "Address"
 	KindBGPPeer      = "BGPPeer"
 	KindAddressSlice = "AddressSlice" // in a cluster written by the controller
+	KindTranslation  = "Translation"
 	KindService      = "Service"      // in files alone: a cluster has its own
 
 	KindNetworkPolicy        = "NetworkPolicy"        // in files alone, in the form of Kubernetes
@@ -33,7 +34,7 @@ const (
 
 // Kinds lists the kinds that a user can write, in the order of the documentation.
 func Kinds() []string {
-	return []string{KindAddressPlan, KindHost, KindPool, KindIdentity, KindAddress, KindAddressSlice, KindBGPPeer, KindService,
+	return []string{KindAddressPlan, KindHost, KindPool, KindIdentity, KindAddress, KindAddressSlice, KindBGPPeer, KindTranslation, KindService,
 		KindNetworkPolicy, KindClusterNetworkPolicy, KindPublication}
 }
 
@@ -61,7 +62,7 @@ func (h *Header) Head() *Header { return h }
 // ObjectName returns metadata.name.
 func (h *Header) ObjectName() string { return string(h.Metadata.Name) }
 
-// Object is a document of any kind: *AddressPlan, *Host, *Pool, *Identity, *Address, *AddressSlice, *BGPPeer, *Service,
+// Object is a document of any kind: *AddressPlan, *Host, *Pool, *Identity, *Address, *AddressSlice, *BGPPeer, *Translation, *Service,
 // *NetworkPolicy, *ClusterNetworkPolicy, *Publication, *HostPrefix or *HostStatus.
 type Object interface {
 	Head() *Header
@@ -100,6 +101,8 @@ func newObject(kind string) Object {
 		return &ClusterNetworkPolicy{}
 	case KindPublication:
 		return &Publication{}
+	case KindTranslation:
+		return &Translation{}
 	}
 	return nil
 }

@@ -17,6 +17,8 @@ type Set struct {
 	BGPPeers   []*BGPPeer
 	Services   []*Service
 
+	Translations []*Translation
+
 	NetworkPolicies        []*NetworkPolicy
 	ClusterNetworkPolicies []*ClusterNetworkPolicy
 	Publications           []*Publication
@@ -49,6 +51,8 @@ func Group(objects []Object) Set {
 			s.NetworkPolicies = append(s.NetworkPolicies, o)
 		case *ClusterNetworkPolicy:
 			s.ClusterNetworkPolicies = append(s.ClusterNetworkPolicies, o)
+		case *Translation:
+			s.Translations = append(s.Translations, o)
 		case *Publication:
 			s.Publications = append(s.Publications, o)
 		}
@@ -62,6 +66,7 @@ func Group(objects []Object) Set {
 	sortByName(s.NetworkPolicies)
 	sortByName(s.ClusterNetworkPolicies)
 	sortByName(s.Publications)
+	sortByName(s.Translations)
 	slices.SortStableFunc(s.Identities, func(a, b *Identity) int { return cmp.Compare(a.Spec.Number, b.Spec.Number) })
 	return s
 }
@@ -70,7 +75,7 @@ func sortByName[O Object](list []O) {
 	slices.SortStableFunc(list, func(a, b O) int { return cmp.Compare(a.ObjectName(), b.ObjectName()) })
 }
 
-// Objects lists the set again: plan, hosts, pools, identities, addresses, slices of addresses, BGP peers, services, policies, publications.
+// Objects lists the set again: plan, hosts, pools, identities, addresses, slices of addresses, BGP peers, services, policies, publications, translations.
 func (s Set) Objects() []Object {
 	var out []Object
 	if s.Plan != nil {
@@ -85,7 +90,8 @@ func (s Set) Objects() []Object {
 	out = appendAll(out, s.Services)
 	out = appendAll(out, s.NetworkPolicies)
 	out = appendAll(out, s.ClusterNetworkPolicies)
-	return appendAll(out, s.Publications)
+	out = appendAll(out, s.Publications)
+	return appendAll(out, s.Translations)
 }
 
 func appendAll[O Object](out []Object, list []O) []Object {

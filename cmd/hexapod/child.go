@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"hexapod.dev/linux/child"
+	"hexapod.dev/linux/nat64"
 )
 
 const childAbout = "Runs a part of the agent as a process without privileges. Only the agent starts it."
@@ -15,7 +16,8 @@ const childAbout = "Runs a part of the agent as a process without privileges. On
 // children are what the word behind `hexapod child` can be.
 func children() map[string]func(context.Context, *child.Self, *slog.Logger) error {
 	return map[string]func(context.Context, *child.Self, *slog.Logger) error{
-		"dns": serveDNS,
+		"dns":       serveDNS,
+		nat64.Child: nat64.RunChild,
 	}
 }
 

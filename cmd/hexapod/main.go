@@ -56,6 +56,7 @@ func commands() []command {
 		{name: "trace", summary: "tell what becomes of a packet, step by step", usage: traceUsage, run: runTrace},
 		{name: "policy", summary: "tell which flows may begin, and which rule says so", about: policyAbout, verbs: policyVerbs()},
 		{name: "dns", summary: "show how lookups of this host's endpoints are answered, and why", about: dnsAbout, verbs: dnsVerbs()},
+		{name: "nat64", summary: "show what this host translates between IPv6 and IPv4", about: nat64About, verbs: nat64Verbs()},
 		{name: "bgp", summary: "show the BGP peers of this host, what they offer and what they are told", about: bgpAbout, verbs: bgpVerbs()},
 		{name: "drain", summary: "take this host out of service", usage: drainUsage, run: runDrain},
 		{name: "whereis", summary: "tell where an address lies, who has it, and since when", usage: whereisUsage, run: runWhereis},

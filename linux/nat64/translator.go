@@ -266,6 +266,7 @@ type Status struct {
 	Quota     int            `json:"quota"`    // bindings of each protocol that an endpoint can have
 	Free      int            `json:"freeBlocks"`
 	Counts    Counts         `json:"counts"`
+	Near      int            `json:"near"`      // endpoints at 80 % of their quota or above
 	Endpoints []Endpoint     `json:"endpoints"` // fullest first
 	Blocks    []Held         `json:"blocks"`
 	Problem   string         `json:"problem,omitempty"`
@@ -297,6 +298,7 @@ func (t *Translator) Status(top int) Status {
 	}
 	s.Prefixes, s.Most, s.Quota, s.Free = t.config.Prefixes, t.config.Bindings, t.config.Blocks*nat64.BlockSize, t.blocks.Free()
 	s.Bindings, s.Sessions = t.table.Len()
+	s.Near = len(t.alerted)
 	if t.problem != nil {
 		s.Problem = t.problem.Error()
 	}

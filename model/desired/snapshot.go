@@ -20,6 +20,8 @@ type Snapshot struct {
 	Services  section.Map[service.Name, service.Source]
 	Place     service.Place // where this host stands, for services
 	Policies  Policies
+
+	Translating bool // the translator of this host runs and knows what Config.Translation says
 }
 
 // Policies is what policies speak of, and who has which address besides the endpoints of this host.
@@ -52,6 +54,8 @@ type Config struct {
 	Self   Host         // this host
 	Peers  []Host       // the other hosts of the fabric
 	Pools  []Pool
+	Translation *Translation // nil: this host does not translate
+
 	Learns bool // routes to hosts that no uplink is told to lead to come from a router of the fabric
 }
 

@@ -31,6 +31,7 @@ func For(s Snapshot) State {
 		Neighbours: make(map[NeighbourKey]Neighbour, s.Endpoints.Len()),
 	}
 	st.addSelf(s)
+	st.addTranslation(s)
 	for _, u := range s.Uplinks() {
 		st.addUplink(u, s.Facts)
 	}

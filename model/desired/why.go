@@ -15,6 +15,7 @@ const (
 	UplinkSmallMTU Why = "the MTU of the uplink is less than 1280, which IPv6 needs (RFC 8200, section 5)"
 	UplinksDiffer  Why = "the uplinks have different MTUs, and endpoints have the smallest; give all of them the same"
 	PrefixOverlaps Why = "its prefix overlaps the prefix of this host"
+	NoPool         Why = "no IPv4 address of its pool falls to this host; the pool needs more addresses than hosts translate"
 	ForeignAddress Why = "its address lies neither in the prefix of this host nor in a pool"
 )
 

@@ -1,0 +1,139 @@
+package v1alpha1
+
+import (
+	"fmt"
+	"net/netip"
+)
+
+func (t *Translation) check(r *report) {
+	s := &t.Spec
+	checkPref64(r, s)
+	names := unique{}
+	for i, h := range s.Hosts {
+		names.add(r, fmt.Sprintf("spec.hosts[%d]", i), h)
+	}
+	if len(s.Pool) == 0 {
+		r.errorf("spec.pool", "write IPv4 addresses that are routed to the hosts, as 192.0.2.1/32", "is missing")
+	}
+	for i, p := range s.Pool {
+		field := fmt.Sprintf("spec.pool[%d]", i)
+		switch name, bad := within(p.Prefix, never4); {
+		case !p.IsValid():
+		case !p.Addr().Is4():
+			r.errorf(field, "write an IPv4 prefix", "%s is no IPv4 prefix", p)
+		case bad:
+			r.errorf(field, "take other addresses", "%s is for %s", p, name)
+		case p.Bits() < minPoolBits:
+			r.errorf(field, fmt.Sprintf("write at most %d addresses in one prefix", maxPoolAddrs), "%s is too large", p)
+		}
+	}
+	for i, p := range s.Private {
+		field := fmt.Sprintf("spec.private[%d]", i)
+		switch name, bad := within(p.Prefix, never4); {
+		case !p.IsValid():
+		case !p.Addr().Is4():
+			r.errorf(field, "write an IPv4 prefix", "%s is no IPv4 prefix", p)
+		case bad:
+			r.errorf(field, "remove it", "%s is for %s and is never translated", p, name)
+		}
+	}
+	for i, p := range s.Clients {
+		if p.IsValid() && !p.Addr().Is6() {
+			r.errorf(fmt.Sprintf("spec.clients[%d]", i), "write an IPv6 prefix", "%s is no IPv6 prefix: who has IPv4 needs no translation", p)
+		}
+	}
+	if s.Blocks > maxBlocks {
+		r.errorf("spec.blocks", fmt.Sprintf("write 1 to %d", maxBlocks), "%d blocks are more than one IPv4 address has", s.Blocks)
+	}
+	if s.Bindings > maxBindings {
+		r.errorf("spec.bindings", fmt.Sprintf("write at most %d", maxBindings), "%d are too many", s.Bindings)
+	}
+}
+
+// checkPref64 keeps to RFC 6052 2.2 and 3.1.
+func checkPref64(r *report, s *TranslationSpec) {
+	for i, p := range s.Prefixes {
+		field := fmt.Sprintf("spec.prefixes[%d]", i)
+		if !p.IsValid() {
+			continue
+		}
+		switch n := p.Bits(); {
+		case !p.Addr().Is6():
+			r.errorf(field, ownPrefixAdvce, "%s is no IPv6 prefix", p)
+		case n != 96 && (n < 32 || n > 64 || n%8 != 0):
+			r.errorf(field, ownPrefixAdvce, "%s: the length must be 32, 40, 48, 56, 64 or 96 (RFC 6052 2.2)", p)
+		case p.Addr().As16()[8] != 0:
+			r.errorf(field, ownPrefixAdvce, "%s: bits 64 to 71 must be zero (RFC 6052 2.2)", p)
+		case p.Prefix == wellKnown64 && len(s.Private) > 0 && len(s.Prefixes) == 1:
+			r.errorf("spec.private", ownPrefixAdvce+", and name it in spec.prefixes", "cannot be reached through %s (RFC 6052 3.1)", p)
+		}
+		for j, q := range s.Prefixes[:i] {
+			if q.IsValid() && q.Overlaps(p.Prefix) {
+				r.errorf(field, "keep one", "%s overlaps spec.prefixes[%d]", p, j)
+			}
+		}
+	}
+}
+
+// never4 are IPv4 ranges that are nobody's to reach.
+var never4 = []named{
+	namedRange("0.0.0.0/8", "this network (RFC 791 3.2)"),
+	namedRange("127.0.0.0/8", "loopback (RFC 1122 3.2.1.3)"),
+	namedRange("169.254.0.0/16", "link-local addresses and the metadata of clouds (RFC 3927)"),
+	namedRange("224.0.0.0/4", "multicast (RFC 5771)"),
+	namedRange("255.255.255.255/32", "broadcast (RFC 919)"),
+}
+
+// checkTranslations: a host translates by one Translation, pools are nobody else's, and a prefix carries nothing of the fabric.
+func checkTranslations(s Set) (found Problems) {
+	for i, t := range s.Translations {
+		for k, h := range t.Spec.Hosts {
+			if _, ok := s.Host(h); !ok {
+				found = append(found, problemf(t, fmt.Sprintf("spec.hosts[%d]", k), "add a Host of that name, or name another", "there is no host %s", h))
+			}
+		}
+		for _, other := range s.Translations[:i] {
+			if h, both := sharedHost(t, other); both {
+				found = append(found, problemf(t, "spec.hosts", "let each host translate by one of them", "%s translates by Translation %s in %s as well", h, other.ObjectName(), place(other)))
+			}
+			if p, q, both := sharedPool(t, other); both {
+				found = append(found, problemf(t, "spec.pool", "give each its own addresses", "%s overlaps %s of Translation %s in %s", p, q, other.ObjectName(), place(other)))
+			}
+		}
+		if s.Plan == nil {
+			continue
+		}
+		for k, p := range t.Spec.Prefixes {
+			if p.IsValid() && p.Overlaps(s.Plan.Spec.Prefix.Prefix) && p.Bits() < s.Plan.Spec.Levels.Cluster {
+				found = append(found, problemf(t, fmt.Sprintf("spec.prefixes[%d]", k), "take it from rack 0 of a cluster, or from outside the fabric", "%s holds parts of the fabric", p))
+			}
+		}
+	}
+	return found
+}
+
+func sharedHost(a, b *Translation) (string, bool) {
+	switch {
+	case len(a.Spec.Hosts) == 0 && len(b.Spec.Hosts) == 0:
+		return "every host", true
+	case len(a.Spec.Hosts) == 0:
+		return b.Spec.Hosts[0], true
+	}
+	for _, h := range a.Spec.Hosts {
+		if b.Translates(h) {
+			return h, true
+		}
+	}
+	return "", false
+}
+
+func sharedPool(a, b *Translation) (p, q netip.Prefix, both bool) {
+	for _, p := range a.Spec.Pool {
+		for _, q := range b.Spec.Pool {
+			if p.IsValid() && q.IsValid() && p.Overlaps(q.Prefix) {
+				return p.Prefix, q.Prefix, true
+			}
+		}
+	}
+	return p, q, false
+}

@@ -1,0 +1,77 @@
+package v1alpha1
+
+import "net/netip"
+
+// Translation lets endpoints without IPv4 reach IPv4 servers: stateful NAT64 (RFC 6146) on the hosts it names.
+type Translation struct {
+	Header `yaml:",inline"`
+	Spec   TranslationSpec `json:"spec" yaml:"spec"`
+	// Status is written by the controller of a cluster; files have none.
+	Status Status `json:"status,omitzero" yaml:"-"`
+}
+
+// TranslationSpec is the part of a Translation that the user writes.
+type TranslationSpec struct {
+	// Prefixes carry IPv4 addresses (Pref64, RFC 6052): endpoints see servers by the first one. Left out: the well-known prefix
+	// 64:ff9b::/96, which carries global addresses alone.
+	Prefixes []Prefix `json:"prefixes,omitempty" yaml:"prefixes,omitempty"`
+	// Hosts that translate. None: every host, each for its own endpoints.
+	Hosts []string `json:"hosts,omitempty" yaml:"hosts,omitempty"`
+	// Pool is the IPv4 addresses that endpoints are seen by. Each belongs to one of the hosts at a time, and has to be routed to it.
+	Pool []Prefix `json:"pool" yaml:"pool"`
+	// Clients may use the translation. Left out: the fabric.
+	Clients []Prefix `json:"clients,omitempty" yaml:"clients,omitempty"`
+	// Private are IPv4 ranges that are not global and may be reached all the same, through a prefix of your own.
+	Private []Prefix `json:"private,omitempty" yaml:"private,omitempty"`
+	// Blocks of 1,024 ports are what one endpoint can have at a time.
+	Blocks uint32 `json:"blocks,omitempty" yaml:"blocks,omitempty"`
+	// Bindings are what all endpoints of one host together can have at a time.
+	Bindings uint32 `json:"bindings,omitempty" yaml:"bindings,omitempty"`
+}
+
+// Defaults of a Translation.
+const (
+	DefaultBlocks   = 2
+	DefaultBindings = 262_144
+)
+
+// Bounds of a Translation.
+const (
+	maxBlocks      = 63 // of an IPv4 address
+	maxBindings    = 16 << 20
+	maxPoolAddrs   = 4096
+	minPoolBits    = 20
+	wellKnownText  = "64:ff9b::/96"
+	ownPrefixAdvce = "take a /96 of your own, or one of 64:ff9b:1::/48 (RFC 8215)"
+)
+
+// NewTranslation makes a translation by program. Validate fills its defaults.
+func NewTranslation(name string, spec TranslationSpec) *Translation {
+	return &Translation{Header: header(KindTranslation, name), Spec: spec}
+}
+
+func (t *Translation) setDefaults() {
+	if len(t.Spec.Prefixes) == 0 {
+		t.Spec.Prefixes = []Prefix{PrefixFrom(wellKnown64)}
+	}
+	orDefault(&t.Spec.Blocks, DefaultBlocks)
+	orDefault(&t.Spec.Bindings, DefaultBindings)
+}
+
+var wellKnown64 = netip.MustParsePrefix(wellKnownText)
+
+// ranges: the prefixes of a translation carry addresses of others, and none of them is an address of the fabric.
+func (t *Translation) ranges() []fieldRange { return nil }
+
+// Translates reports whether a host is among those that translate.
+func (t *Translation) Translates(host string) bool {
+	if len(t.Spec.Hosts) == 0 {
+		return true
+	}
+	for _, h := range t.Spec.Hosts {
+		if h == host {
+			return true
+		}
+	}
+	return false
+}

@@ -1,0 +1,40 @@
+package desired
+
+import "net/netip"
+
+// TranslationLink is the device whose packets the translator reads and writes.
+const TranslationLink = "hx64"
+
+// Translation is how this host translates between IPv6 and IPv4.
+type Translation struct {
+	Name     string
+	Prefixes []netip.Prefix // Pref64, the first is what endpoints see servers by
+	Pool     []netip.Addr   // IPv4 addresses of this host alone
+	Clients  []netip.Prefix // who may use it
+	Private  []netip.Prefix // IPv4 ranges that are not global and may be reached
+	Blocks   int            // quota of an endpoint, in blocks of ports
+	Bindings int            // of all endpoints together
+}
+
+// addTranslation leads what is to be translated to the translator: addresses that carry IPv4 ones, and answers to the pool. A host whose
+// translator is not there yet has the routes of others for them, if any.
+func (st *State) addTranslation(s Snapshot) {
+	t := s.Config.Translation
+	switch {
+	case t == nil:
+		return
+	case len(t.Pool) == 0:
+		st.undone("nat64", t.Name, NoPool)
+		return
+	case s.Config.Self.Retired || !s.Translating:
+		return
+	}
+	st.IPv4 = true
+	for _, p := range t.Prefixes {
+		st.Routes[p] = Route{Dst: p, Link: TranslationLink}
+	}
+	for _, a := range t.Pool {
+		p := netip.PrefixFrom(a, a.BitLen())
+		st.Routes[p] = Route{Dst: p, Link: TranslationLink}
+	}
+}

@@ -118,6 +118,7 @@ func (a *Agent) Run(ctx context.Context) (err error) {
 	if err := a.firstLinks(ctx); err != nil {
 		a.log.Error("links of endpoints are not all as wanted", "error", err)
 	}
+	a.findTranslator()
 	_ = a.runners[partPolicy].Pass(ctx) // before any program can let something pass
 	for _, part := range parts {
 		_ = a.runners[part].Pass(ctx)

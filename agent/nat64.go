@@ -103,6 +103,12 @@ func (a *Agent) tellTranslator(ctx context.Context) error {
 	return nil
 }
 
+// findTranslator notes at the start that a translator of the agent before may be at work: its routes stay until it is known better.
+func (a *Agent) findTranslator() {
+	_, err := a.kernel.linkIndex(desired.TranslationLink)
+	a.sections.SetTranslating(err == nil)
+}
+
 // runTranslator keeps the translator alive while it is wanted, until ctx ends. The translator goes on then.
 func (a *Agent) runTranslator(ctx context.Context) error {
 	t := &a.nat64

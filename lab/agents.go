@@ -20,6 +20,9 @@ const agentPatience = 30 * time.Second
 
 const groupAgent = "agent"
 
+// groupChildren is where what an agent started stays when it is killed.
+const groupChildren = "children"
+
 // StartAgent starts the agent of a host and returns when it says that it serves (sd_notify(3)).
 func (l *Lab) StartAgent(ctx context.Context, host string) error {
 	ctx, cancel := context.WithTimeoutCause(ctx, agentPatience, fmt.Errorf("not ready within %v", agentPatience))
@@ -105,20 +108,41 @@ func (l *Lab) lastWords(host string) string {
 // KillAgent ends the agent of a host with SIGKILL and returns when it is gone. Its cgroup goes too: a kernel may still kill
 // what is born in a group that was killed once.
 func (l *Lab) KillAgent(host string) error {
-	g := l.place(host).Group.Sub(groupAgent)
-	pids, err := g.PIDs()
+	agents, children, err := l.agentPIDs(host)
 	if err != nil {
 		return err
 	}
-	if len(pids) == 0 {
+	if len(agents) == 0 {
 		return fmt.Errorf("agent of %s: is not running", host)
 	}
-	return g.Remove()
+	g := l.place(host).Group
+	if len(children) > 0 { // they outlive their agent, as under a service manager that ends the agent alone (KillMode=process)
+		if err := g.Sub(groupChildren).Take(children); err != nil {
+			return err
+		}
+	}
+	return g.Sub(groupAgent).Remove()
+}
+
+// agentPIDs tells the processes of a host's agent: itself, and its children without privileges.
+func (l *Lab) agentPIDs(host string) (agents, children []int, err error) {
+	pids, err := l.place(host).Group.Sub(groupAgent).PIDs()
+	for _, pid := range pids {
+		line, err := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", pid))
+		switch {
+		case err != nil: // it has just ended
+		case bytes.HasPrefix(line, []byte("hexapod\x00child\x00")):
+			children = append(children, pid)
+		default:
+			agents = append(agents, pid)
+		}
+	}
+	return agents, children, err
 }
 
 // AgentRuns tells whether the agent process of a host exists.
 func (l *Lab) AgentRuns(host string) (bool, error) {
-	pids, err := l.place(host).Group.Sub(groupAgent).PIDs()
+	pids, _, err := l.agentPIDs(host)
 	return len(pids) > 0, err
 }
 

@@ -149,6 +149,9 @@ func (l *Lab) everyone() []string {
 func (l *Lab) checkIPv4() ([]error, error) {
 	var problems []error
 	for _, name := range l.everyone() {
+		if _, isEndpoint := l.state.Endpoints[name]; l.state.Internet && !isEndpoint {
+			continue // hosts and the outside have it then
+		}
 		in, err := l.Inside(name)
 		if err != nil {
 			return nil, err

@@ -52,7 +52,8 @@ type state struct {
 	Serial    int                 `json:"serial"` // of the last container id
 	Open      bool                `json:"open"`   // the outside reaches every endpoint
 	Published []published         `json:"published,omitempty"`
-	Up        bool                `json:"up"` // Up came to its end
+	Internet  bool                `json:"internet,omitempty"` // there is an IPv4 Internet
+	Up        bool                `json:"up"`                 // Up came to its end
 }
 
 // Lab is one lab of this machine.
@@ -184,7 +185,7 @@ func (l *Lab) find(name string) (place.Place, string, error) {
 	if e, ok := l.state.Endpoints[name]; ok {
 		return l.place(e.Host), e.netns(), nil
 	}
-	if slices.Contains(l.Machines(), name) {
+	if slices.Contains(l.Machines(), name) || name == topology.Internet && l.state.Internet {
 		return l.place(name), "", nil
 	}
 	return place.Place{}, "", fmt.Errorf("lab %s has no machine or endpoint %q; it has %v and endpoints such as r1h1-e1", l.name, name, l.Machines())

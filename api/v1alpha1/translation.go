@@ -6,8 +6,6 @@ import "net/netip"
 type Translation struct {
 	Header `yaml:",inline"`
 	Spec   TranslationSpec `json:"spec" yaml:"spec"`
-	// Status is written by the controller of a cluster; files have none.
-	Status Status `json:"status,omitzero" yaml:"-"`
 }
 
 // TranslationSpec is the part of a Translation that the user writes.

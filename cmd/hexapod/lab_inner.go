@@ -42,7 +42,7 @@ func labProbes() []command {
 	return []command{
 		{name: "ping", summary: "send echo requests", usage: "[-c N] [-i DURATION] ADDRESS", run: runProbePing},
 		{name: "get", summary: "ask a server by HTTP who it is and whom it saw", usage: "ADDRESS", run: runProbeGet},
-		{name: "serve", summary: "answer such questions", usage: "NAME", run: runProbeServe},
+		{name: "serve", summary: "answer such questions", usage: "[--ipv4] NAME", run: runProbeServe},
 	}
 }
 
@@ -79,10 +79,15 @@ func runProbeGet(ctx context.Context, env environment, args []string) error {
 
 func runProbeServe(ctx context.Context, env environment, args []string) error {
 	f := newFlags(env, fmt.Sprintf("Answers by HTTP on port %d with NAME and the address of who asks.", probe.Port))
+	four := f.Bool("ipv4", false, "answer on IPv4 alone")
 	if help, err := f.parse(args, "NAME"); help || err != nil {
 		return err
 	}
-	l, err := probe.Listen(probe.Here, probe.Port)
+	listen := probe.Listen
+	if *four {
+		listen = probe.ListenIPv4
+	}
+	l, err := listen(probe.Here, probe.Port)
 	if err != nil {
 		return err
 	}

@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -121,6 +122,20 @@ func (g Group) Kill() error {
 		return fmt.Errorf("kill the processes of %s (cgroup.kill needs Linux 5.14): %w", g, err)
 	}
 	return g.awaitEmpty()
+}
+
+// Take makes g and moves processes into it.
+func (g Group) Take(pids []int) error {
+	if err := g.Make(); err != nil {
+		return err
+	}
+	for _, pid := range pids {
+		err := os.WriteFile(filepath.Join(g.dir, "cgroup.procs"), []byte(strconv.Itoa(pid)), 0)
+		if err != nil && !errors.Is(err, unix.ESRCH) { // one that has just ended needs no place
+			return fmt.Errorf("move process %d into %s: %w", pid, g, err)
+		}
+	}
+	return nil
 }
 
 // awaitEmpty sleeps until cgroup.events says that no process is left; the kernel signals a change as POLLPRI.

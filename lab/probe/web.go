@@ -23,14 +23,23 @@ type Answer struct {
 
 // Listen opens the server's socket inside.
 func Listen(in Inside, port uint16) (net.Listener, error) {
+	return listen(in, "tcp6", netip.AddrPortFrom(netip.IPv6Unspecified(), port))
+}
+
+// ListenIPv4 opens the socket of a server that has IPv4 alone.
+func ListenIPv4(in Inside, port uint16) (net.Listener, error) {
+	return listen(in, "tcp4", netip.AddrPortFrom(netip.IPv4Unspecified(), port))
+}
+
+func listen(in Inside, network string, at netip.AddrPort) (net.Listener, error) {
 	var l net.Listener
 	err := in(func() error {
 		var err error
-		l, err = net.Listen("tcp6", netip.AddrPortFrom(netip.IPv6Unspecified(), port).String())
+		l, err = net.Listen(network, at.String())
 		return err
 	})
 	if err != nil {
-		return nil, fmt.Errorf("listen on port %d: %w", port, err)
+		return nil, fmt.Errorf("listen on port %d: %w", at.Port(), err)
 	}
 	return l, nil
 }

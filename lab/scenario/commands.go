@@ -30,6 +30,7 @@ var commands = map[string]command{
 	"addr":     {"NAME VARIABLE", 2, true, doAddr},
 	"in":       {"WHERE COMMAND [ARGUMENT ...]", 2, true, doIn},
 	"until":    {"[!] WHERE COMMAND [ARGUMENT ...]", 2, true, doUntil},
+	"internet": {"", 0, true, doInternet},
 	"publish":  {"NAME", 1, true, doPublish},
 	"config":   {"FILE [NAME]", 1, true, doConfig},
 	"serve":    {"NAME PORT | stop NAME", 2, true, doServe},
@@ -306,6 +307,11 @@ func doUntil(s *session, ts *testscript.TestScript, args []string) error {
 			return fmt.Errorf("until %q: not so after %v: %w\n%s%s", args, untilPatience, err, out.String(), said.String())
 		}
 	}
+}
+
+// doInternet adds an IPv4 Internet, which the hosts translate to.
+func doInternet(s *session, _ *testscript.TestScript, _ []string) error {
+	return s.lab.AddInternet(s.ctx)
 }
 
 // doPublish opens the HTTP port of an endpoint, and of all that are like it, to the outside.

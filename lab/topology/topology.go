@@ -52,6 +52,8 @@ func (s Size) Check() error {
 const (
 	Spine   = "spine"
 	Outside = "outside"
+
+	Internet = "internet" // the server without IPv6, in a lab that has an IPv4 Internet
 )
 
 // Every link of the fabric has the same two link-local addresses: the router above is fe80::1, what hangs below it is fe80::2.

@@ -55,14 +55,14 @@ func newBed(t *testing.T) *bed {
 	netnstest.Connect(t, netnstest.End{NS: b.endpoint, Name: "eth0", Addrs: prefixes("2001:db8:1::5/64")}, netnstest.End{NS: b.gw, Name: "in0", Addrs: prefixes("2001:db8:1::1/64")})
 	netnstest.Connect(t, netnstest.End{NS: b.gw, Name: "out0"}, netnstest.End{NS: b.router, Name: "gw0"})
 	netnstest.Connect(t, netnstest.End{NS: b.router, Name: "srv0"}, netnstest.End{NS: b.server, Name: "eth0"})
-	file, err := tun.Open(b.gw, "hx64")
+	file, err := tun.Open(b.gw, "pref64")
 	if err != nil {
 		t.Fatal(err)
 	}
 	for ns, lines := range map[*netns.NS][]string{
 		b.endpoint: {"ip link set lo up", "ip -6 route add default via 2001:db8:1::1"},
 		b.gw: {"sysctl -qw net.ipv6.conf.all.forwarding=1 net.ipv4.ip_forward=1", "ip addr add 198.19.0.1/24 dev out0", "ip route add default via 198.19.0.2",
-			"ip -6 route add 64:ff9b::/96 dev hx64", "ip route add 45.0.0.1/32 dev hx64"},
+			"ip -6 route add 64:ff9b::/96 dev pref64", "ip route add 45.0.0.1/32 dev pref64"},
 		b.router: {"sysctl -qw net.ipv4.ip_forward=1", "ip addr add 198.19.0.2/24 dev gw0", "ip addr add 8.8.4.1/24 dev srv0", "ip route add 45.0.0.0/24 via 198.19.0.1"},
 		b.server: {"ip link set lo up", "ip addr add 8.8.4.4/24 dev eth0", "ip route add default via 8.8.4.1"},
 	} {

@@ -50,10 +50,10 @@ const minMTU = 1280
 
 // Config is what the configuration says, seen from one host.
 type Config struct {
-	Fabric netip.Prefix // every address of the fabric
-	Self   Host         // this host
-	Peers  []Host       // the other hosts of the fabric
-	Pools  []Pool
+	Fabric      netip.Prefix // every address of the fabric
+	Self        Host         // this host
+	Peers       []Host       // the other hosts of the fabric
+	Pools       []Pool
 	Translation *Translation // nil: this host does not translate
 
 	Learns bool // routes to hosts that no uplink is told to lead to come from a router of the fabric

@@ -2,8 +2,9 @@ package desired
 
 import "net/netip"
 
-// TranslationLink is the device whose packets the translator reads and writes.
-const TranslationLink = "hx64"
+// TranslationLink is the device whose packets the translator reads and writes. It does not begin as links of endpoints do: the guard of the
+// datapath would take what comes from it for an endpoint's.
+const TranslationLink = "pref64"
 
 // Translation is how this host translates between IPv6 and IPv4.
 type Translation struct {

@@ -3,6 +3,7 @@ package objects
 import (
 	"fmt"
 	"maps"
+	"net/netip"
 	"slices"
 
 	"hexapod.dev/api/v1alpha1"
@@ -37,6 +38,11 @@ func Policies(s v1alpha1.Set, m Model) *policy.World {
 			Ports:   ports(o.Spec.Ports),
 		})
 	}
+	var prefixes []netip.Prefix
+	for _, o := range s.Translations {
+		prefixes = append(prefixes, bare(o.Spec.Prefixes)...)
+	}
+	w.CarryIPv4(policy.Pref64s(prefixes))
 	return w
 }
 

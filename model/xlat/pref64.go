@@ -47,6 +47,15 @@ func (p Pref64) Embed(a netip.Addr) netip.Addr {
 	return netip.AddrFrom16(b)
 }
 
+// EmbedPrefix returns the prefix of the addresses that carry those of an IPv4 prefix.
+func (p Pref64) EmbedPrefix(q netip.Prefix) netip.Prefix {
+	bits := p.prefix.Bits() + q.Bits()
+	if p.prefix.Bits() <= 64 && bits > 64 {
+		bits += 8 // the octet that is zero (RFC 6052 2.2)
+	}
+	return netip.PrefixFrom(p.Embed(q.Masked().Addr()), bits)
+}
+
 // Extract returns the IPv4 address that an address carries; false if it lies outside the prefix. The suffix is ignored
 // (RFC 6052 2.2: "SHOULD be ignored").
 func (p Pref64) Extract(a netip.Addr) (netip.Addr, bool) {

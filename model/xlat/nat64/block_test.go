@@ -23,7 +23,7 @@ func TestOwnersMoveOnlyWhatIsLost(t *testing.T) {
 	for i := range byte(32) {
 		addrs = append(addrs, netip.AddrFrom4([4]byte{198, 51, 100, i}))
 	}
-	before, after := Pool{addrs, gateways(10)}, Pool{addrs, gateways(9)}
+	before, after := Pool{Addrs: addrs, Gateways: gateways(10)}, Pool{Addrs: addrs, Gateways: gateways(9)}
 	share := map[string]int{}
 	blocks := before.Blocks()
 	for _, b := range blocks {

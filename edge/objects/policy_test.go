@@ -81,7 +81,7 @@ func TestPolicies(t *testing.T) {
 	hosts.Rules[policy.Egress] = []policy.Rule{
 		{
 			Name: "hosts", Action: policy.Deny,
-			Peers: []policy.Peer{{Hosts: &ssd}, {Networks: []policy.Block{{Prefix: p("2001:db8::/32")}, {Prefix: p("192.0.2.0/24")}}}},
+			Peers: []policy.Peer{{Hosts: &ssd}, {Networks: []policy.Block{{Prefix: p("2001:db8::/32")}, {Prefix: p("192.0.2.0/24")}, {Prefix: p("64:ff9b::c000:200/120")}}}},
 			Ports: []policy.Port{{Protocol: policy.UDP, First: 1, Last: 9}, {Protocol: policy.TCP, Name: "dns"}, {Protocol: policy.UDP, Name: "dns"}, {Protocol: policy.SCTP, Name: "dns"}},
 		},
 		{

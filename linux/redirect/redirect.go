@@ -15,6 +15,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"hexapod.dev/linux/netns"
+	"hexapod.dev/linux/rtnl"
 )
 
 // Watch follows the rules of one namespace. Whoever holds one keeps the namespace alive.
@@ -27,29 +28,17 @@ type Watch struct {
 }
 
 // Open begins to watch the namespace at path.
-func Open(path string) (_ *Watch, err error) {
+func Open(path string) (*Watch, error) {
 	ns, err := netns.Open(path)
 	if err != nil {
 		return nil, err
 	}
 	w := &Watch{ns: ns}
 	w.stale.Store(true)
-	defer func() {
-		if err != nil {
-			err = errors.Join(fmt.Errorf("watch the rules of %s: %w", path, err), ns.Close())
-		}
-	}()
-	return w, ns.Do(func() error {
-		fd, err := unix.Socket(unix.AF_NETLINK, unix.SOCK_RAW|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, unix.NETLINK_NETFILTER)
-		if err != nil {
-			return err
-		}
-		w.news = os.NewFile(uintptr(fd), "nftables of "+path)
-		if err := unix.Bind(fd, &unix.SockaddrNetlink{Family: unix.AF_NETLINK, Groups: 1 << (unix.NFNLGRP_NFTABLES - 1)}); err != nil {
-			return errors.Join(err, w.news.Close())
-		}
-		return nil
-	})
+	if w.news, err = rtnl.NFTablesNews(ns); err != nil {
+		return nil, errors.Join(fmt.Errorf("watch the rules of %s: %w", path, err), ns.Close())
+	}
+	return w, nil
 }
 
 // Close ends the watch, and Run with it.
@@ -79,79 +68,45 @@ func (w *Watch) Run(ctx context.Context, changed func()) {
 
 // Look tells whether the namespace leads its own traffic elsewhere. nftables are read only if they told of a change.
 func (w *Watch) Look() (bool, error) {
-	err := w.ns.Do(func() error {
-		if w.stale.Swap(false) {
-			found, err := nftablesRedirect()
-			if err != nil {
-				w.stale.Store(true)
-				return fmt.Errorf("read the rules of %s: %w", w.ns, err)
-			}
-			w.found = found
-		}
-		older, err := iptablesRedirect()
+	if w.stale.Swap(false) {
+		found, err := nftablesRedirect(w.ns)
 		if err != nil {
-			return fmt.Errorf("read the tables of iptables of %s: %w", w.ns, err)
+			w.stale.Store(true)
+			return w.found || w.older, fmt.Errorf("read the rules of %s: %w", w.ns, err)
 		}
-		w.older = older
-		return nil
+		w.found = found
+	}
+	err := w.ns.Do(func() (err error) {
+		w.older, err = iptablesRedirect()
+		return err
 	})
+	if err != nil {
+		err = fmt.Errorf("read the tables of iptables of %s: %w", w.ns, err)
+	}
 	return w.found || w.older, err
 }
 
-// Messages and attributes of nftables (linux/netfilter/nf_tables.h).
+// Attributes of nftables (linux/netfilter/nf_tables.h).
 const (
-	getRule         = unix.NFNL_SUBSYS_NFTABLES<<8 | unix.NFT_MSG_GETRULE
 	ruleExpressions = 4
 	expressionName  = 1
 	expressionData  = 2
 	natType         = 1 // 0: source, 1: destination
 	targetName      = 1
-	headerLen       = unix.SizeofNlMsghdr
-	nfgenLen        = 4
 )
 
-// nftablesRedirect lists the rules of the namespace of this thread until one leads traffic elsewhere.
-func nftablesRedirect() (bool, error) {
-	fd, err := unix.Socket(unix.AF_NETLINK, unix.SOCK_RAW|unix.SOCK_CLOEXEC, unix.NETLINK_NETFILTER)
+// nftablesRedirect tells whether a rule of the namespace leads traffic elsewhere.
+func nftablesRedirect(ns *netns.NS) (found bool, err error) {
+	c, err := rtnl.DialNFTables(ns)
 	if err != nil {
 		return false, err
 	}
-	defer unix.Close(fd)
-	ask := make([]byte, headerLen+nfgenLen)
-	binary.NativeEndian.PutUint32(ask, uint32(len(ask)))
-	binary.NativeEndian.PutUint16(ask[4:], getRule)
-	binary.NativeEndian.PutUint16(ask[6:], unix.NLM_F_REQUEST|unix.NLM_F_DUMP)
-	if err := unix.Sendto(fd, ask, 0, &unix.SockaddrNetlink{Family: unix.AF_NETLINK}); err != nil {
-		return false, err
-	}
-	buf := make([]byte, 64<<10)
-	for found := false; ; {
-		n, _, err := unix.Recvfrom(fd, buf, 0)
-		if err != nil {
-			return false, err
-		}
-		for b := buf[:n]; len(b) >= headerLen; {
-			length := int(binary.NativeEndian.Uint32(b))
-			if length < headerLen || length > len(b) {
-				return false, errors.New("a message of nftables is cut off")
-			}
-			switch binary.NativeEndian.Uint16(b[4:]) {
-			case unix.NLMSG_DONE:
-				return found, nil
-			case unix.NLMSG_ERROR:
-				return false, errorOf(b[headerLen:length])
-			}
-			found = found || leads(b[min(headerLen+nfgenLen, length):length])
-			b = b[min(align(length), len(b)):]
-		}
-	}
-}
-
-func errorOf(b []byte) error {
-	if len(b) < 4 {
-		return errors.New("a message of nftables is cut off")
-	}
-	return unix.Errno(-int32(binary.NativeEndian.Uint32(b)))
+	defer func() { err = errors.Join(err, c.Close()) }()
+	err = c.Rules(func(rule []byte) error {
+		found = found || leads(rule)
+		return nil
+	})
+	return found, err
 }
 
 func align(n int) int { return (n + 3) &^ 3 }

@@ -9,8 +9,8 @@ import (
 )
 
 var (
-	commandCall = regexp.MustCompile("(?m)(?:`|`bin/|/bin/|^)hexapod ([a-z]+)")
-	commandName = regexp.MustCompile(`(?m)^\t\t\{name: "([a-z]+)"`)
+	commandCall = regexp.MustCompile("(?m)(?:`|`bin/|/bin/|^)hexapod ([a-z][a-z0-9]*)")
+	commandName = regexp.MustCompile(`(?m)^\t\t\{name: "([a-z][a-z0-9]*)"`)
 	flagName    = regexp.MustCompile(`f\.[A-Za-z0-9]*Var\([^,]+, "([a-z-]+)"`)
 )
 

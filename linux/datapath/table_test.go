@@ -111,7 +111,7 @@ func (b *bench) add(t testing.TB, i int) {
 	for _, part := range b.table.Parts(p.link, nil) {
 		must(t, conn.Do(part.Request(l.Index)))
 	}
-	for _, line := range []string{"addrgenmode none up"} {
+	for _, line := range []string{"addrgenmode none", "up"} { // in one message, an old kernel would set the link up first and give it an address
 		netnstest.Run(t, b.ns, "ip link set "+p.link+" "+line)
 		netnstest.Run(t, p.ns, "ip link set eth0 "+line)
 	}

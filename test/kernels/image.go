@@ -14,7 +14,7 @@ import (
 // tools are the programs that tests run, with the libraries they need.
 var tools = []string{"ip", "nft", "ping", "sysctl", "tc", "busybox"}
 
-// build builds what runs inside: a test program for each package, hexapod itself and the first process.
+// build builds what runs inside: a test program for each package, and the first process.
 func build(ctx context.Context, work string, steps []plan.Step) (map[string]string, error) {
 	programs := map[string]string{}
 	for _, s := range steps {
@@ -27,14 +27,8 @@ func build(ctx context.Context, work string, steps []plan.Step) (map[string]stri
 		}
 		programs[s.Program()] = at
 	}
-	for name, pkg := range map[string]string{"hexapod": "cmd/hexapod", "hexapod-cni": "cmd/hexapod-cni", "guest": "test/kernels/guest"} {
-		at := filepath.Join(work, name)
-		if err := goBuild(ctx, "build", "-o", at, "hexapod.dev/"+pkg); err != nil {
-			return nil, err
-		}
-		programs[name] = at
-	}
-	return programs, nil
+	programs["guest"] = filepath.Join(work, "guest")
+	return programs, goBuild(ctx, "build", "-o", programs["guest"], "hexapod.dev/test/kernels/guest")
 }
 
 // image writes the first file system of a kernel.

@@ -201,10 +201,10 @@ func (b *bed) endpoint(h *host, i int, table *datapath.Table, want model.Want) e
 	h.ends = append(h.ends, e)
 	big := b.bigWords()
 	return errors.Join(
-		inside(h.ns, "ip link set "+name+" addrgenmode none"+big+" up", "ip -6 addr add fe80::1/64 dev "+name+" nodad",
+		inside(h.ns, "ip link set "+name+" addrgenmode none"+big, "ip link set "+name+" up", "ip -6 addr add fe80::1/64 dev "+name+" nodad",
 			"ip -6 route add "+e.addr.String()+" dev "+name,
 			"ip -6 neigh add "+e.addr.String()+" dev "+name+" lladdr "+desired.EndpointMAC(e.key).String()+" nud permanent"),
-		inside(e.ns, "ip link set eth0 addrgenmode none"+big+" up", "ip -6 addr add "+e.addr.String()+"/128 dev eth0 nodad",
+		inside(e.ns, "ip link set eth0 addrgenmode none"+big, "ip link set eth0 up", "ip -6 addr add "+e.addr.String()+"/128 dev eth0 nodad",
 			"ip -6 neigh add fe80::1 dev eth0 lladdr "+desired.HostMAC(e.key).String()+" nud permanent",
 			"ip -6 route add default via fe80::1 dev eth0",
 			// Closed connections wait for nothing: a client opens more a second than it has ports.

@@ -37,7 +37,7 @@ const (
 // Steps are what every kernel has to do. An emulated processor is some thirty times slower than a real one.
 var Steps = []Step{
 	{Name: "every program loads", Package: "linux/datapath", Args: tests("TestVerifier"), Limit: 2 * time.Minute},
-	{Name: "endpoints and policy", Package: "linux/datapath", Args: tests("TestPathsOfEndpoints", "TestReconcileRepairs", "TestNewProcessGoesOn",
+	{Name: "endpoints", Package: "linux/datapath", Args: tests("TestPathsOfEndpoints", "TestReconcileRepairs", "TestNewProcessGoesOn",
 		"TestRemoveTakesEverythingOff", "TestAttacksFromAnEndpoint", "TestForgedInsideSources"), Limit: 6 * time.Minute},
 }
 

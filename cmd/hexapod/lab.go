@@ -22,7 +22,7 @@ const where = "WHERE is a host (r1h1), an endpoint (r1h1-e1), a router (tor1, sp
 // labVerbs are the verbs of `hexapod lab`. Those without a summary are called by the lab itself.
 func labVerbs() []command {
 	return []command{
-		{name: "up", summary: "make a lab and leave it running", usage: "[--racks N] [--hosts N] [--endpoints N] [--cables N] [--tors N] [--router KIND] [--bare] [--name NAME] [-v]", run: runLabUp},
+		{name: "up", summary: "make a lab and leave it running", usage: "[--racks N] [--hosts N] [--endpoints N] [--cables N] [--tors N] [--router KIND] [--bare] [--open] [--name NAME] [-v]", run: runLabUp},
 		{name: "check", summary: "try every pair of a lab by ping and by HTTP", usage: "[--name NAME]", run: runLabCheck},
 		{name: "exec", summary: "run a command inside a lab", usage: "[--name NAME] WHERE [--] COMMAND [ARGUMENT ...]", run: runLabExec},
 		{name: "run", summary: "run scenarios, each with a lab of its own", usage: "[-v] SCENARIO.txtar ...", run: runLabRun},

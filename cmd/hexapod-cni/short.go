@@ -48,6 +48,7 @@ type shortValues [len(shortVariables)]string
 // goShort is called by shortEntry with what the kernel laid on the stack (System V ABI for x86-64, 3.4.1): the number of arguments, the
 // arguments, a null, the environment, a null. It returns when the long way has to be taken.
 //
+//lint:ignore U1000 shortEntry calls it, in assembly
 //go:nosplit
 func goShort(stack *uintptr) {
 	var values shortValues

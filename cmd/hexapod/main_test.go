@@ -44,7 +44,7 @@ func leaves(c command, path ...string) map[string]command {
 	return found
 }
 
-var helpFlag = regexp.MustCompile(`(?m)^  (--?[a-z-]+)`)
+var helpFlag = regexp.MustCompile(`(?m)^  (--?[a-z0-9-]+)`)
 
 // TestEveryVerb holds all verbs to the same manners.
 func TestEveryVerb(t *testing.T) {

@@ -117,7 +117,7 @@ var row = regexp.MustCompile("(?m)^\\| `([^`]+)` \\| [^|]* \\| ([^|]*) \\|")
 func TestEveryFieldIsDocumented(t *testing.T) {
 	text := document(t, "configuration.md")
 	for _, o := range []v1alpha1.Object{
-		v1alpha1.NewAddressPlan("a", v1alpha1.AddressPlanSpec{IPv4: &v1alpha1.IPv4Plan{}}),
+		v1alpha1.NewAddressPlan("a", v1alpha1.AddressPlanSpec{IPv4: &v1alpha1.IPv4Plan{}, DNS: &v1alpha1.DNS{}}),
 		v1alpha1.NewHost("a", v1alpha1.HostSpec{}),
 		v1alpha1.NewPool("a", v1alpha1.PoolSpec{}),
 		v1alpha1.NewIdentity(v1alpha1.IdentitySpec{}),

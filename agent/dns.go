@@ -19,6 +19,7 @@ import (
 	"hexapod.dev/model/desired"
 	"hexapod.dev/model/dns64"
 	"hexapod.dev/model/service"
+	"hexapod.dev/model/transport"
 )
 
 // partDNS makes the DNS server of this host do what is wanted.
@@ -152,7 +153,7 @@ func (a *Agent) clusterDNS(s desired.Snapshot) []netip.AddrPort {
 	if !ok {
 		return nil
 	}
-	return service.Answering(src, dnsPort, service.UDP)
+	return service.Answering(src, dnsPort, transport.UDP)
 }
 
 // runDNS keeps the child and watches over it until ctx ends. The child goes on then.

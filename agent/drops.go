@@ -8,7 +8,7 @@ import (
 	"hexapod.dev/agent/local"
 	"hexapod.dev/linux/datapath"
 	model "hexapod.dev/model/datapath"
-	"hexapod.dev/model/policy"
+	"hexapod.dev/model/transport"
 )
 
 // drops passes on what the programs tell of packets that they dropped, to everybody who follows.
@@ -93,7 +93,7 @@ func (a *Agent) readDrops(ctx context.Context) {
 			d.From, d.To = netip.AddrPortFrom(e.Src, e.SrcPort), netip.AddrPortFrom(e.Dst, e.DstPort)
 		}
 		if e.Why == model.Denied && e.Src.IsValid() {
-			d.Rule = a.denied(e.Src, e.Dst, policy.Protocol(e.Proto), e.DstPort)
+			d.Rule = a.denied(e.Src, e.Dst, transport.Protocol(e.Proto), e.DstPort)
 		}
 		a.drops.tell(d)
 		return nil

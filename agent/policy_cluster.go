@@ -9,7 +9,7 @@ import (
 	"hexapod.dev/model/desired"
 	"hexapod.dev/model/identity"
 	"hexapod.dev/model/policy"
-	"hexapod.dev/model/service"
+	"hexapod.dev/model/transport"
 )
 
 // awaitPolicies waits for the policies of the cluster: an endpoint that comes before them would meet none.
@@ -72,9 +72,9 @@ func (a *Agent) subject(e desired.Endpoint) policy.Subject {
 // namedPorts are the ports of a pod that have names.
 func namedPorts(pod kube.Pod) (out []policy.NamedPort) {
 	for _, p := range pod.Ports {
-		protocol, known := service.ParseProtocol(p.Protocol)
+		protocol, known := transport.Parse(p.Protocol)
 		if p.Name != "" && known {
-			out = append(out, policy.NamedPort{Name: p.Name, Protocol: policy.Protocol(protocol), Port: p.ContainerPort})
+			out = append(out, policy.NamedPort{Name: p.Name, Protocol: protocol, Port: p.ContainerPort})
 		}
 	}
 	return out

@@ -7,6 +7,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"hexapod.dev/model/policy"
+	"hexapod.dev/model/transport"
 )
 
 // Denials are counted for so many policies; those of others are counted together.
@@ -22,7 +23,7 @@ func newDenials() *prometheus.CounterVec {
 
 // denied names the rule that forbids a flow, counts it, and writes it down if its policy wants that. It is empty when none forbids the
 // flow by now.
-func (a *Agent) denied(from, to netip.Addr, proto policy.Protocol, port uint16) string {
+func (a *Agent) denied(from, to netip.Addr, proto transport.Protocol, port uint16) string {
 	p := &a.policies
 	p.mu.Lock()
 	defer p.mu.Unlock()

@@ -5,7 +5,7 @@ import (
 	"testing"
 
 	"hexapod.dev/agent/local"
-	"hexapod.dev/model/policy"
+	"hexapod.dev/model/transport"
 )
 
 const elsewhere = "2001:db8:ffff::7"
@@ -31,7 +31,7 @@ func TestPolicyOfSlices(t *testing.T) {
 	}
 	accepted := func() bool {
 		t.Helper()
-		e, err := h.client().ExplainPolicy(t.Context(), local.PolicyQuestion{From: elsewhere, To: "shop/db", Protocol: policy.TCP, Port: 5432})
+		e, err := h.client().ExplainPolicy(t.Context(), local.PolicyQuestion{From: elsewhere, To: "shop/db", Protocol: transport.TCP, Port: 5432})
 		if err != nil || len(e.Verdicts) != 1 || e.Verdicts[0].Kernel != local.PolicyAgrees {
 			t.Fatalf("%+v, %v", e, err)
 		}

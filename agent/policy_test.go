@@ -14,6 +14,7 @@ import (
 	"hexapod.dev/agent/local"
 	"hexapod.dev/linux/netns"
 	"hexapod.dev/model/policy"
+	"hexapod.dev/model/transport"
 )
 
 const database = `
@@ -134,7 +135,7 @@ func TestPolicy(t *testing.T) {
 
 	explain := func(port uint16) local.PolicyVerdict {
 		t.Helper()
-		e, err := h.client().ExplainPolicy(t.Context(), local.PolicyQuestion{From: "shop/web", To: to.String(), Protocol: policy.TCP, Port: port})
+		e, err := h.client().ExplainPolicy(t.Context(), local.PolicyQuestion{From: "shop/web", To: to.String(), Protocol: transport.TCP, Port: port})
 		if err != nil || len(e.Verdicts) != 2 {
 			t.Fatalf("%+v, %v", e, err)
 		}

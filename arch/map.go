@@ -42,7 +42,7 @@ var features = []struct {
 	{"bgp", []string{"edge/bgp", "model/announce"}},
 	{"datapath", []string{"model/datapath", "linux/datapath"}},
 	{"state", []string{"model/section", "model/desired", "model/diff", "linux/rtnl", "linux/flock", "agent"}},
-	{"services", []string{"model/service", "linux/datapath/connect", "linux/redirect"}},
+	{"services", []string{"model/service", "model/transport", "linux/datapath/connect", "linux/redirect"}},
 	{"dns64", []string{"model/dns64", "edge/dns"}},
 	{"lab", []string{"lab"}},
 	{"command line", []string{"cmd/hexapod", "agent/local"}},

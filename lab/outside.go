@@ -19,6 +19,7 @@ import (
 	"hexapod.dev/lab/topology"
 	"hexapod.dev/model/datapath"
 	"hexapod.dev/model/policy"
+	"hexapod.dev/model/transport"
 )
 
 // published is a set of endpoints that the outside may reach by HTTP.
@@ -99,7 +100,7 @@ func (l *Lab) Publish(ctx context.Context, name string) (names []string, text []
 // untilOpen waits until the host of an endpoint lets the outside in, also in its kernel.
 func (l *Lab) untilOpen(ctx context.Context, e Endpoint) error {
 	agent := local.NewClient(l.folder(e.Host, "run/hexapod"))
-	q := local.PolicyQuestion{From: topology.OutsideAddr.String(), To: e.Addr.String(), Protocol: policy.TCP, Port: probe.Port}
+	q := local.PolicyQuestion{From: topology.OutsideAddr.String(), To: e.Addr.String(), Protocol: transport.TCP, Port: probe.Port}
 	again := time.NewTicker(20 * time.Millisecond)
 	defer again.Stop()
 	for {

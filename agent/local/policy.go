@@ -9,7 +9,7 @@ import (
 	"strconv"
 	"strings"
 
-	"hexapod.dev/model/policy"
+	"hexapod.dev/model/transport"
 )
 
 // Policing is a Source that judges the flows of endpoints by policies.
@@ -21,7 +21,7 @@ type Policing interface {
 // PolicyQuestion asks about a flow. Ends are addresses or names of endpoints.
 type PolicyQuestion struct {
 	From, To string
-	Protocol policy.Protocol
+	Protocol transport.Protocol
 	Port     uint16
 }
 
@@ -107,16 +107,16 @@ func policyQuestionOf(v url.Values) (q PolicyQuestion, err error) {
 }
 
 // ParseProtocol reads tcp, udp, sctp or icmp.
-func ParseProtocol(s string) (policy.Protocol, error) {
+func ParseProtocol(s string) (transport.Protocol, error) {
 	switch strings.ToLower(s) {
 	case "tcp":
-		return policy.TCP, nil
+		return transport.TCP, nil
 	case "udp":
-		return policy.UDP, nil
+		return transport.UDP, nil
 	case "sctp":
-		return policy.SCTP, nil
+		return transport.SCTP, nil
 	case "icmp":
-		return policy.ICMP, nil
+		return transport.ICMP, nil
 	}
 	return 0, fmt.Errorf("protocol %q: want tcp, udp, sctp or icmp", s)
 }

@@ -5,7 +5,7 @@ import (
 	"net/http"
 	"net/netip"
 
-	"hexapod.dev/model/service"
+	"hexapod.dev/model/transport"
 )
 
 // Serving is a Source that leads clients to services.
@@ -15,16 +15,16 @@ type Serving interface {
 
 // Service is one address and port of a service, or a service that has none to serve.
 type Service struct {
-	Name      string           `json:"name"`
-	Address   netip.Addr       `json:"address,omitzero"`
-	Port      uint16           `json:"port,omitempty"`
-	Protocol  service.Protocol `json:"protocol,omitempty"`
-	PortName  string           `json:"portName,omitempty"`
-	Backends  []netip.AddrPort `json:"backends,omitempty"`
-	Affinity  uint32           `json:"affinitySeconds,omitempty"`
-	TableSize int              `json:"tableSize,omitempty"`
-	State     State            `json:"state"`
-	Why       string           `json:"why,omitempty"`
+	Name      string             `json:"name"`
+	Address   netip.Addr         `json:"address,omitzero"`
+	Port      uint16             `json:"port,omitempty"`
+	Protocol  transport.Protocol `json:"protocol,omitempty"`
+	PortName  string             `json:"portName,omitempty"`
+	Backends  []netip.AddrPort   `json:"backends,omitempty"`
+	Affinity  uint32             `json:"affinitySeconds,omitempty"`
+	TableSize int                `json:"tableSize,omitempty"`
+	State     State              `json:"state"`
+	Why       string             `json:"why,omitempty"`
 }
 
 func serving(mux *http.ServeMux, src Serving) {

@@ -11,6 +11,7 @@ import (
 	"hexapod.dev/edge/objects"
 	"hexapod.dev/model/identity"
 	"hexapod.dev/model/policy"
+	"hexapod.dev/model/transport"
 )
 
 const (
@@ -27,9 +28,9 @@ func TestPublicationOfAService(t *testing.T) {
 		open       []policy.Port
 	}{
 		{"of the cluster alone", `{"type":"ClusterIP","selector":{"a":"b"},"ports":[{"port":80}]}`, nil},
-		{"with an external address", `{"type":"ClusterIP","externalIPs":["2001:db8::1"],"selector":{"a":"b"},"ports":[{"port":80}]}`, []policy.Port{{Protocol: policy.TCP, First: 80, Last: 80}}},
-		{"on nodes", `{"type":"NodePort","selector":{"a":"b"},"ports":[{"port":80,"targetPort":8080}]}`, []policy.Port{{Protocol: policy.TCP, First: 8080, Last: 8080}}},
-		{"by the name of a port", `{"type":"LoadBalancer","selector":{"a":"b"},"ports":[{"port":80,"targetPort":"web","protocol":"SCTP"}]}`, []policy.Port{{Protocol: policy.SCTP, Name: "web"}}},
+		{"with an external address", `{"type":"ClusterIP","externalIPs":["2001:db8::1"],"selector":{"a":"b"},"ports":[{"port":80}]}`, []policy.Port{{Protocol: transport.TCP, First: 80, Last: 80}}},
+		{"on nodes", `{"type":"NodePort","selector":{"a":"b"},"ports":[{"port":80,"targetPort":8080}]}`, []policy.Port{{Protocol: transport.TCP, First: 8080, Last: 8080}}},
+		{"by the name of a port", `{"type":"LoadBalancer","selector":{"a":"b"},"ports":[{"port":80,"targetPort":"web","protocol":"SCTP"}]}`, []policy.Port{{Protocol: transport.SCTP, Name: "web"}}},
 		{"without a selector", `{"type":"NodePort","ports":[{"port":80}]}`, nil},
 		{"a name for another", `{"type":"ExternalName","externalIPs":["2001:db8::1"],"selector":{"a":"b"},"ports":[{"port":80}]}`, nil},
 	} {
@@ -137,7 +138,7 @@ func TestHostPorts(t *testing.T) {
 	ended := parsed[kobjects.Pod](t, `{"metadata":{"namespace":"shop","name":"q"},"spec":{"containers":[{"ports":[{"containerPort":80,"hostPort":8080}]}]},"status":{"phase":"Succeeded"}}`)
 	s.pods.Replace(kobjects.Listing[kobjects.Pod]{Objects: []*kobjects.Pod{pod, ended}})
 	open := hostPorts(s.ownPods())
-	want := []policy.Port{{Protocol: policy.TCP, First: 80, Last: 80}, {Protocol: policy.UDP, First: 91, Last: 91}}
+	want := []policy.Port{{Protocol: transport.TCP, First: 80, Last: 80}, {Protocol: transport.UDP, First: 91, Last: 91}}
 	if len(open) != 1 || cmp.Diff(want, open[0].Ports) != "" || !open[0].Subject.Endpoints.Matches(map[string]string{"app": "web"}) {
 		t.Errorf("%+v", open)
 	}

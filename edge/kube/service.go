@@ -11,6 +11,7 @@ import (
 
 	kobjects "hexapod.dev/edge/kube/objects"
 	"hexapod.dev/model/service"
+	"hexapod.dev/model/transport"
 )
 
 // Labels that mean something for services.
@@ -248,7 +249,7 @@ func serviceOf(o *kobjects.Service) service.Service {
 		}
 	}
 	for _, p := range o.Spec.Ports {
-		if protocol, ok := service.ParseProtocol(p.Protocol); ok {
+		if protocol, ok := transport.Parse(p.Protocol); ok {
 			svc.Ports = append(svc.Ports, service.Port{Name: p.Name, Protocol: protocol, Port: p.Port})
 		}
 	}
@@ -264,7 +265,7 @@ func serviceOf(o *kobjects.Service) service.Service {
 func (f *serviceFeed) slice(o *kobjects.EndpointSlice) service.Slice {
 	s := service.Slice{Name: o.ObjectName()}
 	for _, p := range o.Ports {
-		if protocol, ok := service.ParseProtocol(p.Protocol); ok && p.Port != nil {
+		if protocol, ok := transport.Parse(p.Protocol); ok && p.Port != nil {
 			s.Ports = append(s.Ports, service.SlicePort{Name: f.word(p.Name), Protocol: protocol, Port: *p.Port})
 		}
 	}

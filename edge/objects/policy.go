@@ -9,6 +9,7 @@ import (
 	"hexapod.dev/api/v1alpha1"
 	"hexapod.dev/model/identity"
 	"hexapod.dev/model/policy"
+	"hexapod.dev/model/transport"
 )
 
 // Policies returns everything that the policies of a set speak of.
@@ -150,8 +151,8 @@ func ports(in []v1alpha1.NetworkPolicyPort) (out []policy.Port) {
 	return out
 }
 
-var protocols = map[v1alpha1.PortProtocol]policy.Protocol{
-	v1alpha1.ProtocolTCP: policy.TCP, v1alpha1.ProtocolUDP: policy.UDP, v1alpha1.ProtocolSCTP: policy.SCTP,
+var protocols = map[v1alpha1.PortProtocol]transport.Protocol{
+	v1alpha1.ProtocolTCP: transport.TCP, v1alpha1.ProtocolUDP: transport.UDP, v1alpha1.ProtocolSCTP: transport.SCTP,
 }
 
 // ClusterNetworkPolicy returns a policy in the form that both kinds have in common. A rule with a name and its place would be
@@ -218,15 +219,15 @@ func workloads(namespaces *v1alpha1.LabelSelector, pods *v1alpha1.NamespacedPod)
 func protocolPorts(in []v1alpha1.PolicyProtocol) (out []policy.Port) {
 	for _, p := range in {
 		if p.DestinationNamedPort != "" {
-			for _, t := range []policy.Protocol{policy.TCP, policy.UDP, policy.SCTP} {
+			for _, t := range []transport.Protocol{transport.TCP, transport.UDP, transport.SCTP} {
 				out = append(out, policy.Port{Protocol: t, Name: p.DestinationNamedPort})
 			}
 			continue
 		}
 		for _, t := range []struct {
 			is *v1alpha1.PolicyTransport
-			as policy.Protocol
-		}{{p.TCP, policy.TCP}, {p.UDP, policy.UDP}, {p.SCTP, policy.SCTP}} {
+			as transport.Protocol
+		}{{p.TCP, transport.TCP}, {p.UDP, transport.UDP}, {p.SCTP, transport.SCTP}} {
 			if t.is == nil {
 				continue
 			}

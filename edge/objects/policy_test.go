@@ -9,6 +9,7 @@ import (
 
 	"hexapod.dev/edge/objects"
 	"hexapod.dev/model/policy"
+	"hexapod.dev/model/transport"
 )
 
 const policies = `
@@ -65,8 +66,8 @@ func TestPolicies(t *testing.T) {
 				{Networks: []policy.Block{{Prefix: p("2001:db8::/32"), Except: []netip.Prefix{p("2001:db8:1::/48")}}}},
 			},
 			Ports: []policy.Port{
-				{Protocol: policy.TCP, First: 80, Last: 90}, {Protocol: policy.TCP, Name: "https"}, {Protocol: policy.UDP, Last: 65535},
-				{Protocol: policy.SCTP, First: 7, Last: 7},
+				{Protocol: transport.TCP, First: 80, Last: 90}, {Protocol: transport.TCP, Name: "https"}, {Protocol: transport.UDP, Last: 65535},
+				{Protocol: transport.SCTP, First: 7, Last: 7},
 			},
 		},
 		{Name: "ingress 1"},
@@ -82,18 +83,18 @@ func TestPolicies(t *testing.T) {
 		{
 			Name: "hosts", Action: policy.Deny,
 			Peers: []policy.Peer{{Hosts: &ssd}, {Networks: []policy.Block{{Prefix: p("2001:db8::/32")}, {Prefix: p("192.0.2.0/24")}, {Prefix: p("64:ff9b::c000:200/120")}}}},
-			Ports: []policy.Port{{Protocol: policy.UDP, First: 1, Last: 9}, {Protocol: policy.TCP, Name: "dns"}, {Protocol: policy.UDP, Name: "dns"}, {Protocol: policy.SCTP, Name: "dns"}},
+			Ports: []policy.Port{{Protocol: transport.UDP, First: 1, Last: 9}, {Protocol: transport.TCP, Name: "dns"}, {Protocol: transport.UDP, Name: "dns"}, {Protocol: transport.SCTP, Name: "dns"}},
 		},
 		{
 			Name: "egress 1", Action: policy.Pass, Peers: []policy.Peer{{Workloads: &policy.Workloads{Namespaces: &everything, Endpoints: everything}}},
-			Ports: []policy.Port{{Protocol: policy.TCP, First: 53, Last: 53}, {Protocol: policy.SCTP, Last: 65535}},
+			Ports: []policy.Port{{Protocol: transport.TCP, First: 53, Last: 53}, {Protocol: transport.SCTP, Last: 65535}},
 		},
 	}
 	if diff := cmp.Diff([]policy.Policy{front, hosts}, w.Policies, opaque); diff != "" {
 		t.Errorf("-want +got\n%s", diff)
 	}
 	published := []policy.Publication{{
-		Name: "Publication front", Subject: policy.Workloads{Namespace: "shop", Endpoints: everything}, Ports: []policy.Port{{Protocol: policy.TCP, First: 443, Last: 443}},
+		Name: "Publication front", Subject: policy.Workloads{Namespace: "shop", Endpoints: everything}, Ports: []policy.Port{{Protocol: transport.TCP, First: 443, Last: 443}},
 	}}
 	if diff := cmp.Diff(published, w.Published, opaque); diff != "" {
 		t.Errorf("-want +got\n%s", diff)

@@ -6,6 +6,7 @@ import (
 	"hexapod.dev/api/v1alpha1"
 	"hexapod.dev/model/addressplan"
 	"hexapod.dev/model/service"
+	"hexapod.dev/model/transport"
 )
 
 // Services returns the services of a set by name, and where the host stands whose clients they are for: its zone is its rack.
@@ -43,7 +44,7 @@ func serviceOf(o *v1alpha1.Service, zone map[string]string) service.Source {
 	}
 	slice := service.Slice{Name: o.ObjectName()}
 	for _, p := range spec.Ports {
-		protocol, _ := service.ParseProtocol(string(p.Protocol)) // checked
+		protocol, _ := transport.Parse(string(p.Protocol)) // checked
 		svc.Ports = append(svc.Ports, service.Port{Name: portName(p), Protocol: protocol, Port: p.Port})
 		slice.Ports = append(slice.Ports, service.SlicePort{Name: portName(p), Protocol: protocol, Port: p.TargetPort})
 	}

@@ -8,6 +8,7 @@ import (
 
 	"hexapod.dev/model/identity"
 	"hexapod.dev/model/policy"
+	"hexapod.dev/model/transport"
 )
 
 // TestEveryIdentityFitsInTheMaps accepts each of the 65,280 numbers of workloads but one by a rule of one endpoint, and asks what the maps
@@ -46,7 +47,7 @@ func TestEveryIdentityFitsInTheMaps(t *testing.T) {
 		raw := worldPeer.Addr().As16()
 		binary.BigEndian.PutUint16(raw[8:], uint16(n))
 		a := netip.AddrFrom16(raw)
-		f := policy.Flow{Direction: policy.Ingress, Other: policy.Other{Addr: a, Who: d.Who(a)}, Protocol: policy.TCP, Port: 80}
+		f := policy.Flow{Direction: policy.Ingress, Other: policy.Other{Addr: a, Who: d.Who(a)}, Protocol: transport.TCP, Port: 80}
 		if _, got, known, err := writer.Held(subject, f); err != nil || !known || got != want {
 			t.Errorf("number %#x: the maps say %s, known %v, %v; want %s", uint16(n), got, known, err, want)
 		}

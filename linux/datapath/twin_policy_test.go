@@ -12,6 +12,7 @@ import (
 	"hexapod.dev/model/ipam"
 	"hexapod.dev/model/policy"
 	"hexapod.dev/model/policy/policytest"
+	"hexapod.dev/model/transport"
 )
 
 // policyDice throws worlds of policies onto a world of packets.
@@ -202,6 +203,6 @@ func (d *policyDice) compare(t *testing.T, seen map[datapath.Why]int) {
 	seen[want.Why]++
 	if !same(got, want) {
 		t.Errorf("%s -> %s protocol %d port %d at %s: model %s, program %s; %+v", flow.src, flow.dst, flow.proto, flow.dstPort, p.Place, want.Why, got.Why,
-			d.w.state.Policy.Ask(d.w.state.Policy.Who, flow.src, flow.dst, policy.Protocol(flow.proto), flow.dstPort))
+			d.w.state.Policy.Ask(d.w.state.Policy.Who, flow.src, flow.dst, transport.Protocol(flow.proto), flow.dstPort))
 	}
 }

@@ -17,6 +17,7 @@ import (
 	"hexapod.dev/linux/netns/netnstest"
 	"hexapod.dev/model/datapath"
 	"hexapod.dev/model/service"
+	"hexapod.dev/model/transport"
 )
 
 // serviceWorld is the services of a world, written by the agent's own writer, and as a model.
@@ -38,9 +39,9 @@ type ledFlow struct {
 var (
 	serviceVIPs = []netip.Addr{netip.MustParseAddr("2001:db8:a000:7::1"), netip.MustParseAddr("2001:db8:a000:7::2")}
 	serviceKeys = []service.Key{
-		{Addr: serviceVIPs[0], Port: 80, Protocol: service.TCP}, {Addr: serviceVIPs[0], Port: 53, Protocol: service.UDP},
-		{Addr: serviceVIPs[1], Port: 80, Protocol: service.TCP}, {Addr: serviceVIPs[1], Port: 80, Protocol: service.SCTP},
-		{Addr: serviceVIPs[1], Port: 53, Protocol: service.UDP},
+		{Addr: serviceVIPs[0], Port: 80, Protocol: transport.TCP}, {Addr: serviceVIPs[0], Port: 53, Protocol: transport.UDP},
+		{Addr: serviceVIPs[1], Port: 80, Protocol: transport.TCP}, {Addr: serviceVIPs[1], Port: 80, Protocol: transport.SCTP},
+		{Addr: serviceVIPs[1], Port: 53, Protocol: transport.UDP},
 	}
 )
 

@@ -3,6 +3,7 @@ package datapath
 import (
 	"hexapod.dev/model/identity"
 	"hexapod.dev/model/policy"
+	"hexapod.dev/model/transport"
 )
 
 // Policy is what the programs know of policies (maps policy_... and who_...).
@@ -31,7 +32,7 @@ func (s *State) denied(g sight, h Header, now uint32) bool {
 			return true
 		}
 	}
-	return !s.Policy.Ask(s.Policy.Who, from, to, policy.Protocol(h.Proto), port).Accepted()
+	return !s.Policy.Ask(s.Policy.Who, from, to, transport.Protocol(h.Proto), port).Accepted()
 }
 
 func has[K comparable, V any](m map[K]V, k K) bool {

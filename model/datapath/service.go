@@ -5,6 +5,7 @@ import (
 	"net/netip"
 
 	"hexapod.dev/model/service"
+	"hexapod.dev/model/transport"
 )
 
 // Services packet by packet, for endpoints whose sockets the hooks of bpf/connect.c cannot see. All of it happens at the door of the
@@ -109,8 +110,8 @@ func (h *Header) message() bool {
 func (h *Header) along() bool { return h.Fragment && !h.First || h.message() }
 
 func isLed(proto uint8) bool {
-	switch service.Protocol(proto) {
-	case service.TCP, service.UDP, service.SCTP:
+	switch transport.Protocol(proto) {
+	case transport.TCP, transport.UDP, transport.SCTP:
 		return true
 	}
 	return false
@@ -153,7 +154,7 @@ func (s *State) choose(g sight, h Header, now uint32) (action service.Action, se
 		return service.Pass, seat, false
 	}
 	r := s.Services.row(h.from(), h.Proto)
-	key := service.Key{Addr: h.Dst, Port: h.DstPort, Protocol: service.Protocol(h.Proto)}
+	key := service.Key{Addr: h.Dst, Port: h.DstPort, Protocol: transport.Protocol(h.Proto)}
 	i, known := r.find(now, func(i int) bool {
 		return r.Flow[i].Key == g.key && !(r.Flow[i].State == Closing && g.begins())
 	})

@@ -9,6 +9,7 @@ import (
 	"github.com/gaissmai/bart"
 
 	"hexapod.dev/model/identity"
+	"hexapod.dev/model/transport"
 )
 
 // Compiler makes the tables of endpoints. It keeps what they share: the order of the policies, and which identities a selector
@@ -180,7 +181,7 @@ func within(p, outer netip.Prefix) bool { return outer.Bits() <= p.Bits() && out
 
 // portRanges cuts the ports of each protocol where a row begins or ends.
 func portRanges(rows []draft) []PortRange {
-	edges := map[Protocol]map[int]bool{}
+	edges := map[transport.Protocol]map[int]bool{}
 	for _, r := range rows {
 		for _, p := range r.ports {
 			if edges[p.Protocol] == nil {

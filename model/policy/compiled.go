@@ -7,6 +7,7 @@ import (
 	"slices"
 
 	"hexapod.dev/model/identity"
+	"hexapod.dev/model/transport"
 )
 
 // Compiled is what one host has to know to judge the flows of its endpoints.
@@ -62,7 +63,7 @@ type Answer struct {
 func (a Answer) Accepted() bool { return a.Egress.Action != Deny && a.Ingress.Action != Deny }
 
 // Ask answers for a flow. Addresses that are endpoints here and have no tables accept nothing.
-func (c Compiled) Ask(d *identity.Directory, from, to netip.Addr, p Protocol, port uint16) Answer {
+func (c Compiled) Ask(d *identity.Directory, from, to netip.Addr, p transport.Protocol, port uint16) Answer {
 	out := Answer{From: d.Who(from), To: d.Who(to)}
 	if t, ok := c.Subjects[from]; ok {
 		out.Egress = t[Egress].Lookup(Flow{Direction: Egress, Other: Other{to, out.To}, Protocol: p, Port: port})

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
+
+	"hexapod.dev/model/transport"
 )
 
 // Image is the part of a Table that does not depend on the other end or the port, as sets of rows: what a datapath reads first.
@@ -75,7 +77,7 @@ func (t *Table) Digest() Digest {
 
 // PortPrefix is a range of ports that has the same leading bits: the form a longest-prefix table takes.
 type PortPrefix struct {
-	Protocol Protocol
+	Protocol transport.Protocol
 	Port     uint16
 	Bits     int // of Port that count
 }

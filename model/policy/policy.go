@@ -8,8 +8,9 @@
 package policy
 
 import (
-	"fmt"
 	"net/netip"
+
+	"hexapod.dev/model/transport"
 )
 
 // Direction is seen from the endpoint whose policies are asked.
@@ -47,32 +48,6 @@ const (
 )
 
 func (t Tier) String() string { return [...]string{"admin", "namespace", "baseline"}[t] }
-
-// Protocol is an IP protocol number.
-type Protocol uint8
-
-// The protocols that rules can name.
-const (
-	TCP  Protocol = 6
-	UDP  Protocol = 17
-	SCTP Protocol = 132
-
-	ICMP Protocol = 58 // of IPv6; rules cannot name it: only those without ports match it
-)
-
-func (p Protocol) String() string {
-	switch p {
-	case TCP:
-		return "TCP"
-	case UDP:
-		return "UDP"
-	case SCTP:
-		return "SCTP"
-	case ICMP:
-		return "ICMP"
-	}
-	return fmt.Sprintf("protocol %d", uint8(p))
-}
 
 // Policy is one NetworkPolicy or ClusterNetworkPolicy. Names are unique in a World: `NetworkPolicy web/allow-front`.
 type Policy struct {
@@ -117,7 +92,7 @@ type Block struct {
 
 // Port is a port, a range of them or a name of one, of one protocol.
 type Port struct {
-	Protocol    Protocol
+	Protocol    transport.Protocol
 	First, Last uint16 // both included; 0 and 65535 for every port
 	Name        string // of a port of the destination, which must be known by its labels; First and Last are not used then
 }

@@ -10,6 +10,7 @@ import (
 	"hexapod.dev/model/identity"
 	"hexapod.dev/model/policy"
 	"hexapod.dev/model/policy/policytest"
+	"hexapod.dev/model/transport"
 )
 
 // TestTablesAgainstJudge asks the tables and the slow twin about the same flows in random worlds: 300 worlds of 1,000 flows, and
@@ -56,7 +57,7 @@ func TestSqueezeKeepsActions(t *testing.T) {
 		s := r.Subject(w)
 		many.Subject = policy.Workloads{Namespace: s.Set.Namespace}
 		for i := range 2 * policy.MaxRows {
-			rule := policy.Rule{Name: fmt.Sprint(i), Ports: []policy.Port{{Protocol: policy.TCP, First: uint16(i % 8), Last: uint16(i % 8)}}, Peers: []policy.Peer{{Networks: []policy.Block{r.Block()}}}}
+			rule := policy.Rule{Name: fmt.Sprint(i), Ports: []policy.Port{{Protocol: transport.TCP, First: uint16(i % 8), Last: uint16(i % 8)}}, Peers: []policy.Peer{{Networks: []policy.Block{r.Block()}}}}
 			many.Rules[policy.Ingress] = append(many.Rules[policy.Ingress], rule)
 		}
 		w.Policies = append(w.Policies, many)
@@ -77,7 +78,7 @@ func TestSqueezeKeepsActions(t *testing.T) {
 func TestTooManyRowsIsAnError(t *testing.T) {
 	p := policy.Policy{Name: "many", Tier: policy.Namespace, Governs: [2]bool{true, false}, Subject: policy.Workloads{Namespace: "web"}}
 	for i := range policy.MaxRows - 1 { // and the host's row and the closing one: one too many
-		p.Rules[policy.Ingress] = append(p.Rules[policy.Ingress], policy.Rule{Name: fmt.Sprint(i), Ports: []policy.Port{{Protocol: policy.TCP, First: uint16(i), Last: uint16(i)}}})
+		p.Rules[policy.Ingress] = append(p.Rules[policy.Ingress], policy.Rule{Name: fmt.Sprint(i), Ports: []policy.Port{{Protocol: transport.TCP, First: uint16(i), Last: uint16(i)}}})
 	}
 	s := &policy.Subject{Set: identity.Set{Namespace: "web"}}
 	w := &policy.World{Policies: []policy.Policy{p}}
@@ -104,7 +105,7 @@ func TestVerdicts(t *testing.T) {
 		return policy.Policy{Name: "ClusterNetworkPolicy all", Tier: t, Subject: policy.Workloads{Namespaces: &policy.Selector{}}, Governs: [2]bool{true, true},
 			Rules: [2][]policy.Rule{policy.Ingress: {{Name: "one", Action: a}}}}
 	}
-	postgres := policy.Rule{Name: "postgres", Peers: []policy.Peer{{Workloads: &fromWeb}}, Ports: []policy.Port{{Protocol: policy.TCP, First: 5432, Last: 5432}}}
+	postgres := policy.Rule{Name: "postgres", Peers: []policy.Peer{{Workloads: &fromWeb}}, Ports: []policy.Port{{Protocol: transport.TCP, First: 5432, Last: 5432}}}
 	host := netip.MustParseAddr("2001:db8::1:0:0:1")
 	for _, c := range []struct {
 		name     string
@@ -133,7 +134,7 @@ func TestVerdicts(t *testing.T) {
 		w := &policy.World{
 			Policies: c.policies, CloseOutside: c.close,
 			Identities: map[identity.Number]identity.Set{0x100: web, 0x101: db},
-			Published:  []policy.Publication{{Name: "Service shop/db", Subject: in(db), Ports: []policy.Port{{Protocol: policy.TCP, First: 443, Last: 443}}}},
+			Published:  []policy.Publication{{Name: "Service shop/db", Subject: in(db), Ports: []policy.Port{{Protocol: transport.TCP, First: 443, Last: 443}}}},
 		}
 		others := map[string]policy.Other{
 			"web":     {netip.MustParseAddr("2001:db8::100:0:0:1"), identity.Answer{Number: 0x100, By: identity.ByBits}},
@@ -142,7 +143,7 @@ func TestVerdicts(t *testing.T) {
 			"host":    {host, identity.Answer{Number: identity.Host, By: identity.ByBits}},
 		}
 		s := &policy.Subject{Number: 0x101, Set: db, Host: []netip.Addr{host}}
-		f := policy.Flow{policy.Ingress, others[c.from], policy.TCP, c.port}
+		f := policy.Flow{policy.Ingress, others[c.from], transport.TCP, c.port}
 		if got := w.Judge(s, f); got != c.want {
 			t.Errorf("%s: %v, want %v", c.name, got, c.want)
 		}
@@ -161,8 +162,8 @@ func BenchmarkCompile(b *testing.B) {
 		}
 		from, everywhere := app(i+1), policy.Workloads{Namespaces: &policy.Selector{}, Endpoints: policy.Selector{{Key: "tier", Op: policy.In, Values: []string{fmt.Sprint(i % 3)}}}}
 		w.Policies = append(w.Policies, policy.Policy{Name: fmt.Sprint(i), Tier: policy.Namespace, Subject: app(i), Governs: [2]bool{true, false}, Rules: [2][]policy.Rule{{
-			{Name: "0", Peers: []policy.Peer{{Workloads: &from}}, Ports: []policy.Port{{Protocol: policy.TCP, First: 80, Last: 90}}},
-			{Name: "1", Peers: []policy.Peer{{Workloads: &everywhere}}, Ports: []policy.Port{{Protocol: policy.TCP, First: uint16(i), Last: uint16(i)}}},
+			{Name: "0", Peers: []policy.Peer{{Workloads: &from}}, Ports: []policy.Port{{Protocol: transport.TCP, First: 80, Last: 90}}},
+			{Name: "1", Peers: []policy.Peer{{Workloads: &everywhere}}, Ports: []policy.Port{{Protocol: transport.TCP, First: uint16(i), Last: uint16(i)}}},
 		}}})
 	}
 	b.ReportAllocs()

@@ -9,6 +9,7 @@ import (
 	"github.com/gaissmai/bart"
 
 	"hexapod.dev/model/identity"
+	"hexapod.dev/model/transport"
 )
 
 // Table answers the flows of one endpoint in one direction. Rows stand in the order in which they are asked. A flow's peer and its port
@@ -43,7 +44,7 @@ type PrefixRows struct {
 
 // PortRange is a range of ports, ends included, with all rows that match it.
 type PortRange struct {
-	Protocol    Protocol
+	Protocol    transport.Protocol
 	First, Last uint16
 	Rows        Bits
 }
@@ -77,8 +78,8 @@ func (t *Table) peers(o Other) Bits {
 	return b
 }
 
-func (t *Table) ports(p Protocol, port uint16) Bits {
-	i, ok := slices.BinarySearchFunc(t.Ports, p, func(r PortRange, p Protocol) int {
+func (t *Table) ports(p transport.Protocol, port uint16) Bits {
+	i, ok := slices.BinarySearchFunc(t.Ports, p, func(r PortRange, p transport.Protocol) int {
 		switch c := cmp.Compare(r.Protocol, p); {
 		case c != 0:
 			return c

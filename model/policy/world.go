@@ -7,6 +7,7 @@ import (
 	"slices"
 
 	"hexapod.dev/model/identity"
+	"hexapod.dev/model/transport"
 )
 
 // World is everything policies speak of. It is not changed after it was given to Judge or NewCompiler.
@@ -31,7 +32,7 @@ type Host struct {
 // NamedPort is a port that endpoints have a name for.
 type NamedPort struct {
 	Name     string
-	Protocol Protocol
+	Protocol transport.Protocol
 	Port     uint16
 }
 
@@ -63,7 +64,7 @@ type Other struct {
 type Flow struct {
 	Direction Direction
 	Other     Other
-	Protocol  Protocol
+	Protocol  transport.Protocol
 	Port      uint16 // of the destination; 0 where the protocol has none
 }
 

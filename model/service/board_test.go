@@ -10,6 +10,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"hexapod.dev/model/service"
+	"hexapod.dev/model/transport"
 )
 
 // Services come, change and go, some with the same address and port. What a host did step by step is what it would do at once.
@@ -29,7 +30,7 @@ func TestBoardStepByStep(t *testing.T) {
 			s := one(nil)
 			s.Service.Name = n
 			s.Service.VIPs = []netip.Addr{netip.MustParseAddr(fmt.Sprintf("2001:db8:f::%d", 1+r.IntN(3)))}
-			s.Service.Ports = append(s.Service.Ports, service.Port{Name: "other", Protocol: service.UDP, Port: uint16(1 + r.IntN(2))})
+			s.Service.Ports = append(s.Service.Ports, service.Port{Name: "other", Protocol: transport.UDP, Port: uint16(1 + r.IntN(2))})
 			s.Service.AffinitySeconds = uint32(r.IntN(2))
 			for i := range r.IntN(4) {
 				s.Slices[0].Endpoints = append(s.Slices[0].Endpoints, ep(byte(i), service.State(r.IntN(8))))

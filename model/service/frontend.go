@@ -5,13 +5,15 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
+
+	"hexapod.dev/model/transport"
 )
 
 // Key is what a client connects to.
 type Key struct {
 	Addr     netip.Addr
 	Port     uint16
-	Protocol Protocol
+	Protocol transport.Protocol
 }
 
 func (k Key) String() string {
@@ -87,7 +89,7 @@ type candidate struct {
 }
 
 // Answering lists the endpoints of a service that answer on a port now, of either family.
-func Answering(s Source, port uint16, protocol Protocol) (list []netip.AddrPort) {
+func Answering(s Source, port uint16, protocol transport.Protocol) (list []netip.AddrPort) {
 	for _, p := range s.Service.Ports {
 		if p.Port != port || p.Protocol != protocol {
 			continue

@@ -8,6 +8,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"hexapod.dev/model/service"
+	"hexapod.dev/model/transport"
 )
 
 var compareAddr = cmp.Comparer(func(a, b netip.AddrPort) bool { return a == b })
@@ -113,9 +114,9 @@ func one(endpoints []service.Endpoint) service.Source {
 		Service: service.Service{
 			Name:  service.Name{Namespace: "shop", Name: "web"},
 			VIPs:  []netip.Addr{netip.MustParseAddr("2001:db8:f::1")},
-			Ports: []service.Port{{Name: "http", Protocol: service.TCP, Port: 80}},
+			Ports: []service.Port{{Name: "http", Protocol: transport.TCP, Port: 80}},
 		},
-		Slices: []service.Slice{{Name: "web-1", Ports: []service.SlicePort{{Name: "http", Protocol: service.TCP, Port: 8080}}, Endpoints: endpoints}},
+		Slices: []service.Slice{{Name: "web-1", Ports: []service.SlicePort{{Name: "http", Protocol: transport.TCP, Port: 8080}}, Endpoints: endpoints}},
 	}
 }
 
@@ -141,14 +142,14 @@ func TestNothingToServe(t *testing.T) {
 func TestFamiliesAndPorts(t *testing.T) {
 	v6, v4 := netip.MustParseAddr("2001:db8:f::1"), netip.MustParseAddr("192.0.2.1")
 	ports := []service.SlicePort{
-		{Name: "dns", Protocol: service.UDP, Port: 5353}, {Name: "dns", Protocol: service.TCP, Port: 5354},
-		{Name: "sig", Protocol: service.SCTP, Port: 132}, {Name: "none", Protocol: service.TCP},
+		{Name: "dns", Protocol: transport.UDP, Port: 5353}, {Name: "dns", Protocol: transport.TCP, Port: 5354},
+		{Name: "sig", Protocol: transport.SCTP, Port: 132}, {Name: "none", Protocol: transport.TCP},
 	}
 	for _, vips := range [][]netip.Addr{{v6, v4}, {v4, v6}} {
 		s := service.Source{
 			Service: service.Service{VIPs: vips, AffinitySeconds: 60, Ports: []service.Port{
-				{Name: "dns", Protocol: service.UDP, Port: 53}, {Name: "dns", Protocol: service.TCP, Port: 53},
-				{Name: "sig", Protocol: service.SCTP, Port: 9}, {Name: "none", Protocol: service.TCP, Port: 1}, {Name: "lost", Protocol: service.TCP, Port: 2},
+				{Name: "dns", Protocol: transport.UDP, Port: 53}, {Name: "dns", Protocol: transport.TCP, Port: 53},
+				{Name: "sig", Protocol: transport.SCTP, Port: 9}, {Name: "none", Protocol: transport.TCP, Port: 1}, {Name: "lost", Protocol: transport.TCP, Port: 2},
 			}},
 			Slices: []service.Slice{
 				{Name: "six", Ports: ports, Endpoints: []service.Endpoint{ep(1, up)}},

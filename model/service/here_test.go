@@ -4,6 +4,8 @@ import (
 	"net/netip"
 	"slices"
 	"testing"
+
+	"hexapod.dev/model/transport"
 )
 
 // A port that is answered on this host leads there, for addresses of its family; the other ports and families lead to endpoints.
@@ -11,8 +13,8 @@ func TestHere(t *testing.T) {
 	here := netip.MustParseAddrPort("[2001:db8:1::1]:53")
 	s := Source{
 		Service: Service{Name: Name{Namespace: "kube-system", Name: "kube-dns"}, VIPs: []netip.Addr{netip.MustParseAddr("2001:db8::a"), netip.MustParseAddr("192.0.2.10")},
-			Ports: []Port{{Name: "dns", Protocol: UDP, Port: 53}, {Name: "metrics", Protocol: TCP, Port: 9153}}, Here: map[uint16]netip.AddrPort{53: here}},
-		Slices: []Slice{{Ports: []SlicePort{{Name: "dns", Protocol: UDP, Port: 5353}, {Name: "metrics", Protocol: TCP, Port: 9153}},
+			Ports: []Port{{Name: "dns", Protocol: transport.UDP, Port: 53}, {Name: "metrics", Protocol: transport.TCP, Port: 9153}}, Here: map[uint16]netip.AddrPort{53: here}},
+		Slices: []Slice{{Ports: []SlicePort{{Name: "dns", Protocol: transport.UDP, Port: 5353}, {Name: "metrics", Protocol: transport.TCP, Port: 9153}},
 			Endpoints: []Endpoint{{Addr: netip.MustParseAddr("2001:db8:2::1"), State: Ready | Serving}, {Addr: netip.MustParseAddr("192.0.2.20"), State: Ready | Serving}}}},
 	}
 	got := map[string][]netip.AddrPort{}
@@ -32,10 +34,10 @@ func TestHere(t *testing.T) {
 		t.Error(why)
 	}
 	answering := []netip.AddrPort{netip.MustParseAddrPort("[2001:db8:2::1]:5353"), netip.MustParseAddrPort("192.0.2.20:5353")}
-	if all := Answering(s, 53, UDP); !slices.Equal(all, answering) {
+	if all := Answering(s, 53, transport.UDP); !slices.Equal(all, answering) {
 		t.Errorf("answering are %v", all)
 	}
-	if all := Answering(s, 53, TCP); all != nil {
+	if all := Answering(s, 53, transport.TCP); all != nil {
 		t.Errorf("a port it does not have: %v", all)
 	}
 }

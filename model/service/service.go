@@ -7,8 +7,9 @@ package service
 
 import (
 	"cmp"
-	"fmt"
 	"net/netip"
+
+	"hexapod.dev/model/transport"
 )
 
 // Name names a service or a slice of one.
@@ -22,53 +23,6 @@ func (n Name) String() string {
 		return n.Name
 	}
 	return n.Namespace + "/" + n.Name
-}
-
-// Protocol is the transport of a port, by its IANA number.
-type Protocol uint8
-
-// The protocols a service can have.
-const (
-	TCP  Protocol = 6
-	UDP  Protocol = 17
-	SCTP Protocol = 132
-)
-
-func (p Protocol) String() string {
-	switch p {
-	case TCP:
-		return "TCP"
-	case UDP:
-		return "UDP"
-	case SCTP:
-		return "SCTP"
-	}
-	return fmt.Sprintf("protocol %d", uint8(p))
-}
-
-// MarshalText writes the name of the protocol.
-func (p Protocol) MarshalText() ([]byte, error) { return []byte(p.String()), nil }
-
-// UnmarshalText reads the name of a protocol.
-func (p *Protocol) UnmarshalText(text []byte) error {
-	known := false
-	if *p, known = ParseProtocol(string(text)); !known {
-		return fmt.Errorf("protocol %q: want TCP, UDP or SCTP", text)
-	}
-	return nil
-}
-
-// ParseProtocol reads TCP, UDP or SCTP. Nothing is TCP, as Kubernetes has it.
-func ParseProtocol(s string) (Protocol, bool) {
-	switch s {
-	case "", "TCP":
-		return TCP, true
-	case "UDP":
-		return UDP, true
-	case "SCTP":
-		return SCTP, true
-	}
-	return 0, false
 }
 
 // Service is what a user says about one service.
@@ -90,7 +44,7 @@ type Service struct {
 // Port is one port of a service.
 type Port struct {
 	Name     string
-	Protocol Protocol
+	Protocol transport.Protocol
 	Port     uint16
 }
 
@@ -116,7 +70,7 @@ type Slice struct {
 // none is given; nothing is translated to it.
 type SlicePort struct {
 	Name     string
-	Protocol Protocol
+	Protocol transport.Protocol
 	Port     uint16
 }
 

@@ -6,9 +6,10 @@ import (
 	"testing"
 
 	"hexapod.dev/model/service"
+	"hexapod.dev/model/transport"
 )
 
-var web = service.Key{Addr: netip.MustParseAddr("2001:db8:f::1"), Port: 80, Protocol: service.TCP}
+var web = service.Key{Addr: netip.MustParseAddr("2001:db8:f::1"), Port: 80, Protocol: transport.TCP}
 
 func TestTranslate(t *testing.T) {
 	var tr service.Translator
@@ -21,9 +22,9 @@ func TestTranslate(t *testing.T) {
 		key  service.Key
 		want service.Action
 	}{
-		{"a port the service does not have", service.Key{Addr: web.Addr, Port: 81, Protocol: service.TCP}, service.Refuse},
-		{"a protocol the service does not have", service.Key{Addr: web.Addr, Port: 80, Protocol: service.UDP}, service.Refuse},
-		{"no service", service.Key{Addr: web.Addr.Next(), Port: 80, Protocol: service.TCP}, service.Pass},
+		{"a port the service does not have", service.Key{Addr: web.Addr, Port: 81, Protocol: transport.TCP}, service.Refuse},
+		{"a protocol the service does not have", service.Key{Addr: web.Addr, Port: 80, Protocol: transport.UDP}, service.Refuse},
+		{"no service", service.Key{Addr: web.Addr.Next(), Port: 80, Protocol: transport.TCP}, service.Pass},
 	} {
 		if a, _ := tr.Translate(service.Call{Key: c.key}); a != c.want {
 			t.Errorf("%s: %s, want %s", c.name, a, c.want)
@@ -86,7 +87,7 @@ func TestSendsStay(t *testing.T) {
 	var tr service.Translator
 	list := backends(1, 10)
 	table := service.Next(nil, list[:9])
-	dns := service.Key{Addr: web.Addr, Port: 53, Protocol: service.UDP}
+	dns := service.Key{Addr: web.Addr, Port: 53, Protocol: transport.UDP}
 	tr.Set(dns, service.Entry{ID: 2, Table: table})
 	first := map[uint64]netip.AddrPort{}
 	for round := range 3 {

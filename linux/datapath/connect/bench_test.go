@@ -7,6 +7,7 @@ import (
 
 	"hexapod.dev/linux/netns/netnstest"
 	"hexapod.dev/model/service"
+	"hexapod.dev/model/transport"
 )
 
 // many returns n frontends with 10 backends each.
@@ -15,7 +16,7 @@ func many(n int) []service.Frontend {
 	for i := range list {
 		a := vip.Addr().As16()
 		binary.BigEndian.PutUint32(a[12:], uint32(i+1))
-		f := service.Frontend{Key: service.Key{Addr: netip.AddrFrom16(a), Port: 80, Protocol: service.TCP}}
+		f := service.Frontend{Key: service.Key{Addr: netip.AddrFrom16(a), Port: 80, Protocol: transport.TCP}}
 		for j := range 10 {
 			b := three[0].Addr().As16()
 			binary.BigEndian.PutUint32(b[8:], uint32(i))

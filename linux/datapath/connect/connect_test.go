@@ -17,6 +17,7 @@ import (
 	"hexapod.dev/linux/netns"
 	"hexapod.dev/linux/netns/netnstest"
 	"hexapod.dev/model/service"
+	"hexapod.dev/model/transport"
 )
 
 // world is a namespace with backends, a cgroup with the hooks, and a client in both.
@@ -180,7 +181,7 @@ func backendsOf(list ...string) []netip.AddrPort {
 	return out
 }
 
-func frontend(at netip.AddrPort, p service.Protocol, backends ...netip.AddrPort) service.Frontend {
+func frontend(at netip.AddrPort, p transport.Protocol, backends ...netip.AddrPort) service.Frontend {
 	return service.Frontend{Key: service.Key{Addr: at.Addr(), Port: at.Port(), Protocol: p}, Backends: backends}
 }
 
@@ -198,7 +199,7 @@ func TestConnect(t *testing.T) {
 	for _, b := range three {
 		w.server.tcp(b)
 	}
-	w.reconcile(frontend(vip, service.TCP, three...))
+	w.reconcile(frontend(vip, transport.TCP, three...))
 	s := w.connect("tcp", vip)
 	if p := w.do(order{Do: "peer", Sock: s}).From; p != vip {
 		t.Errorf("the socket thinks it talks to %s, not %s", p, vip)
@@ -206,7 +207,7 @@ func TestConnect(t *testing.T) {
 	if r := w.try(order{Do: "connect", Sock: w.do(order{Do: "open", To: vip}).Sock, To: netip.AddrPortFrom(vip.Addr(), 81)}); r.Err != "ECONNREFUSED" {
 		t.Errorf("a port the service does not have: %q, want ECONNREFUSED", r.Err)
 	}
-	w.reconcile(frontend(vip, service.TCP))
+	w.reconcile(frontend(vip, transport.TCP))
 	if r := w.try(order{Do: "connect", Sock: w.do(order{Do: "open", To: vip}).Sock, To: vip}); r.Err != "ECONNREFUSED" {
 		t.Errorf("without backends: %q, want ECONNREFUSED", r.Err)
 	}
@@ -226,7 +227,7 @@ func TestBalance(t *testing.T) {
 	for _, b := range three {
 		w.server.tcp(b)
 	}
-	w.reconcile(frontend(vip, service.TCP, three...))
+	w.reconcile(frontend(vip, transport.TCP, three...))
 	w.server.count()
 	const n = 30_000
 	w.do(order{Do: "burst", To: vip, Times: n})
@@ -247,7 +248,7 @@ func TestFamilies(t *testing.T) {
 	w.server.udp(b4)
 	w.server.tcp(b6)
 	w.server.tcp(b4)
-	w.reconcile(frontend(vip, service.UDP, b6), frontend(vip4, service.UDP, b4), frontend(vip, service.TCP, b6), frontend(vip4, service.TCP, b4))
+	w.reconcile(frontend(vip, transport.UDP, b6), frontend(vip4, transport.UDP, b4), frontend(vip, transport.TCP, b6), frontend(vip4, transport.TCP, b4))
 	mapped := netip.AddrPortFrom(netip.AddrFrom16(vip4.Addr().As16()), vip4.Port())
 	for _, c := range []struct {
 		name string
@@ -286,7 +287,7 @@ func TestFamilies(t *testing.T) {
 func TestWhoIsLed(t *testing.T) {
 	w := newWorld(t)
 	w.server.tcp(three[0])
-	w.reconcile(frontend(vip, service.TCP, three[0]))
+	w.reconcile(frontend(vip, transport.TCP, three[0]))
 	outside := newClient(t, w.ns, newCgroup(t))
 	if r := outside.try(order{Do: "connect", Sock: outside.do(order{Do: "open", To: vip}).Sock, To: vip}); r.Err != "ENETUNREACH" {
 		t.Errorf("outside the cgroup: %q, want ENETUNREACH", r.Err)
@@ -320,9 +321,9 @@ func TestGoesOnWithoutAProcess(t *testing.T) {
 	for _, b := range three {
 		w.server.tcp(b)
 	}
-	web := frontend(vip, service.TCP, three...)
+	web := frontend(vip, transport.TCP, three...)
 	web.AffinitySeconds = 60
-	empty := frontend(vip4, service.UDP)
+	empty := frontend(vip4, transport.UDP)
 	w.reconcile(web, empty)
 	before := slices.Clone(w.hooks.entries[web.Key].slots)
 	w.open(t) // a second one over the first, as after a crash
@@ -373,14 +374,14 @@ func TestNoMomentWithoutBackends(t *testing.T) {
 	for a := netip.MustParseAddr("2001:db8:1::1"); len(list) < 700; a = a.Next() {
 		list = append(list, netip.AddrPortFrom(a, 8080))
 	}
-	w.reconcile(frontend(vip, service.TCP, list[0]))
+	w.reconcile(frontend(vip, transport.TCP, list[0]))
 	done := make(chan outcome)
 	go func() { done <- w.try(order{Do: "burst", To: vip, Times: 5000}) }()
 	for n := 1; ; n = n%len(list) + 37 {
 		from := n * 7 % len(list)
 		some := slices.Concat(list[from:], list[:from])[:min(n, len(list))]
 		slices.SortFunc(some, netip.AddrPort.Compare)
-		w.reconcile(frontend(vip, service.TCP, some...))
+		w.reconcile(frontend(vip, transport.TCP, some...))
 		select {
 		case r := <-done:
 			if r.Err != "" {
@@ -402,7 +403,7 @@ func TestCut(t *testing.T) {
 		w.server.udp(b)
 	}
 	other := netip.AddrPortFrom(vip.Addr(), 54)
-	w.reconcile(frontend(vip, service.UDP, first), frontend(other, service.UDP, second), frontend(vip4, service.UDP, b4))
+	w.reconcile(frontend(vip, transport.UDP, first), frontend(other, transport.UDP, second), frontend(vip4, transport.UDP, b4))
 	led, direct, elsewhere := w.connect("udp", vip), w.connect("udp", first), w.connect("udp", other)
 	mapped := w.do(order{Do: "open", Type: "udp", To: vip4, V6Any: true}).Sock
 	w.do(order{Do: "connect", Sock: mapped, To: vip4, V6Any: true})
@@ -410,7 +411,7 @@ func TestCut(t *testing.T) {
 	if gone := w.hooks.TakeDropped(); len(gone) != 0 {
 		t.Fatalf("%v are gone before anything changed", gone)
 	}
-	w.reconcile(frontend(vip, service.UDP), frontend(other, service.UDP, second))
+	w.reconcile(frontend(vip, transport.UDP), frontend(other, transport.UDP, second))
 	gone := w.hooks.TakeDropped()
 	if !slices.Equal(gone, []netip.AddrPort{b4, first}) {
 		t.Fatalf("gone: %v", gone)
@@ -440,7 +441,7 @@ func TestLivingConnections(t *testing.T) {
 	for _, b := range three {
 		kill[b] = w.server.tcp(b)
 	}
-	w.reconcile(frontend(vip, service.TCP, three[:2]...))
+	w.reconcile(frontend(vip, transport.TCP, three[:2]...))
 	at := map[int]netip.AddrPort{} // where each connection went
 	for range 40 {
 		w.server.count()
@@ -453,14 +454,14 @@ func TestLivingConnections(t *testing.T) {
 	alive := func(sock int) bool {
 		return w.try(order{Do: "write", Sock: sock}).Err == "" && w.try(order{Do: "recv", Sock: sock}).Err == ""
 	}
-	w.reconcile(frontend(vip, service.TCP, three...))
+	w.reconcile(frontend(vip, transport.TCP, three...))
 	for s, b := range at {
 		if !alive(s) {
 			t.Errorf("a connection to %s broke when another backend came", b)
 		}
 	}
 	kill[three[0]]()
-	w.reconcile(frontend(vip, service.TCP, three[1:]...))
+	w.reconcile(frontend(vip, transport.TCP, three[1:]...))
 	broken := 0
 	for s, b := range at {
 		w.try(order{Do: "write", Sock: s}) // the first write after a reset is told of it only later

@@ -8,6 +8,7 @@ import (
 	"github.com/cilium/ebpf"
 
 	"hexapod.dev/model/service"
+	"hexapod.dev/model/transport"
 )
 
 // The shapes of bpf/include/service.h, in bytes. Numbers are little endian, as both architectures have them; addresses and ports
@@ -68,7 +69,7 @@ func keyBytes(k service.Key) []byte {
 }
 
 func keyOf(b []byte) service.Key {
-	return service.Key{Addr: netip.AddrFrom16([16]byte(b)).Unmap(), Port: binary.BigEndian.Uint16(b[16:]), Protocol: service.Protocol(b[18])}
+	return service.Key{Addr: netip.AddrFrom16([16]byte(b)).Unmap(), Port: binary.BigEndian.Uint16(b[16:]), Protocol: transport.Protocol(b[18])}
 }
 
 // owner is the key that says that an address belongs to a service, whatever the port.

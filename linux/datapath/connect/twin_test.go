@@ -12,6 +12,7 @@ import (
 
 	"hexapod.dev/linux/datapath/pin"
 	"hexapod.dev/model/service"
+	"hexapod.dev/model/transport"
 )
 
 // twin is the decision of the hooks as a program that can be run, on the maps of Hooks.
@@ -92,7 +93,7 @@ func TestTwin(t *testing.T) {
 		if i%4 == 3 {
 			a = netip.MustParseAddr(fmt.Sprintf("192.0.2.%d", i))
 		}
-		keys = append(keys, service.Key{Addr: a, Port: uint16(80 + i%2), Protocol: []service.Protocol{service.TCP, service.UDP, service.SCTP}[i%3]})
+		keys = append(keys, service.Key{Addr: a, Port: uint16(80 + i%2), Protocol: []transport.Protocol{transport.TCP, transport.UDP, transport.SCTP}[i%3]})
 	}
 	var pool []netip.AddrPort
 	for i := range 800 {
@@ -142,9 +143,9 @@ func TestTwin(t *testing.T) {
 		case 1:
 			c.Key.Addr = c.Key.Addr.Next()
 		case 2:
-			c.Key.Protocol = service.TCP
+			c.Key.Protocol = transport.TCP
 		}
-		c.Sends = c.Key.Protocol == service.UDP && r.IntN(2) == 0
+		c.Sends = c.Key.Protocol == transport.UDP && r.IntN(2) == 0
 		want, to := w.model.Translate(c)
 		have, led, err := w.ask(c)
 		if err != nil {

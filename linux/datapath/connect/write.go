@@ -9,6 +9,7 @@ import (
 	"github.com/cilium/ebpf"
 
 	"hexapod.dev/model/service"
+	"hexapod.dev/model/transport"
 )
 
 // ensure makes the kernel lead f. It reports whether anything had to be written. The caller holds mu.
@@ -87,7 +88,7 @@ func (h *Hooks) own(a netip.Addr) error {
 }
 
 func (h *Hooks) noteDropped(k service.Key, old []netip.AddrPort, next service.Table) {
-	if k.Protocol != service.UDP {
+	if k.Protocol != transport.UDP {
 		return
 	}
 	for i, b := range old {

@@ -8,6 +8,7 @@ import (
 
 	"hexapod.dev/model/identity"
 	"hexapod.dev/model/policy"
+	"hexapod.dev/model/transport"
 )
 
 // Dice makes worlds that are so small that rules meet all the time.
@@ -78,8 +79,8 @@ func (r Dice) Block() policy.Block {
 	return b
 }
 
-func (r Dice) protocol() policy.Protocol {
-	return []policy.Protocol{policy.TCP, policy.UDP, policy.SCTP}[r.IntN(3)]
+func (r Dice) protocol() transport.Protocol {
+	return []transport.Protocol{transport.TCP, transport.UDP, transport.SCTP}[r.IntN(3)]
 }
 
 func (r Dice) ports() []policy.Port {

@@ -38,6 +38,14 @@ const (
 	blobAt     = 40 // where entries begin: behind name and size, aligned
 )
 
+// iptablesKnown tells whether the kernel has the older iptables at all: their lists are then there in every namespace.
+func iptablesKnown() bool {
+	return slices.ContainsFunc(families, func(f family) bool {
+		_, err := os.Stat(f.names)
+		return err == nil
+	})
+}
+
 // iptablesRedirect looks at the tables that the older iptables made in the namespace of this thread. Asking for a table that nobody
 // made would make it, so their list is read first.
 func iptablesRedirect() (bool, error) {

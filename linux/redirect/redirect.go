@@ -20,11 +20,12 @@ import (
 
 // Watch follows the rules of one namespace. Whoever holds one keeps the namespace alive.
 type Watch struct {
-	ns    *netns.NS
-	news  *os.File // a netlink socket inside the namespace
-	stale atomic.Bool
-	found bool // what the last look at nftables found
-	older bool // what the last look at iptables found
+	ns     *netns.NS
+	news   *os.File // a netlink socket inside the namespace
+	stale  atomic.Bool
+	found  bool      // what the last look at nftables found
+	older  bool      // what the last look at iptables found
+	looked time.Time // at iptables
 }
 
 // Open begins to watch the namespace at path.
@@ -50,9 +51,9 @@ const pause = 100 * time.Millisecond
 
 // Run calls changed after rules have changed, until ctx ends or the watch is closed.
 func (w *Watch) Run(ctx context.Context, changed func()) {
-	buf := make([]byte, 64<<10)
+	var buf [16]byte // a message is cut off there: that it came is all that counts
 	for {
-		_, err := w.news.Read(buf)
+		_, err := w.news.Read(buf[:])
 		if err != nil && !errors.Is(err, unix.ENOBUFS) { // news were lost: there were some
 			return
 		}
@@ -66,7 +67,11 @@ func (w *Watch) Run(ctx context.Context, changed func()) {
 	}
 }
 
-// Look tells whether the namespace leads its own traffic elsewhere. nftables are read only if they told of a change.
+// olderPause is the least time between two looks at tables of the older iptables, which tell nobody of a change.
+const olderPause = 5 * time.Second
+
+// Look tells whether the namespace leads its own traffic elsewhere. nftables are read only if they told of a change, iptables only after
+// a pause: whoever watches many namespaces may look at all of them whenever one has changed.
 func (w *Watch) Look() (bool, error) {
 	if w.stale.Swap(false) {
 		found, err := nftablesRedirect(w.ns)
@@ -76,14 +81,18 @@ func (w *Watch) Look() (bool, error) {
 		}
 		w.found = found
 	}
+	if time.Since(w.looked) < olderPause || !iptablesKnown() {
+		return w.found || w.older, nil
+	}
 	err := w.ns.Do(func() (err error) {
 		w.older, err = iptablesRedirect()
 		return err
 	})
 	if err != nil {
-		err = fmt.Errorf("read the tables of iptables of %s: %w", w.ns, err)
+		return w.found || w.older, fmt.Errorf("read the tables of iptables of %s: %w", w.ns, err)
 	}
-	return w.found || w.older, err
+	w.looked = time.Now()
+	return w.found || w.older, nil
 }
 
 // Attributes of nftables (linux/netfilter/nf_tables.h).

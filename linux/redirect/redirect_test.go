@@ -2,6 +2,7 @@ package redirect
 
 import (
 	"testing"
+	"time"
 
 	"hexapod.dev/linux/netns/netnstest"
 )
@@ -44,6 +45,7 @@ func TestLook(t *testing.T) {
 			if len(test.rules) > 0 && test.rules[0][:3] == "nft" {
 				<-told // or the test ends by its time limit
 			}
+			w.looked = time.Time{} // as if the pause were over
 			if found, err := w.Look(); found != test.want || err != nil {
 				t.Errorf("after: %v, %v, want %v", found, err, test.want)
 			}

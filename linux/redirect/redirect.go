@@ -21,6 +21,7 @@ import (
 // Watch follows the rules of one namespace. Whoever holds one keeps the namespace alive.
 type Watch struct {
 	ns     *netns.NS
+	opened time.Time
 	news   *os.File // a netlink socket inside the namespace
 	stale  atomic.Bool
 	found  bool      // what the last look at nftables found
@@ -34,7 +35,7 @@ func Open(path string) (*Watch, error) {
 	if err != nil {
 		return nil, err
 	}
-	w := &Watch{ns: ns}
+	w := &Watch{ns: ns, opened: time.Now()}
 	w.stale.Store(true)
 	if w.news, err = rtnl.NFTablesNews(ns); err != nil {
 		return nil, errors.Join(fmt.Errorf("watch the rules of %s: %w", path, err), ns.Close())
@@ -67,8 +68,11 @@ func (w *Watch) Run(ctx context.Context, changed func()) {
 	}
 }
 
-// olderPause is the least time between two looks at tables of the older iptables, which tell nobody of a change.
-const olderPause = 5 * time.Second
+// olderPause is the least time between two looks at tables of the older iptables, which tell nobody of a change. A proxy makes its rules
+// when it starts, so a namespace that has been watched for long is looked at rarely.
+func (w *Watch) olderPause() time.Duration {
+	return min(max(time.Since(w.opened)/2, 5*time.Second), time.Minute)
+}
 
 // Look tells whether the namespace leads its own traffic elsewhere. nftables are read only if they told of a change, iptables only after
 // a pause: whoever watches many namespaces may look at all of them whenever one has changed.
@@ -81,7 +85,7 @@ func (w *Watch) Look() (bool, error) {
 		}
 		w.found = found
 	}
-	if time.Since(w.looked) < olderPause || !iptablesKnown() {
+	if time.Since(w.looked) < w.olderPause() || !iptablesKnown() {
 		return w.found || w.older, nil
 	}
 	err := w.ns.Do(func() (err error) {

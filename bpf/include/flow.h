@@ -106,6 +106,8 @@ INLINE struct flow_row *row_of(const struct flow_key *k, u64 seed)
 		h = (h ^ w[i]) * 0x9e3779b97f4a7c15ULL;
 		h ^= h >> 32;
 	}
+	h *= 0xff51afd7ed558ccdULL; /* or ports that follow one another meet in one row */
+	h ^= h >> 32;
 	row = (u32)h & flow_mask;
 	return bpf_map_lookup_elem(&flows, &row);
 }

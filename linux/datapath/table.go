@@ -26,7 +26,8 @@ type Table struct {
 	ns     *netns.NS
 	folder *pin.Folder
 	conn   *rtnl.Conn
-	stubs  map[string]*ebpf.Program // by name
+	stubs  map[string]*ebpf.Program  // by name
+	ids    map[string]ebpf.ProgramID // of the stubs, by which the kernel tells what hangs on a link
 	maps   *Maps
 	loaded *ebpf.Collection
 	guard  *guard
@@ -82,24 +83,33 @@ func (t *Table) loadStubs() error {
 		return err
 	}
 	defer c.Close()
-	t.stubs = map[string]*ebpf.Program{}
+	t.stubs, t.ids = map[string]*ebpf.Program{}, map[string]ebpf.ProgramID{}
 	for name, fresh := range c.Programs {
-		pinned, err := t.folder.Program(name)
-		if err == nil && sameProgram(pinned, fresh) {
-			t.stubs[name] = pinned
-			continue
-		}
-		if err == nil {
-			pinned.Close()
-		}
-		if err := t.folder.PinProgram(name, fresh); err != nil {
+		if t.stubs[name], err = t.keepStub(name, fresh); err != nil {
 			return err
 		}
-		if t.stubs[name], err = fresh.Clone(); err != nil {
-			return err
+		info, err := t.stubs[name].Info()
+		if err != nil {
+			return fmt.Errorf("look at the stub %s: %w", name, err)
 		}
+		t.ids[name], _ = info.ID()
 	}
 	return nil
+}
+
+// keepStub returns the stub that is pinned under a name, after it has pinned fresh there if that is another program.
+func (t *Table) keepStub(name string, fresh *ebpf.Program) (*ebpf.Program, error) {
+	pinned, err := t.folder.Program(name)
+	if err == nil && sameProgram(pinned, fresh) {
+		return pinned, nil
+	}
+	if err == nil {
+		pinned.Close()
+	}
+	if err := t.folder.PinProgram(name, fresh); err != nil {
+		return nil, err
+	}
+	return fresh.Clone()
 }
 
 // sameProgram compares by the tag, a hash of the instructions without map descriptors.
@@ -342,12 +352,7 @@ func (t *Table) hangEndpoints(want datapath.Want, index map[string]int, done *di
 
 // ensureFilter hangs a program on a link unless it hangs there already.
 func (t *Table) ensureFilter(index int, link string, d rtnl.Direction, name string) (changed bool, err error) {
-	info, err := t.stubs[name].Info()
-	if err != nil {
-		return false, err
-	}
-	want, _ := info.ID()
-	if have, ok, err := t.conn.Filter(index, d, name); err != nil || ok && have == uint32(want) {
+	if have, ok, err := t.conn.Filter(index, d, name); err != nil || ok && have == uint32(t.ids[name]) {
 		return false, err
 	}
 	return true, t.conn.Do(rtnl.AddClsact(index, link), rtnl.SetFilter(index, link, d, t.stubs[name].FD(), name))

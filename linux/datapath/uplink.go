@@ -68,16 +68,11 @@ func (t *Table) hangs(pinned string, l rtnl.Link) (bool, error) {
 	if err != nil {
 		return false, fmt.Errorf("look at what hangs on link %s: %w", l.Name, err)
 	}
-	stub, err := t.stubs[stubFromUplink].Info()
-	if err != nil {
-		return false, err
-	}
-	id, _ := stub.ID()
 	tcx := info.TCX()
 	if tcx == nil || int(tcx.Ifindex) != l.Index { // its link is gone, and the index was given again
 		return false, os.Remove(pinned)
 	}
-	if info.Program != id {
+	if info.Program != t.ids[stubFromUplink] {
 		return true, have.Update(t.stubs[stubFromUplink])
 	}
 	return true, nil

@@ -126,7 +126,8 @@ func (k FlowKey) hash(seed uint64) uint64 {
 		h = (h ^ w) * 0x9e3779b97f4a7c15
 		h ^= h >> 32
 	}
-	return h
+	h *= 0xff51afd7ed558ccd // or ports that follow one another meet in one row
+	return h ^ h>>32
 }
 
 func (t *Flows) row(k FlowKey) *[FlowWays]Flow {

@@ -72,7 +72,7 @@ func image(ctx context.Context, at string, k kernel, programs map[string]string,
 	}
 	for _, s := range steps { // tests look for testdata beside their source
 		if s.Package != "" {
-			if err := a.dir("/work/" + s.Program()); err != nil {
+			if err := a.dir(s.Dir()); err != nil {
 				return err
 			}
 		}

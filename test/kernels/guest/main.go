@@ -94,7 +94,7 @@ func step(s plan.Step) error {
 	dir := "/tmp"
 	if s.Package != "" {
 		words = append([]string{s.Program()}, s.Args...)
-		dir = "/work/" + s.Program()
+		dir = s.Dir()
 	}
 	cmd := exec.CommandContext(ctx, words[0], words[1:]...)
 	cmd.Dir = dir

@@ -28,6 +28,9 @@ type Step struct {
 // Program is the name of the test program of a step.
 func (s Step) Program() string { return path.Base(s.Package) + ".test" }
 
+// Dir is the folder of the guest in which the tests of a package run.
+func (s Step) Dir() string { return "/tests/" + s.Program() }
+
 // Words are what a first process prints at the end, for who watches the console.
 const (
 	Passed = "guest: all passed"

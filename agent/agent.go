@@ -14,6 +14,7 @@ import (
 
 	"hexapod.dev/agent/allocation"
 	"hexapod.dev/agent/local"
+	"hexapod.dev/agent/resolver"
 	"hexapod.dev/edge/cni"
 	"hexapod.dev/linux/hostid"
 	"hexapod.dev/linux/ndp"
@@ -69,7 +70,7 @@ type Agent struct {
 	datapath  programs
 	drops     drops
 
-	resolving resolving
+	resolver *resolver.Resolver
 
 	delegation *delegation // nil where the configuration gives this host its prefix
 }
@@ -81,8 +82,8 @@ func New(o Options) *Agent {
 	a.services.took = newServiceTimes()
 	a.openTranslator()
 	a.policies.took, a.policies.denials = newPolicyTimes(), newDenials()
-	a.resolving.wake = make(chan struct{}, 1)
-	a.metrics.registry.MustRegister(careCollector{a}, bgpCollector{a}, serviceCollector{a}, a.services.took, policyCollector{a}, a.policies.took, a.policies.denials, dnsCollector{a}, nat64Collector{a})
+	a.resolver = resolver.New(resolver.Options{RunDir: o.RunDir, NS: o.NS, Log: o.Log, Led: func() { a.kick(partServices) }})
+	a.metrics.registry.MustRegister(careCollector{a}, bgpCollector{a}, serviceCollector{a}, a.services.took, policyCollector{a}, a.policies.took, a.policies.denials, resolver.Collector{Resolver: a.resolver}, nat64Collector{a})
 	return a
 }
 
@@ -138,7 +139,7 @@ func (a *Agent) Run(ctx context.Context) (err error) {
 	g.Go(func() error { return a.runTranslator(ctx) })
 	g.Go(func() error { return a.runDrops(ctx) })
 	g.Go(func() error { return a.runPolicies(ctx) })
-	g.Go(func() error { return a.runDNS(ctx) })
+	g.Go(func() error { return a.resolver.Run(ctx) })
 	g.Go(func() error { return a.book.Run(ctx) })
 	g.Go(func() error { return a.second.Run(ctx) })
 	g.Go(func() error { return a.runAnswers(ctx) })

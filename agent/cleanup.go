@@ -11,8 +11,8 @@ import (
 
 	"hexapod.dev/agent/allocation"
 	"hexapod.dev/agent/journal"
+	"hexapod.dev/agent/resolver"
 	"hexapod.dev/edge/cni"
-	"hexapod.dev/linux/child"
 	"hexapod.dev/linux/datapath"
 	"hexapod.dev/linux/datapath/pin"
 	"hexapod.dev/linux/route"
@@ -59,7 +59,7 @@ func Cleanup(ctx context.Context, o Options, force bool) (report string, err err
 	report, err = k.removeAll(ctx, fib)
 	restored, settingsErr := settingsFile(o).Restore(sysctl.Open(o.NS))
 	report += fmt.Sprintf("settings put back: %d\n", len(restored))
-	server := child.Spec{Name: childDNS, RunDir: o.RunDir, User: dnsUser}.End()
+	server := resolver.Spec(o.RunDir).End()
 	services := removeServices(o)
 	hung, off := datapath.Remove(ctx, datapath.Options{NS: o.NS, Root: o.BPF, Run: o.RunDir})
 	report += fmt.Sprintf("programs taken off links: %d\n", hung)

@@ -32,7 +32,7 @@ func (a *Agent) Report() local.Status {
 	s.Objects = append(s.Objects, a.reportAnswers(snapshot)...)
 	s.Objects = append(s.Objects, a.reportBGP()...)
 	s.Objects = append(s.Objects, a.reportServices()...)
-	s.Objects = append(s.Objects, a.reportDNS()...)
+	s.Objects = append(s.Objects, a.resolver.Report()...)
 	s.Objects = append(s.Objects, a.reportTranslation(st)...)
 	s.Objects = append(s.Objects, a.reportPolicy(snapshot)...)
 	s.Objects = append(s.Objects, a.reportProtection(snapshot)...)

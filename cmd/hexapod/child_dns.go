@@ -11,6 +11,7 @@ import (
 	"strings"
 	"time"
 
+	"hexapod.dev/agent/resolver"
 	"hexapod.dev/edge/dns"
 	"hexapod.dev/linux/child"
 )
@@ -87,7 +88,7 @@ func (c *dnsChild) answer(ctx context.Context) error {
 }
 
 func (c *dnsChild) call(ctx context.Context, r child.Request) (any, error) {
-	if r.Method == "configure" {
+	if r.Method == resolver.CallConfigure {
 		return nil, c.configure(r.Body)
 	}
 	select {
@@ -98,9 +99,9 @@ func (c *dnsChild) call(ctx context.Context, r child.Request) (any, error) {
 	server := <-c.server
 	c.server <- server
 	switch r.Method {
-	case "status":
+	case resolver.CallStatus:
 		return server.Status(), nil
-	case "lookup":
+	case resolver.CallLookup:
 		var q dns.LookupRequest
 		if err := json.Unmarshal(r.Body, &q); err != nil {
 			return nil, err

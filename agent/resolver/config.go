@@ -1,22 +1,17 @@
-package agent
+package resolver
 
 import (
-	"net/netip"
-	"runtime"
 	"slices"
 	"strings"
 
 	"hexapod.dev/api/v1alpha1"
 	"hexapod.dev/edge/dns"
 	"hexapod.dev/model/dns64"
-	"hexapod.dev/model/service"
 	"hexapod.dev/model/xlat"
 )
 
-func numCPU() int { return runtime.NumCPU() }
-
-// dnsConfigOf turns what the user wrote into what the server does. fallback is asked where the user named nobody.
-func dnsConfigOf(d *v1alpha1.DNS, fallback []dns.Upstream, c *dns.Config) error {
+// Configure turns what the user wrote into what the server does. fallback is asked where the user named nobody.
+func Configure(d *v1alpha1.DNS, fallback []dns.Upstream, c *dns.Config) error {
 	c.CacheBytes = d.CacheMiB << 20
 	c.Policy.FilterA = d.FilterA
 	for _, x := range d.Exclude {
@@ -70,24 +65,3 @@ func dnsConfigOf(d *v1alpha1.DNS, fallback []dns.Upstream, c *dns.Config) error 
 
 // zoneName is a domain as servers compare it.
 func zoneName(s string) string { return strings.ToLower(strings.TrimSuffix(s, ".")) + "." }
-
-// dnsService is the service whose clients are led to this host's server.
-func (a *Agent) dnsService() (service.Name, bool) {
-	c := a.config.Load()
-	if c == nil || c.set.Objects.Plan == nil || c.set.Objects.Plan.Spec.DNS == nil {
-		return service.Name{}, false
-	}
-	namespace, name, ok := strings.Cut(c.set.Objects.Plan.Spec.DNS.Service, "/")
-	return service.Name{Namespace: namespace, Name: name}, ok
-}
-
-// ledHere is a service as clients on this host are led to it: those of the cluster's DNS to this host's own server while that answers.
-func (a *Agent) ledHere(src service.Source) service.Source {
-	r := &a.resolving
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if r.leads && a.isDNS(src.Service.Name) {
-		src.Service.Here = map[uint16]netip.AddrPort{dnsPort: r.at}
-	}
-	return src
-}

@@ -1,4 +1,4 @@
-package agent
+package resolver
 
 import (
 	"net/netip"
@@ -33,7 +33,7 @@ func TestWhoIsAskedForDNS(t *testing.T) {
 		t.Run(tc.name, func(t *testing.T) {
 			tc.spec.ClusterDomain = v1alpha1.DefaultClusterDomain
 			var c dns.Config
-			if err := dnsConfigOf(&tc.spec, tc.fallback, &c); err != nil {
+			if err := Configure(&tc.spec, tc.fallback, &c); err != nil {
 				t.Fatal(err)
 			}
 			if d := cmp.Diff(tc.want, c.Zones, cmp.Comparer(func(a, b netip.AddrPort) bool { return a == b })); d != "" {

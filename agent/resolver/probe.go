@@ -1,4 +1,4 @@
-package agent
+package resolver
 
 import (
 	"context"
@@ -12,29 +12,37 @@ import (
 	"hexapod.dev/linux/child"
 )
 
-// watchDNS asks the server what it knows without asking anybody, again and again. While it answers, clients of the cluster's DNS are led
+// Times of the watch over the child: two probes in a row without an answer, and the cluster's own DNS is asked again.
+const (
+	probeEvery  = 200 * time.Millisecond
+	probeWait   = 300 * time.Millisecond
+	probeMisses = 2
+	hungAfter   = 20 // probes without an answer, and a child that lives is ended
+)
+
+// watch asks the server what it knows without asking anybody, again and again. While it answers, clients of the cluster's DNS are led
 // to it. A server that lives and does not answer is ended, and started anew.
-func (a *Agent) watchDNS(ctx context.Context, keeper *child.Keeper) {
+func (r *Resolver) watch(ctx context.Context, keeper *child.Keeper) {
 	ticker := time.NewTicker(probeEvery)
 	defer ticker.Stop()
 	missed := 0
 	for {
-		a.resolving.mu.Lock()
-		at := a.resolving.at
-		a.resolving.mu.Unlock()
+		r.mu.Lock()
+		at := r.at
+		r.mu.Unlock()
 		state := keeper.State()
-		switch ok := state.PID != 0 && a.probeDNS(at); {
+		switch ok := state.PID != 0 && r.probe(at); {
 		case ok:
 			missed = 0
-			a.lead(true)
+			r.lead(true)
 		case state.PID != 0 || missed < probeMisses:
 			missed++
 		}
 		if missed >= probeMisses {
-			a.lead(false)
+			r.lead(false)
 		}
 		if missed >= hungAfter && state.PID > 1 {
-			a.log.Error("the DNS server of this host does not answer and is ended", "pid", state.PID)
+			r.options.Log.Error("the DNS server of this host does not answer and is ended", "pid", state.PID)
 			_ = unix.Kill(state.PID, unix.SIGKILL) // it may have ended itself
 			missed = probeMisses
 		}
@@ -47,20 +55,19 @@ func (a *Agent) watchDNS(ctx context.Context, keeper *child.Keeper) {
 }
 
 // lead leads clients of the cluster's DNS to this host's server, or no more.
-func (a *Agent) lead(here bool) {
-	r := &a.resolving
+func (r *Resolver) lead(here bool) {
 	r.mu.Lock()
 	changed := r.leads != here
 	r.leads = here
 	r.mu.Unlock()
 	if changed {
-		a.log.Info("clients of the cluster's DNS", "led to this host's server", here)
-		a.kick(partServices)
+		r.options.Log.Info("clients of the cluster's DNS", "led to this host's server", here)
+		r.options.Led()
 	}
 }
 
-// probeDNS asks for ipv4only.arpa, which every server of ours answers by itself (RFC 8880).
-func (a *Agent) probeDNS(at netip.AddrPort) (ok bool) {
+// probe asks for ipv4only.arpa, which every server of ours answers by itself (RFC 8880).
+func (r *Resolver) probe(at netip.AddrPort) (ok bool) {
 	question := []byte("\x00\x00\x01\x00\x00\x01\x00\x00\x00\x00\x00\x00\x08ipv4only\x04arpa\x00\x00\x01\x00\x01")
 	binary.BigEndian.PutUint16(question, uint16(time.Now().UnixNano()))
 	probe := func() error {
@@ -80,8 +87,8 @@ func (a *Agent) probeDNS(at netip.AddrPort) (ok bool) {
 		ok = err == nil && n > 12 && b[0] == question[0] && b[1] == question[1]
 		return err
 	}
-	if a.options.NS != nil {
-		_ = a.options.NS.Do(probe) // ok says it
+	if r.options.NS != nil {
+		_ = r.options.NS.Do(probe) // ok says it
 	} else {
 		_ = probe()
 	}

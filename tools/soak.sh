@@ -35,6 +35,8 @@ part() { # part NAME PATTERN COMMAND ...: run it, keep the lines of its output t
 
 part "power cuts" 'cuts, [0-9]+ allocations|^ok' go test -count=1 -v -timeout 60m -run '^TestPowerCuts$' ./agent/allocation
 part "twin of the datapath" '^ *---|^ok' env HEXAPOD_TWIN_PACKETS=1000000 go test -count=1 -v -timeout 60m -run '^TestTwin$' ./linux/datapath
+part "restarts under load" '^ *---|^ok|_test.go:[0-9]+: ' env HEXAPOD_SOAK=1 go test -count=1 -v -timeout 60m \
+	-run '^(TestRestartsUnderLoad|TestNothingForbiddenPasses)$' ./linux/datapath
 part "host care" '^ *---|^ok' env HEXAPOD_SOAK=1 go test -count=1 -v -timeout 30m \
 	-run '^(TestRFC4861_6_3_4_DefaultRouteBesideDocker|TestAddressOfAnotherClientBesideOurPrefix)$' ./agent
 part "neighbours" '^ *---|^ok|_test.go:[0-9]+: ' env HEXAPOD_SOAK=1 go test -count=1 -v -timeout 30m \

@@ -41,6 +41,31 @@ type Options struct {
 	NS   *netns.NS // nil: the namespace of the process
 	Root string    // a BPF file system; empty: pin.DefaultRoot
 	Run  string    // folder of the agent, for a file system of its own where root is none
+
+	release release
+}
+
+// release is what one release has other than another. Tests of upgrades set it.
+type release struct {
+	layout int                        // 0: pin.Layout
+	change func(*ebpf.CollectionSpec) // of programs before they are loaded; nil: none
+}
+
+// open opens the folder of pinned maps in the layout of the release.
+func (r release) open(root, run string) (*pin.Folder, error) {
+	if r.layout == 0 {
+		return pin.Open(root, run)
+	}
+	return pin.OpenLayout(root, run, r.layout)
+}
+
+// of returns the programs as the release has them.
+func (r release) of(load func() (*ebpf.CollectionSpec, error)) (*ebpf.CollectionSpec, error) {
+	spec, err := load()
+	if err == nil && r.change != nil {
+		r.change(spec)
+	}
+	return spec, err
 }
 
 // Open loads the programs of this release, takes over what is pinned, and puts the programs into the slot: from then on they
@@ -56,25 +81,25 @@ func Open(o Options) (_ *Table, err error) {
 	if root == "" {
 		root = pin.DefaultRoot
 	}
-	if t.folder, err = pin.Open(root, o.Run); err != nil {
+	if t.folder, err = o.release.open(root, o.Run); err != nil {
 		return nil, err
 	}
 	if t.conn, err = rtnl.Dial(o.NS); err != nil {
 		return nil, err
 	}
 	t.guard = &guard{ns: o.NS}
-	if err := t.loadStubs(); err != nil {
+	if err := t.loadStubs(o.release); err != nil {
 		return nil, err
 	}
-	if err := t.loadGeneration(); err != nil {
+	if err := t.loadGeneration(o.release); err != nil {
 		return nil, err
 	}
 	return t, t.folder.Forget()
 }
 
 // loadStubs takes over the pinned stubs, or pins those of this release where they are other programs.
-func (t *Table) loadStubs() error {
-	spec, err := loadStub()
+func (t *Table) loadStubs(r release) error {
+	spec, err := r.of(loadStub)
 	if err != nil {
 		return err
 	}
@@ -120,8 +145,8 @@ func sameProgram(a, b *ebpf.Program) bool {
 }
 
 // loadGeneration loads the programs of this release over the pinned maps and switches the slot to them.
-func (t *Table) loadGeneration() error {
-	spec, err := loadJudge()
+func (t *Table) loadGeneration(r release) error {
+	spec, err := r.of(loadJudge)
 	if err != nil {
 		return err
 	}

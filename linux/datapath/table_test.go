@@ -25,6 +25,7 @@ type bench struct {
 	run     string
 	table   *Table
 	pods    []pod
+	uplinks []string
 }
 
 type pod struct {
@@ -38,7 +39,7 @@ var benchPrefix = netip.MustParsePrefix("2001:db8:a000:c12::/64")
 
 func newBench(t testing.TB) *bench {
 	t.Helper()
-	b := &bench{ns: netnstest.New(t), far: netnstest.New(t), run: t.TempDir()}
+	b := &bench{ns: netnstest.New(t), far: netnstest.New(t), run: t.TempDir(), uplinks: []string{"up0"}}
 	t.Cleanup(func() {
 		if err := unix.Unmount(filepath.Join(b.run, "bpf"), unix.MNT_DETACH); err != nil && !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, unix.EINVAL) {
 			t.Error(err)
@@ -93,14 +94,23 @@ func podKey(i int) desired.EndpointKey {
 	return desired.EndpointKey{Container: fmt.Sprintf("c%d", i), Interface: "eth0"}
 }
 
+// podOf is an endpoint that nobody has made yet.
+func podOf(i int) pod {
+	raw := benchPrefix.Addr().As16()
+	raw[8], raw[9], raw[15] = 1, 0xa7, byte(i+1)
+	return pod{link: desired.LinkName(podKey(i)), addr: netip.AddrFrom16(raw)}
+}
+
 // add makes an endpoint: pair, address, route, neighbours, programs.
 func (b *bench) add(t testing.TB, i int) {
 	t.Helper()
-	k := podKey(i)
-	p := pod{ns: netnstest.New(t), link: desired.LinkName(k), addr: benchPrefix.Addr()}
-	raw := p.addr.As16()
-	raw[8], raw[9], raw[15] = 1, 0xa7, byte(i+1)
-	p.addr = netip.AddrFrom16(raw)
+	b.addIn(t, i, netnstest.New(t))
+}
+
+func (b *bench) addIn(t testing.TB, i int, ns *netns.NS) {
+	t.Helper()
+	k, p := podKey(i), podOf(i)
+	p.ns = ns
 	conn, err := rtnl.Dial(b.ns)
 	must(t, err)
 	defer conn.Close()
@@ -127,9 +137,12 @@ func (b *bench) add(t testing.TB, i int) {
 
 func (b *bench) want() datapath.Want {
 	w := datapath.Want{
-		Uplinks:   map[string]datapath.LinkFlags{"up0": datapath.Uplink | datapath.Outside},
+		Uplinks:   map[string]datapath.LinkFlags{},
 		Inside:    map[netip.Prefix]datapath.WantInside{benchPrefix: {Flags: datapath.Own | datapath.Located}, netip.MustParsePrefix("2001:db8:a000::/37"): {Flags: datapath.Located}},
 		Endpoints: map[netip.Addr]datapath.WantEndpoint{},
+	}
+	for _, name := range b.uplinks {
+		w.Uplinks[name] = datapath.Uplink | datapath.Outside
 	}
 	for i, p := range b.pods {
 		w.Endpoints[p.addr] = datapath.WantEndpoint{Link: p.link, MAC: desired.EndpointMAC(podKey(i)), HostMAC: desired.HostMAC(podKey(i))}

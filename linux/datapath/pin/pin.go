@@ -39,9 +39,10 @@ type Folder struct {
 
 // Open opens the folder below root, which is DefaultRoot outside tests. Where root is no BPF file system, one is mounted below
 // run, the folder of the agent's sockets, and found there again by the next Open.
-func Open(root, run string) (*Folder, error) { return open(root, run, Layout) }
+func Open(root, run string) (*Folder, error) { return OpenLayout(root, run, Layout) }
 
-func open(root, run string, layout int) (*Folder, error) {
+// OpenLayout is Open as a release with another layout does it: tests of upgrades are both.
+func OpenLayout(root, run string, layout int) (*Folder, error) {
 	f := &Folder{layout: layout}
 	if !isBPF(root) {
 		root = filepath.Join(run, ownMount)

@@ -24,7 +24,7 @@ func folders(t *testing.T) func(layout int) *Folder {
 		}
 	})
 	return func(layout int) *Folder {
-		f, err := open(filepath.Join(run, "none"), run, layout)
+		f, err := OpenLayout(filepath.Join(run, "none"), run, layout)
 		if err != nil {
 			t.Fatal(err)
 		}

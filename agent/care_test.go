@@ -37,7 +37,7 @@ func advertised() (lifetime, look int) {
 	if soak() {
 		return 30, 120
 	}
-	return 5, 14
+	return 7, 16 // radvd repeats itself every 3 to 4 seconds
 }
 
 // hasDefault reports whether the host has a default route from an advertisement.
@@ -111,10 +111,10 @@ func TestRFC4861_6_3_4_DefaultRouteBesideDocker(t *testing.T) {
 		if stays = stays && looking(look-look/2, h.hasDefault); !stays {
 			t.Errorf("the default route was lost:\n%s", netnstest.Run(t, h.ns, "ip -6 route"))
 		}
-		o := h.object("care", "default route on up0")
-		if o.State != local.Done || !strings.Contains(o.Detail, "expires in") {
-			t.Errorf("status: %+v", o)
-		}
+		until(t, "the status says so", func() bool {
+			o := h.object("care", "default route on up0")
+			return o.State == local.Done && strings.Contains(o.Detail, "expires in")
+		})
 	})
 }
 
@@ -153,12 +153,14 @@ func TestStatusShowsHostCare(t *testing.T) {
 	netnstest.Run(t, h.ns, "ip link add up1 type bridge")
 	netnstest.Run(t, h.ns, "ip link set up1 up mtu 1500")
 	h.start()
-	if o := h.object("care", "mtu"); o.State != local.Done || !strings.Contains(o.Detail, "1500") {
-		t.Errorf("equal MTUs: %+v", o)
-	}
-	if o := h.object("care", "neighbour table"); o.State != local.Done || !strings.Contains(o.Detail, "first of them") {
-		t.Errorf("neighbour table outside the first namespace: %+v", o)
-	}
+	until(t, "equal MTUs are shown", func() bool {
+		o := h.object("care", "mtu")
+		return o.State == local.Done && strings.Contains(o.Detail, "1500")
+	})
+	until(t, "a neighbour table outside the first namespace is shown", func() bool {
+		o := h.object("care", "neighbour table")
+		return o.State == local.Done && strings.Contains(o.Detail, "first of them")
+	})
 	netnstest.Run(t, h.ns, "ip link set up1 mtu 1400")
 	until(t, "different MTUs are shown", func() bool { return h.object("care", "mtu").State == local.Failed })
 	netnstest.Run(t, h.ns, "ip link set up1 mtu 1279")
@@ -170,7 +172,7 @@ func TestStatusShowsHostCare(t *testing.T) {
 func TestAddressOfAnotherClientBesideOurPrefix(t *testing.T) {
 	lease, lifetimes := times{T1: 15, T2: 30, Preferred: 45, Valid: 60}, 5
 	if !soak() {
-		lease, lifetimes = times{T1: 2, T2: 3, Preferred: 4, Valid: 5}, 3
+		lease, lifetimes = times{T1: 2, T2: 5, Preferred: 7, Valid: 8}, 2
 	}
 	h, router := newRoutedHost(t, planWith("dhcpv6-pd"))
 	netnstest.Run(t, router, "ip -6 addr add 2001:db8:5e::1/64 dev rt0 nodad")
@@ -200,7 +202,7 @@ esac
 	held := address()
 	prefix := h.object("host", "h1").Detail
 	answers := func(ns *netns.NS, addr string) bool {
-		_, err := netnstest.Try(ns, "ping -6 -c 1 -W 1 "+addr)
+		_, err := netnstest.Try(ns, "ping -6 -c 1 -W 5 "+addr)
 		return err == nil
 	}
 	until(t, "the address answers", func() bool { return answers(router, held) })

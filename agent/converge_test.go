@@ -95,9 +95,10 @@ func TestUplinkComesAndGoes(t *testing.T) {
 	routes := func() string { return netnstest.Run(t, h.ns, "ip -6 route show proto 206") }
 	netnstest.Run(t, h.ns, "ip link set up0 down")
 	until(t, "status tells that the uplink is down", func() bool { return h.object("uplink", "up0").Why == string(desired.UplinkDown) })
-	if o := h.object("peer", "h2"); o.State != local.Failed || o.Why != string(desired.UplinkDown) {
-		t.Errorf("peer: %+v", o)
-	}
+	until(t, "and that the peer is behind it", func() bool {
+		o := h.object("peer", "h2")
+		return o.State == local.Failed && o.Why == string(desired.UplinkDown)
+	})
 	netnstest.Run(t, h.ns, "ip link set up0 up")
 	until(t, "the route fails, for the uplink lost its address", func() bool { return h.object("kernel", "routes").State == local.Failed })
 	netnstest.Run(t, h.ns, "ip -6 addr add fd7c:a1b2:c3d4::1/64 dev up0 nodad")
@@ -126,10 +127,10 @@ func TestForeignRouteIsReported(t *testing.T) {
 	h := newHost(t)
 	netnstest.Run(t, h.ns, "ip -6 route add unreachable "+peerPrefix+" proto static")
 	h.start()
-	o := h.object("kernel", "routes")
-	if o.State != local.Failed || !strings.Contains(o.Why, peerPrefix) {
-		t.Errorf("status: %+v, want failed because of %s", o, peerPrefix)
-	}
+	until(t, "the status fails because of "+peerPrefix, func() bool {
+		o := h.object("kernel", "routes")
+		return o.State == local.Failed && strings.Contains(o.Why, peerPrefix)
+	})
 	if routes := netnstest.Run(t, h.ns, "ip -6 route show proto static"); !strings.Contains(routes, peerPrefix) {
 		t.Errorf("the foreign route is gone: %s", routes)
 	}

@@ -248,7 +248,7 @@ func (h *host) reaches(addr string) {
 // until waits for what another program does to the kernel or to a file, where nobody tells of it.
 func until(t testing.TB, what string, is func() bool) {
 	t.Helper()
-	untilIn(t, 20, what, is)
+	untilIn(t, 60, what, is)
 }
 
 // untilIn is until with more patience, in seconds.

@@ -84,9 +84,7 @@ func TestLearnedRoutesAreKept(t *testing.T) {
 	}
 	netnstest.Run(t, h.ns, "ip -6 route del 3fff:0:0:7::/64 metric 2048")
 	until(t, "the removed route is back", all)
-	if told := h.metric(`hexapod_agent_events_total{part="learned"}`); told == 0 {
-		t.Error("nobody told the agent of the route that was removed")
-	}
+	until(t, "the agent was told of the route that was removed", func() bool { return h.metric(`hexapod_agent_events_total{part="learned"}`) > 0 })
 	netnstest.Run(t, router, "ip link set rt0 down")
 	until(t, "the routes went with their link", func() bool { return h.learned() == 0 })
 	netnstest.Run(t, router, "ip link set rt0 up")
@@ -95,9 +93,7 @@ func TestLearnedRoutesAreKept(t *testing.T) {
 	for name, want := range map[string]float64{
 		`hexapod_bgp_established{peer="tor"}`: 1, `hexapod_bgp_prefixes{peer="tor",state="accepted"}`: n,
 	} {
-		if have := h.metric(name); have != want {
-			t.Errorf("%s is %v, want %v", name, have, want)
-		}
+		until(t, fmt.Sprintf("%s is %v", name, want), func() bool { return h.metric(name) == want })
 	}
 	h.birdc("disable host")
 	until(t, "the end of the session is counted", func() bool {
@@ -182,7 +178,8 @@ func TestScanFromOutside(t *testing.T) {
 	if most := 100 + stray + 10*int(took.Seconds()); out == 0 || out > most {
 		t.Errorf("%d packets went out, want from 1 to %d", out, most)
 	}
-	if busy > took/20 {
+	const other = 50 * time.Millisecond // of the agent, which has just learned a route
+	if busy > took/20+other {
 		t.Errorf("the agent was busy for %v of %v", busy, took)
 	}
 }

@@ -318,8 +318,11 @@ func (l *Lab) HTTP(ctx context.Context, from, to string) (probe.Answer, error) {
 	return a, errors.Join(err, serving.Wait())
 }
 
+// webPatience is for a whole request and its answer, which need both processes to run.
+const webPatience = 10 * time.Second
+
 func (l *Lab) checkHTTP(ctx context.Context, in probe.Inside, from, to string) error {
-	ctx, cancel := context.WithTimeoutCause(ctx, probePatience, probe.ErrLost)
+	ctx, cancel := context.WithTimeoutCause(ctx, webPatience, probe.ErrLost)
 	defer cancel()
 	a, err := probe.Get(ctx, in, netip.AddrPortFrom(l.Addr(to), probe.Port))
 	switch {

@@ -15,7 +15,7 @@ import (
 )
 
 // convergePatience bounds the wait for routes. Sessions need some seconds to find each other.
-const convergePatience = 30 * time.Second
+const convergePatience = 60 * time.Second
 
 // Converge returns when every machine has the routes it needs: hosts and ToRs the way out, ToRs their hosts, the spine a route for
 // each rack, the outside the fabric. Hosts without an agent are not waited for.

@@ -47,13 +47,13 @@ func (f fabric) drain() {
 		f.Fatal(err)
 	}
 	defer p.Close()
-	if _, err := p.Ping(fixed, 2*time.Second); err != nil {
+	if _, err := p.Ping(fixed, patience); err != nil {
 		f.Fatal(err)
 	}
 
 	drained := make(chan error, 1)
 	go func() {
-		drained <- f.Exec("r1h1", []string{"hexapod", "drain", "--wait", "3s"}, lab.Streams{Out: os.Stderr, Err: os.Stderr})
+		drained <- f.Exec("r1h1", []string{"hexapod", "drain", "--wait", "6s"}, lab.Streams{Out: os.Stderr, Err: os.Stderr})
 	}()
 	asked, late := 0, 0
 	f.eventually("the fixed address withdrawn", func() bool {
@@ -89,9 +89,7 @@ func (f fabric) drain() {
 		f.Fatal(err)
 	}
 	f.eventually("the prefix of the host withdrawn", func() bool { return !slices.Contains(f.routes("tor1"), own) })
-	if peers := f.peers("r1h1"); len(peers) != 0 {
-		f.Errorf("after the drain it still speaks with %v", peers)
-	}
+	f.eventually("after the drain it speaks with nobody", func() bool { return len(f.peers("r1h1")) == 0 })
 	f.exec("r1h1", "hexapod", "drain", "--undo")
 	f.eventually("back in service", func() bool { return led() && slices.Contains(f.routes("tor1"), own) })
 }

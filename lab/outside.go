@@ -65,7 +65,7 @@ func (s *state) isPublished(e Endpoint) bool {
 }
 
 // publishPatience bounds how long agents may take to open what was published.
-const publishPatience = 15 * time.Second
+const publishPatience = 30 * time.Second
 
 // Publish opens the HTTP port of an endpoint, and of all with its namespace and labels, to the outside. It returns the names of those, and what
 // was written for it.

@@ -183,7 +183,7 @@ func (l *Lab) startRouter(ctx context.Context, d daemons, machine, file string) 
 }
 
 // routerPatience bounds the start of one process of a router; it needs some tenths of a second.
-const routerPatience = 15 * time.Second
+const routerPatience = 30 * time.Second
 
 // appears waits for the socket of a process.
 func appears(ctx context.Context, socket string) error {

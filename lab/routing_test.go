@@ -63,16 +63,19 @@ func TestRouters(t *testing.T) {
 	}
 }
 
+// bound is for whatever converges, on a machine that does much else.
+const bound = 90 * time.Second
+
 // eventually waits until ok says that it is so.
 func (f fabric) eventually(what string, ok func() bool) {
 	f.Helper()
-	deadline := time.After(30 * time.Second)
+	deadline := time.After(bound)
 	tick := time.NewTicker(10 * time.Millisecond)
 	defer tick.Stop()
 	for !ok() {
 		select {
 		case <-deadline:
-			f.Fatalf("after 30 s: not %s", what)
+			f.Fatalf("after %v: not %s", bound, what)
 		case <-tick.C:
 		}
 	}
@@ -171,18 +174,18 @@ func (f fabric) stream(from string, dst netip.Addr) (stop func() probe.Tally, an
 	done := make(chan error, 1)
 	go func() {
 		var err error
-		s := probe.Stream{Dst: dst, Interval: 10 * time.Millisecond, Patience: time.Second, Each: func(probe.Reply) { answers <- struct{}{} }}
+		s := probe.Stream{Dst: dst, Interval: 10 * time.Millisecond, Patience: patience, Each: func(probe.Reply) { answers <- struct{}{} }}
 		tally, err = s.Run(ctx, p)
 		done <- err
 	}()
 	answered = func(n int) {
 		f.Helper()
-		late := time.After(30 * time.Second)
+		late := time.After(bound)
 		for range n {
 			select {
 			case <-answers:
 			case <-late:
-				f.Fatalf("no %d answers from %s within 30 s", n, dst)
+				f.Fatalf("no %d answers from %s within %v", n, dst, bound)
 			}
 		}
 	}
@@ -199,6 +202,9 @@ func (f fabric) stream(from string, dst netip.Addr) (stop func() probe.Tally, an
 	return stop, answered
 }
 
+// patience is for one answer of an endpoint, on a machine that does much else.
+const patience = 10 * time.Second
+
 // fresh is a number of answers that takes a second.
 const fresh = 100
 
@@ -213,21 +219,21 @@ func (f fabric) sessions(began time.Time) {
 		}
 	}
 	f.Logf("all sessions of the hosts: %v after the start of the routers", last.Sub(began).Round(10*time.Millisecond))
-	far := 0
-	for _, o := range f.offers("r1h1", false) {
-		if o.Prefix.Bits() == 0 && slices.Equal(o.ASPath[1:], []uint32{4200000000, bgptest.ASN}) && o.Used {
-			far++
+	f.eventually("the way out by AS 65538 over both cables", func() bool { // routes come after their session
+		far := 0
+		for _, o := range f.offers("r1h1", false) {
+			if o.Prefix.Bits() == 0 && len(o.ASPath) > 1 && slices.Equal(o.ASPath[1:], []uint32{4200000000, bgptest.ASN}) && o.Used {
+				far++
+			}
 		}
-	}
-	if far != 2 {
-		f.Errorf("the way out by AS 65538 comes over %d cables, want both: %v", far, f.offers("r1h1", false))
-	}
+		return far == 2
+	})
 }
 
 func (f fabric) aggregates() {
 	plan := f.Plan()
 	cluster := plan.Clusters[0]
-	var want, got []netip.Prefix
+	var want []netip.Prefix
 	for _, r := range cluster.Racks {
 		p, err := plan.RackPrefix(cluster, r.Number)
 		if err != nil {
@@ -235,18 +241,17 @@ func (f fabric) aggregates() {
 		}
 		want = append(want, p)
 	}
-	for _, p := range f.routes(topology.Spine) {
-		if slices.ContainsFunc(want, func(r netip.Prefix) bool { return prefix.ContainsPrefix(r, p) }) {
-			got = append(got, p)
+	f.eventually(fmt.Sprintf("one route for each rack at the spine, and nothing else inside the racks: %v", want), func() bool {
+		var got []netip.Prefix
+		for _, p := range f.routes(topology.Spine) {
+			if slices.ContainsFunc(want, func(r netip.Prefix) bool { return prefix.ContainsPrefix(r, p) }) {
+				got = append(got, p)
+			}
 		}
-	}
-	slices.SortFunc(got, prefix.Compare)
-	if !slices.Equal(got, want) {
-		f.Errorf("the spine has %v inside the racks, want one route for each: %v", got, want)
-	}
-	if all := f.routes(topology.Outside); !slices.Contains(all, plan.Prefix) {
-		f.Errorf("the outside has %v, want the fabric", all)
-	}
+		slices.SortFunc(got, prefix.Compare)
+		return slices.Equal(got, want)
+	})
+	f.eventually("the fabric at the outside", func() bool { return slices.Contains(f.routes(topology.Outside), plan.Prefix) })
 }
 
 func (f fabric) pulledCable() {

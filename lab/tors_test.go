@@ -46,6 +46,9 @@ func TestTwoTorsOfARack(t *testing.T) {
 		f.eventually("the rack announced again", func() bool { return len(sent().Withheld) == 0 })
 		f.eventually("the sessions of r1h1 back", func() bool { return established(f.peers("r1h1")) })
 	}
+	if err := l.Converge(t.Context()); err != nil { // routes come after their session
+		t.Fatal(err)
+	}
 	if r, err := l.Check(t.Context(), nil); err != nil || r.Err() != nil {
 		t.Error(err, r.Err())
 	}

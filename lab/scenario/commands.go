@@ -179,7 +179,7 @@ func (s *session) ping(args []string) (probe.Stream, *probe.Pinger, error) {
 	if len(args) < 2 {
 		return probe.Stream{}, nil, errors.New("ping: want FROM and TO")
 	}
-	stream := probe.Stream{Patience: 2 * time.Second}
+	stream := probe.Stream{Patience: pingPatience}
 	f := flag.NewFlagSet("ping", flag.ContinueOnError)
 	f.SetOutput(io.Discard)
 	f.IntVar(&stream.Count, "c", 0, "")
@@ -275,10 +275,13 @@ func doIn(s *session, ts *testscript.TestScript, args []string) error {
 	return s.lab.Exec(args[0], args[1:], lab.Streams{Out: ts.Stdout(), Err: ts.Stderr()})
 }
 
+// pingPatience is for the last answers of a ping. The fabric needs well under a millisecond; the rest is for a busy machine.
+const pingPatience = 5 * time.Second
+
 // Distances and bound of `until`.
 const (
 	untilAgain    = 50 * time.Millisecond
-	untilPatience = 30 * time.Second
+	untilPatience = 60 * time.Second
 )
 
 // doUntil runs a command until it succeeds, or until it fails where it was asked for that.

@@ -86,9 +86,10 @@ func (a *Agent) policeAll(context.Context) error {
 			}
 		}
 	}
-	p.directory = believed.Directory()
 	var failed error // of endpoints whose policies do not fit: nothing passes there
-	if p.compiled, failed = p.compiler.CompileAll(subjects, believed); a.datapath.table == nil {
+	p.compiled, failed = p.compiler.CompileAll(subjects, believed)
+	p.directory = p.compiled.Believed.Directory()
+	if a.datapath.table == nil {
 		p.revision = s.Policies.Revision
 		return failed
 	}
@@ -187,7 +188,7 @@ func (a *Agent) police(e desired.Endpoint) error {
 		switch {
 		case n != nil:
 			p.compiled.Believed = p.compiled.Believed.With(addr, *n)
-			p.directory = p.directory.With(addr, *n)
+			p.directory = p.directory.With(addr, p.compiled.Believed.Known.Seen(*n))
 		case p.directory.Who(addr).By == identity.ByEntry: // of somebody who had it before
 			p.compiled.Believed = p.compiled.Believed.Without(addr)
 			p.directory = p.directory.Without(addr)

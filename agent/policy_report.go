@@ -98,7 +98,7 @@ func (p *policies) party(addr netip.Addr) local.PolicyParty {
 	case who.Number == identity.Host:
 		out.Set = "a host"
 	case who.Number == identity.Unknown:
-		out.Set = "inside, not known by number"
+		out.Set = "inside, labels not known here"
 	}
 	return out
 }

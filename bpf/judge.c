@@ -7,7 +7,6 @@
 #include "fragment.h"
 #include "policy.h"
 #include "forward.h"
-#include "legacy.h"
 #include "packet.h"
 #include "event.h"
 
@@ -116,7 +115,7 @@ INLINE int pass(struct __sk_buff *skb, const struct base *b, const struct header
 	if (!set)
 		return WHY_DENIED;
 	now = clock_now(set);
-	if ((set->flags & SETTING_SERVICES) && is_along(h) && skb->cb[CB_SERVICE] != DOOR_LED)
+	if ((set->flags & SETTING_SERVICES) && is_along(h) && !skb->cb[CB_SERVICE])
 		skb->cb[CB_SERVICE] = DOOR_SHOW;
 	if (h->fragment && !h->first) {
 		why = uplink ? believed(skb, b) : 0;
@@ -163,8 +162,6 @@ GLOBAL int from_endpoint(struct __sk_buff *skb)
 	struct base b;
 	int why;
 
-	if (!is_ipv6(skb))
-		return legacy_from(skb);
 	if (load_base(skb, &b))
 		return WHY_TRUNCATED;
 	why = parse(skb, &b, &h);
@@ -172,6 +169,8 @@ GLOBAL int from_endpoint(struct __sk_buff *skb)
 		return why;
 	if (is_unspecified(&b.src))
 		return detection(skb, &b, &h);
+	if (is_martian(&b.src))
+		return WHY_SPOOFED_SOURCE;
 	self = sender_of(&b.src, skb->ifindex);
 	if (!self)
 		return WHY_SPOOFED_SOURCE;
@@ -279,7 +278,7 @@ INLINE int from_host(struct __sk_buff *skb, struct base *b, struct header *h)
 	struct endpoint *self;
 	int why;
 
-	if (!is_ipv6(skb) || parse(skb, b, h))
+	if (parse(skb, b, h))
 		return WHY_FROM_HOST;
 	self = endpoint_of(&b->dst);
 	if (!self || self->link != skb->ifindex)
@@ -297,7 +296,7 @@ INLINE int judged(struct __sk_buff *skb, struct base *b, struct header *h)
 {
 	int why;
 
-	if ((skb->mark & MARK_MASK) == MARK_SET || !is_ipv6(skb) || parse(skb, b, h))
+	if ((skb->mark & MARK_MASK) == MARK_SET || parse(skb, b, h))
 		return WHY_JUDGED;
 	why = show(skb, b, h);
 	return why ? why : WHY_JUDGED;
@@ -316,8 +315,6 @@ GLOBAL int to_endpoint(struct __sk_buff *skb)
 		return why ? WHY_FROM_HOST : from_host(skb, &b, &h);
 	if ((skb->mark & MARK_MASK) == MARK_SET || (skb->mark & MARK_MASK) == MARK_SERVICE)
 		return why ? WHY_JUDGED : judged(skb, &b, &h);
-	if (!is_ipv6(skb))
-		return legacy_to(skb);
 	if (!why)
 		why = parse(skb, &b, &h);
 	if (why)
@@ -334,6 +331,90 @@ GLOBAL int to_endpoint(struct __sk_buff *skb)
 	why = pass(skb, &b, &h, self->link, skb->ingress_ifindex);
 	if (!why && skb->cb[CB_SERVICE] == DOOR_SHOW)
 		why = show(skb, &b, &h);
+	return why ? why : WHY_OTHER_WAY;
+}
+
+/* arp lets an endpoint speak of itself alone (RFC 826). */
+GLOBAL int arp(struct __sk_buff *skb)
+{
+	struct endpoint *self;
+	struct {
+		u16 before;
+		u8 dst_mac[6];
+		u8 src_mac[6];
+		u16 type;
+		u8 body[ARP_LEN];
+	} l = {};
+	union addr sender;
+
+	if (bpf_skb_load_bytes(skb, 0, l.dst_mac, ETHER_LEN + ARP_LEN))
+		return WHY_NOT_IPV6;
+	/* Ethernet, IPv4, and the lengths of their addresses */
+	if (*(u16 *)l.body != bpf_htons(1) || *(u16 *)(l.body + 2) != bpf_htons(ETH_P_IP) || l.body[4] != 6 || l.body[5] != 4)
+		return WHY_NOT_IPV6;
+	mapped4(&sender, l.body + 14);
+	self = endpoint_of(&sender);
+	if (!self || self->link != skb->ifindex)
+		return WHY_NOT_IPV6;
+	if (!mac_equal(l.src_mac, self->mac) || !mac_equal(l.body + 8, self->mac))
+		return WHY_SPOOFED_MAC;
+	return WHY_NEIGHBOUR;
+}
+
+/* legacy_from judges what an endpoint sends besides IPv6. The kernel forwards it. */
+GLOBAL int legacy_from(struct __sk_buff *skb)
+{
+	struct header h = {};
+	struct endpoint *self;
+	struct base b = {};
+	struct ipv4 ip;
+	int why;
+
+	if (skb->protocol == bpf_htons(ETH_P_ARP) && !skb->vlan_present)
+		return arp(skb);
+	if (load_base4(skb, &b, &ip))
+		return WHY_NOT_IPV6;
+	self = endpoint_of(&b.src);
+	if (!self || self->link != skb->ifindex)
+		return WHY_NOT_IPV6;
+	if (!mac_equal(b.src_mac, self->mac))
+		return WHY_SPOOFED_MAC;
+	if (!mac_equal(b.dst_mac, self->host_mac))
+		return WHY_FOREIGN_MAC;
+	why = parse4(skb, &ip, &h);
+	if (why)
+		return why;
+	skb->cb[CB_SERVICE] = DOOR_NONE; /* services have IPv4 where sockets connect, and not here */
+	why = pass(skb, &b, &h, skb->ifindex, 0);
+	return why ? why : WHY_IPV4;
+}
+
+/* legacy_to judges what the kernel delivers to an endpoint besides IPv6. */
+GLOBAL int legacy_to(struct __sk_buff *skb)
+{
+	u32 by_host = !skb->ingress_ifindex;
+	struct header h = {};
+	struct endpoint *self;
+	struct base b = {};
+	struct ipv4 ip;
+	int why;
+
+	if (!by_host && ((skb->mark & MARK_MASK) == MARK_SET || (skb->mark & MARK_MASK) == MARK_SERVICE))
+		return WHY_JUDGED;
+	if (load_base4(skb, &b, &ip))
+		return by_host ? WHY_FROM_HOST : WHY_NOT_IPV6;
+	self = endpoint_of(&b.dst);
+	if (!self || self->link != skb->ifindex)
+		return by_host ? WHY_FROM_HOST : WHY_NOT_IPV6;
+	why = parse4(skb, &ip, &h);
+	skb->cb[CB_SERVICE] = DOOR_NONE;
+	if (by_host) {
+		if (!why && !is_along(&h) && (h.proto != PROTO_ICMP || is_echo(h.type)))
+			note_host(skb, &b, &h, self->link);
+		return WHY_FROM_HOST;
+	}
+	if (!why)
+		why = pass(skb, &b, &h, self->link, skb->ingress_ifindex);
 	return why ? why : WHY_OTHER_WAY;
 }
 
@@ -417,12 +498,12 @@ int judge(struct __sk_buff *skb)
 	skb->cb[CB_SERVICE] = 0;
 	if (place == FROM_ENDPOINT) {
 		skb->mark &= ~MARK_MASK; /* nobody outside says that a packet was judged */
-		why = from_endpoint(skb);
+		why = is_ipv6(skb) ? from_endpoint(skb) : legacy_from(skb);
 	} else if (place == FROM_UPLINK) {
 		skb->mark &= ~MARK_MASK;
 		why = from_uplink(skb);
 	} else {
-		why = to_endpoint(skb);
+		why = is_ipv6(skb) ? to_endpoint(skb) : legacy_to(skb);
 	}
 	if (why < 0 || why >= WHY_SLOTS)
 		return TC_ACT_SHOT;

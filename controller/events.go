@@ -54,8 +54,8 @@ func (r *recorder) warn(ctx context.Context, about objects.ObjectReference, why 
 	fmt.Fprint(hash, key, now.UnixNano())
 	at := v1alpha1.TimeFrom(now)
 	e := &objects.Event{
-		Header:         v1alpha1.Header{Metadata: v1alpha1.Metadata{Name: v1alpha1.Name(fmt.Sprintf("%s.%x", about.Name, hash.Sum64())), Namespace: namespace}},
-		InvolvedObject: about, Reason: string(why), Message: text, Type: "Warning", Count: 1, FirstTimestamp: &at, LastTimestamp: &at,
+		Header:         v1alpha1.Header{Metadata: v1alpha1.Metadata{Name: v1alpha1.Name(fmt.Sprintf("%.200s.%x", about.Name, hash.Sum64())), Namespace: namespace}},
+		InvolvedObject: about, Reason: string(why), Message: objects.EventMessage(text), Type: "Warning", Count: 1, FirstTimestamp: &at, LastTimestamp: &at,
 		Source: objects.EventSource{Component: "hexapod-controller"},
 	}
 	_, _ = r.events.Create(ctx, e) // see above

@@ -56,6 +56,8 @@ type AddressPlanSpec struct {
 	// Outside says whether sources that are no part of the fabric, of its peers or of a host may begin flows to endpoints where no policy
 	// says otherwise: closed (only what is published) or open.
 	Outside Outside `json:"outside,omitempty" yaml:"outside,omitempty"`
+	// UnknownIdentity says how endpoints are judged that are inside and whose labels are not known: as outside, or as inside.
+	UnknownIdentity UnknownIdentity `json:"unknownIdentity,omitempty" yaml:"unknownIdentity,omitempty"`
 	// Peers are prefixes outside this plan that the fabric knows.
 	Peers []Peer `json:"peers,omitempty" yaml:"peers,omitempty"`
 
@@ -206,6 +208,15 @@ const (
 	OutsideOpen   Outside = "open"
 )
 
+// UnknownIdentity says how to judge who is inside and known by no labels.
+type UnknownIdentity string
+
+// The two ways.
+const (
+	UnknownAsOutside UnknownIdentity = "outside"
+	UnknownAsInside  UnknownIdentity = "inside"
+)
+
 // Peer is a prefix of somebody else.
 type Peer struct {
 	Name   string `json:"name" yaml:"name"`
@@ -240,6 +251,7 @@ func (p *AddressPlan) setDefaults() {
 	orDefault(&s.ServiceTranslation, ServiceConnect)
 	orDefault(&s.IdentityTrust, TrustBits)
 	orDefault(&s.Outside, OutsideClosed)
+	orDefault(&s.UnknownIdentity, UnknownAsOutside)
 	orDefault(&s.Identity.KeyVersion, 1)
 	orDefault(&s.Identity.Quarantine.Duration, DefaultQuarantine)
 	orDefault(&s.Rest.Duration, DefaultRest)

@@ -16,6 +16,7 @@ func (p *AddressPlan) check(r *report) {
 	oneOf(r, "spec.identityTrust", s.IdentityTrust, TrustBits, TrustExact)
 	oneOf(r, "spec.hostPrefixes", s.HostPrefixes, "", HostPrefixesPlan, HostPrefixesAdopt)
 	oneOf(r, "spec.outside", s.Outside, OutsideClosed, OutsideOpen)
+	oneOf(r, "spec.unknownIdentity", s.UnknownIdentity, UnknownAsOutside, UnknownAsInside)
 	checkLevels(r, s)
 	checkSeal(r, s)
 	checkClusters(r, s)

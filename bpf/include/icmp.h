@@ -3,6 +3,7 @@
 #pragma once
 
 #include "flow.h"
+#include "legacy.h"
 
 #define PACKET_TOO_BIG 2
 #define PARAM_PROBLEM 4
@@ -172,6 +173,39 @@ GLOBAL int inner_of(struct __sk_buff *skb, const struct header *outer, struct in
 	return 1;
 }
 
+/* inner4_of is inner_of of an error of ICMP. */
+GLOBAL int inner4_of(struct __sk_buff *skb, const struct header *outer, struct inner *to)
+{
+	struct ipv4 ip;
+	u16 port[4] = {};
+	u32 at, upper;
+
+	if (!outer || !to)
+		return 0;
+	at = outer->upper + 8;
+	if (outer->fragment || at + IPV4_LEN > outer->end || bpf_skb_load_bytes(skb, at, &ip, IPV4_LEN) || ip.version >> 4 != 4 ||
+	    (ip.part & bpf_htons(0x1fff)))
+		return 0;
+	upper = at + (ip.version & 0xf) * 4;
+	to->proto = proto4(ip.proto);
+	if (has_ports(to->proto) || to->proto == PROTO_ICMP) {
+		if (upper + 8 > outer->end || bpf_skb_load_bytes(skb, upper, port, 8))
+			return 0;
+	}
+	if (to->proto == PROTO_ICMP) {
+		if (!is_echo(type4(port[0] & 0xff, 0)))
+			return 0;
+		port[0] = port[1] = port[2];
+	}
+	mapped4(&to->src, ip.src);
+	mapped4(&to->dst, ip.dst);
+	to->at = at;
+	to->upper = upper;
+	to->src_port = port[0];
+	to->dst_port = port[1];
+	return 1;
+}
+
 /* icmp_error lets an error pass when it is about a packet of a known flow (RFC 4890 4.3.1); 0 or the reason to drop. */
 GLOBAL int icmp_error(struct __sk_buff *skb, const struct base *b, const struct header *h, u32 uplink, u32 now)
 {
@@ -181,7 +215,7 @@ GLOBAL int icmp_error(struct __sk_buff *skb, const struct base *b, const struct 
 	u32 zero = 0;
 
 	set = bpf_map_lookup_elem(&settings, &zero);
-	if (!set || !b || !h || !inner_of(skb, h, &in))
+	if (!set || !b || !h || !(b->version >> 4 == 4 ? inner4_of(skb, h, &in) : inner_of(skb, h, &in)))
 		return WHY_UNRELATED_ERROR;
 	/* An endpoint tells of what it was sent, and is told of what it sent. */
 	if (!addr_equal(uplink ? &in.src : &in.dst, uplink ? &b->dst : &b->src))

@@ -45,6 +45,15 @@ struct {
 	__uint(pinning, LIBBPF_PIN_BY_NAME);
 } who_seal SEC(".maps");
 
+/* The numbers whose labels the tables of policy know (model/policy.Numbers): 64 in a word, the lowest in the lowest bit */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1024);
+	__type(key, u32);
+	__type(value, u64);
+	__uint(pinning, LIBBPF_PIN_BY_NAME);
+} who_known SEC(".maps");
+
 #define WHO_OUTSIDE 0x10000 /* no number: nobody inside has the address */
 
 INLINE u32 rol32(u32 x, u32 n)
@@ -116,8 +125,8 @@ GLOBAL int sealed_number(const union addr *a)
 	return 0;
 }
 
-/* who_has returns, with key to write in, the number of whoever has an address, 0 for one inside that is not known by number, or WHO_OUTSIDE. */
-INLINE u32 who_has(const union addr *a, struct inside_key *key)
+/* says returns, with key to write in, the number that is said of an address, 0 for one inside of which none is said, or WHO_OUTSIDE. */
+INLINE u32 says(const union addr *a, struct inside_key *key)
 {
 	u32 *n, *form;
 
@@ -139,4 +148,16 @@ INLINE u32 who_has(const union addr *a, struct inside_key *key)
 		return sealed_number(a) & 0xffff;
 	}
 	return 0;
+}
+
+/* who_has is what is said of an address, with 0 for numbers whose labels are not known. */
+INLINE u32 who_has(const union addr *a, struct inside_key *key)
+{
+	u32 number = says(a, key), word = number >> 6;
+	u64 *known;
+
+	if (number == WHO_OUTSIDE)
+		return number;
+	known = bpf_map_lookup_elem(&who_known, &word);
+	return known && (*known >> (number & 63) & 1) ? number : 0;
 }

@@ -22,9 +22,6 @@ const (
 // reasonNoAddress is the word of events about pods that get no address.
 const reasonNoAddress = "NoAddress"
 
-// maxEvent is the most that an event's message may have, in bytes (staging/src/k8s.io/api/core/v1: NoteLengthLimit).
-const maxEvent = 1024
-
 // Refused tells the owner of a pod, by an event, why it gets no address. It never waits: of very many, some are not told.
 func (s *Source) Refused(namespace, name, uid, why string) {
 	select {
@@ -64,7 +61,7 @@ func (s *Source) tellRefusal(ctx context.Context, r refusal, now time.Time) erro
 	at := v1alpha1.TimeFrom(now)
 	e := &kobjects.Event{
 		InvolvedObject: kobjects.ObjectReference{APIVersion: "v1", Kind: "Pod", Namespace: r.namespace, Name: r.name, UID: r.uid},
-		Reason:         reasonNoAddress, Type: "Warning", Message: r.why[:min(len(r.why), maxEvent)], Count: 1,
+		Reason:         reasonNoAddress, Type: "Warning", Message: kobjects.EventMessage(r.why), Count: 1,
 		FirstTimestamp: &at, LastTimestamp: &at, Source: kobjects.EventSource{Component: "hexapod", Host: s.o.Host},
 	}
 	e.Metadata.Namespace = r.namespace

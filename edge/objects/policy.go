@@ -14,7 +14,8 @@ import (
 
 // Policies returns everything that the policies of a set speak of.
 func Policies(s v1alpha1.Set, m Model) *policy.World {
-	w := &policy.World{Identities: map[identity.Number]identity.Set{}, CloseOutside: s.Plan.Spec.Outside != v1alpha1.OutsideOpen}
+	w := &policy.World{Identities: map[identity.Number]identity.Set{}, CloseOutside: s.Plan.Spec.Outside != v1alpha1.OutsideOpen,
+		UnknownInside: s.Plan.Spec.UnknownIdentity == v1alpha1.UnknownAsInside}
 	for _, e := range m.Identities.Entries() {
 		w.Identities[e.Number] = e.Set
 	}

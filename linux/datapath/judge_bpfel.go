@@ -49,6 +49,7 @@ const (
 	judgeMapToldOf            = "told_of"
 	judgeMapWays              = "ways"
 	judgeMapWhoExact          = "who_exact"
+	judgeMapWhoKnown          = "who_known"
 	judgeMapWhoRegions        = "who_regions"
 	judgeMapWhoSeal           = "who_seal"
 	judgeProgJudge            = "judge"
@@ -139,6 +140,7 @@ type judgeMapSpecs struct {
 	ToldOf            *ebpf.MapSpec `ebpf:"told_of"`
 	Ways              *ebpf.MapSpec `ebpf:"ways"`
 	WhoExact          *ebpf.MapSpec `ebpf:"who_exact"`
+	WhoKnown          *ebpf.MapSpec `ebpf:"who_known"`
 	WhoRegions        *ebpf.MapSpec `ebpf:"who_regions"`
 	WhoSeal           *ebpf.MapSpec `ebpf:"who_seal"`
 }
@@ -205,6 +207,7 @@ type judgeMaps struct {
 	ToldOf            *ebpf.Map `ebpf:"told_of"`
 	Ways              *ebpf.Map `ebpf:"ways"`
 	WhoExact          *ebpf.Map `ebpf:"who_exact"`
+	WhoKnown          *ebpf.Map `ebpf:"who_known"`
 	WhoRegions        *ebpf.Map `ebpf:"who_regions"`
 	WhoSeal           *ebpf.Map `ebpf:"who_seal"`
 }
@@ -244,6 +247,7 @@ func (m *judgeMaps) Close() error {
 		m.ToldOf,
 		m.Ways,
 		m.WhoExact,
+		m.WhoKnown,
 		m.WhoRegions,
 		m.WhoSeal,
 	)

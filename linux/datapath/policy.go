@@ -40,6 +40,7 @@ type Policies struct {
 	next    uint32
 
 	believed policy.Believed // that was put in force last
+	known    []uint64        // as the map has it; nil: not read yet
 }
 
 // Policies returns the writer. It takes over nothing: the tables of an earlier process are replaced by the first Reconcile.
@@ -63,6 +64,18 @@ func (p *Policies) Reconcile(c policy.Compiled) (delta diff.Delta[string], err e
 			err = fmt.Errorf("put policies in force: %w", err)
 		}
 	}()
+	known := policy.Numbers{}
+	if c.Believed.Known != nil {
+		known = *c.Believed.Known
+	} else {
+		for i := range known {
+			known[i] = ^uint64(0)
+		}
+	}
+	// A number is known no longer than the tables have rows for it: before them it is forgotten, and known after.
+	if err := p.know(func(i int) uint64 { return p.known[i] & known[i] }, &delta); err != nil {
+		return delta, err
+	}
 	if err := p.believe(c.Believed, &delta); err != nil {
 		return delta, err
 	}
@@ -79,6 +92,9 @@ func (p *Policies) Reconcile(c policy.Compiled) (delta diff.Delta[string], err e
 	}
 	err = reconcileMap(p.m.byName["policy_subjects"], subjects, func(k [16]byte) string { return "subject " + netip.AddrFrom16(k).Unmap().String() }, &delta)
 	if err != nil {
+		return delta, err
+	}
+	if err := p.know(func(i int) uint64 { return known[i] }, &delta); err != nil {
 		return delta, err
 	}
 	if err := p.m.setFlag(settingPolicy, true); err != nil {
@@ -227,6 +243,35 @@ func (p *Policies) believe(b policy.Believed, delta *diff.Delta[string]) error {
 			return "region " + netip.PrefixFrom(netip.AddrFrom16(k.Addr), int(k.Bits)).String()
 		}, delta),
 	)
+}
+
+// know makes the maps know the numbers of want, by the index of their word.
+func (p *Policies) know(want func(i int) uint64, delta *diff.Delta[string]) error {
+	m := p.m.byName["who_known"]
+	if p.known == nil {
+		words := make([]uint64, len(policy.Numbers{}))
+		for i := range words {
+			if err := m.Lookup(uint32(i), &words[i]); err != nil {
+				return fmt.Errorf("read map who_known: %w", err)
+			}
+		}
+		p.known = words
+	}
+	changed := false
+	for i, have := range p.known {
+		w := want(i)
+		if w == have {
+			continue
+		}
+		if err := p.m.put("who_known", uint32(i), w, "known numbers"); err != nil {
+			return err
+		}
+		p.known[i], changed = w, true
+	}
+	if changed {
+		delta.Change = append(delta.Change, "known numbers")
+	}
+	return nil
 }
 
 // mappedKey is the key of a prefix, IPv4 as ::ffff:0:0/96 (RFC 4291 2.5.5.2).

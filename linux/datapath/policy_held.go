@@ -61,6 +61,9 @@ func (p *Policies) Held(subject netip.Addr, f policy.Flow) (row int, a policy.Ac
 // who reads from the maps who has an address.
 func (p *Policies) who(a netip.Addr) (number uint32, outside bool, err error) {
 	err = p.m.byName["who_exact"].Lookup(a.As16(), &number)
+	if err == nil {
+		number, err = p.seen(number)
+	}
 	if err == nil || !errors.Is(err, ebpf.ErrKeyNotExist) {
 		return number, false, err
 	}
@@ -69,7 +72,23 @@ func (p *Policies) who(a netip.Addr) (number uint32, outside bool, err error) {
 	if errors.Is(err, ebpf.ErrKeyNotExist) {
 		return whoOutside, true, nil
 	}
-	return uint32(p.believed.Read(policy.Form(form), a)), false, err
+	if err != nil {
+		return 0, false, fmt.Errorf("read map who_regions: %w", err)
+	}
+	number, err = p.seen(uint32(p.believed.Read(policy.Form(form), a)))
+	return number, false, err
+}
+
+// seen is a number, or 0 if the maps do not know its labels.
+func (p *Policies) seen(number uint32) (uint32, error) {
+	var word uint64
+	if err := p.m.byName["who_known"].Lookup(number/64, &word); err != nil {
+		return 0, fmt.Errorf("read map who_known: %w", err)
+	}
+	if word>>(number%64)&1 == 0 {
+		return 0, nil
+	}
+	return number, nil
 }
 
 // whoOutside is WHO_OUTSIDE of bpf/include/who.h.

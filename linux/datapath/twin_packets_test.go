@@ -89,7 +89,7 @@ func (g *generator) packet() datapath.Packet {
 		p.Segment = pick(g, 536, 1208, 1300, 1428, 1500)
 	}
 	p.Frame = g.frame(&p, t)
-	if g.chance(3) {
+	if g.chance(max(3, g.w.legacy)) {
 		p.Frame = g.legacy(&p)
 	} else {
 		g.spoil(&p)
@@ -376,9 +376,9 @@ func (g *generator) legacy(p *datapath.Packet) []byte {
 	if g.chance(70) && p.Place != datapath.FromUplink {
 		p.Link = g.w.links["hxa"]
 	}
-	b := make([]byte, 14+pick(g, 20, 28, 28, 40))
-	copy(b, []byte{2, 0, 0, 0, byte(p.Link), 1, 2, 0, 0, 0, byte(p.Link), pick(g, byte(2), 2, 2, 3)})
-	local, far := []byte{192, 0, 2, 3}, pick(g, []byte{198, 51, 100, 1}, []byte{198, 51, 100, 2}, []byte{192, 0, 2, 3})
+	b := make([]byte, 14+pick(g, 20, 28, 28, 40, 54, 74, 100))
+	copy(b, []byte{2, 0, 0, 0, byte(p.Link), 1, 2, 0, 0, 0, byte(p.Link), pick(g, byte(2), 2, 2, 2, 2, 3)})
+	local, far := []byte{192, 0, 2, 3}, pick(g, []byte{198, 51, 100, 1}, []byte{198, 51, 100, 1}, []byte{198, 51, 100, 2}, []byte{192, 0, 2, 3})
 	if g.chance(30) {
 		local, far = far, local
 	}
@@ -395,8 +395,49 @@ func (g *generator) legacy(p *datapath.Packet) []byte {
 		return b
 	}
 	put16(b[12:], 0x0800)
-	b[14] = pick(g, byte(0x45), 0x45, 0x45, 0x65)
+	head := pick(g, 5, 5, 5, 5, 5, 5, 6, 7, 4, 15)
+	b[14] = 0x40 | byte(head)
+	if g.chance(3) {
+		b[14] = 0x65
+	}
+	put16(b[16:], pick(g, uint16(len(b)-14), uint16(len(b)-14), uint16(len(b)-14), uint16(len(b)-14), 0, uint16(len(b)-13), uint16(g.IntN(60))))
+	put16(b[18:], uint16(g.IntN(3)))
+	if g.chance(20) {
+		put16(b[20:], pick(g, uint16(0x2000), 0x2000, 0x4000, 1, 2, 3, 0x2003, 4, 8))
+	}
+	b[22], b[23] = 64, pick(g, byte(6), 6, 17, 17, 17, 1, 1, 1, 132, 58, 47)
 	copy(b[26:], local)
 	copy(b[30:], far)
+	g.upper4(b[min(len(b), 14+4*head):], b[23], local, far)
 	return b
+}
+
+// upper4 is the upper-layer header of an IPv4 packet, as far as there is room.
+func (g *generator) upper4(b []byte, proto byte, local, far []byte) {
+	ports := []byte{0, byte(g.IntN(4)), 0, byte(g.IntN(2))}
+	if g.chance(50) {
+		ports[1], ports[3] = ports[3], ports[1]
+	}
+	if proto != 1 {
+		upper := append(append(ports, make([]byte, 8)...), 0x50, pick(g, byte(2), 16, 16, 17, 18, 4), 0, 0)
+		copy(b, upper)
+		return
+	}
+	echo := []byte{pick(g, byte(8), 8, 0, 13), 0, 0, 0, 0, byte(g.IntN(3))}
+	if g.chance(50) {
+		copy(b, echo)
+		return
+	}
+	inner := make([]byte, 28)
+	inner[0], inner[9] = pick(g, byte(0x45), 0x45, 0x45, 0x46, 0x65), pick(g, byte(17), 17, 6, 1, 47)
+	if g.chance(10) {
+		inner[7] = 1
+	}
+	copy(inner[12:], pick(g, local, far))
+	copy(inner[16:], pick(g, far, local))
+	copy(inner[20:], ports)
+	if inner[9] == 1 {
+		copy(inner[20:], echo)
+	}
+	copy(b, append([]byte{pick(g, byte(3), 3, 11, 12, 4, 5), pick(g, byte(0), 4), 0, 0, 0, 0, 0, 0}, inner...))
 }

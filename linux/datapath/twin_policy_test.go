@@ -15,6 +15,9 @@ import (
 	"hexapod.dev/model/transport"
 )
 
+// worldLegacy is the address of IPv4 of one endpoint.
+var worldLegacy = netip.MustParseAddr("192.0.2.3")
+
 // policyDice throws worlds of policies onto a world of packets.
 type policyDice struct {
 	policytest.Dice
@@ -55,7 +58,7 @@ func TestTwinPolicy(t *testing.T) {
 			t.Fatalf("world %d, written by %+v", n, delta)
 		}
 	}
-	if seen[datapath.Denied] == 0 || seen[datapath.Local] == 0 || seen[datapath.Remote] == 0 {
+	if seen[datapath.IPv4] == 0 || seen[datapath.OtherWay] == 0 || seen[datapath.Denied] == 0 || seen[datapath.Local] == 0 || seen[datapath.Remote] == 0 {
 		t.Errorf("the worlds are too simple: %v", seen)
 	}
 	t.Log(seen)
@@ -87,7 +90,7 @@ func (d *policyDice) compiled(t *testing.T) policy.Compiled {
 	t.Helper()
 	world := d.World()
 	b := policy.Believed{Trust: identity.TrustBits, Exact: map[netip.Addr]identity.Number{}, Seal: d.seal, Regions: map[netip.Prefix]policy.Form{
-		worldFabric: policy.Silent, worldOwn: policy.Wide, worldPeer: policy.Wide,
+		netip.MustParsePrefix("192.0.2.0/24"): policy.Silent, worldFabric: policy.Silent, worldOwn: policy.Wide, worldPeer: policy.Wide,
 		netip.MustParsePrefix("2001:db8:a000:c14::/64"):  policy.Sealed,
 		netip.MustParsePrefix("3fff:c:0:7:5::/80"):       policy.Mid,
 		netip.MustParsePrefix("2001:db8:a000:d00::/112"): policy.Silent,
@@ -96,10 +99,11 @@ func (d *policyDice) compiled(t *testing.T) policy.Compiled {
 		b.Trust = identity.TrustExact
 	}
 	for range d.IntN(20) {
+		b.Exact[d.Addr()] = identity.Number(0x100 + d.IntN(21))
 		b.Exact[d.other(t)] = identity.Number(0x100 + d.IntN(21))
 	}
 	subjects := map[netip.Addr]policy.Subject{}
-	for _, a := range generatorEndpoints {
+	for _, a := range append([]netip.Addr{worldLegacy}, generatorEndpoints...) {
 		if d.IntN(20) > 0 {
 			subjects[a] = *d.Subject(world)
 		}
@@ -140,9 +144,11 @@ func (d *policyDice) other(t *testing.T) netip.Addr {
 func (d *policyDice) readBack(t *testing.T, writer *Policies, c policy.Compiled) {
 	t.Helper()
 	f := d.Flow()
-	f.Other.Addr = d.other(t)
+	if d.IntN(4) > 0 {
+		f.Other.Addr = d.other(t)
+	}
 	f.Other.Who = d.w.state.Policy.Who.Who(f.Other.Addr)
-	a := pick(&generator{Rand: d.Rand}, generatorEndpoints...)
+	a := pick(&generator{Rand: d.Rand}, append([]netip.Addr{worldLegacy}, generatorEndpoints...)...)
 	row, _, known, err := writer.Held(a, f)
 	must(t, err)
 	if tables, ok := c.Subjects[a]; ok != known || ok && tables[f.Direction].Row(f) != row {
@@ -169,7 +175,20 @@ func (d *policyDice) compare(t *testing.T, seen map[datapath.Why]int) {
 			flow.src, flow.dst, flow.srcPort, flow.dstPort = flow.dst, flow.src, flow.dstPort, flow.srcPort
 		}
 	}
+	if d.IntN(6) == 0 {
+		flow.src, flow.dst = worldLegacy, netip.AddrFrom4([4]byte{192, 0, 2, byte(4 + d.IntN(60))})
+		if d.IntN(2) == 0 {
+			flow.dst = netip.AddrFrom4([4]byte{198, 51, 100, byte(d.IntN(64))})
+		}
+		if d.IntN(2) == 0 {
+			flow.src, flow.dst = flow.dst, flow.src
+		}
+	}
 	d.past = append(d.past, flow)
+	if flow.src.Is4() {
+		d.same(t, d.legacy(g, flow), flow, seen)
+		return
+	}
 	self, here := d.w.state.Endpoints[flow.src]
 	p := datapath.Packet{Place: datapath.FromEndpoint, Link: self.Link, Came: self.Link, Now: d.w.now}
 	if !here {
@@ -194,6 +213,37 @@ func (d *policyDice) compare(t *testing.T, seen map[datapath.Why]int) {
 		}
 		copy(p.Frame[6:12], mac[:])
 	}
+	d.same(t, p, flow, seen)
+}
+
+// legacy is a packet of IPv4 from the endpoint that has an address of it, or as the kernel delivers it there.
+func (d *policyDice) legacy(g *generator, flow tuple) datapath.Packet {
+	link := d.w.links["hxa"]
+	p := datapath.Packet{Place: datapath.FromEndpoint, Link: link, Came: link, Now: d.w.now, Frame: make([]byte, 14+20+24)}
+	if flow.src != worldLegacy {
+		p.Place, p.Came = datapath.ToEndpoint, d.w.links["up0"]
+	}
+	b := p.Frame
+	copy(b, []byte{2, 0, 0, 0, byte(link), 1, 2, 0, 0, 0, byte(link), 2, 8, 0, 0x45})
+	put16(b[16:], uint16(len(b)-14))
+	b[23] = flow.proto
+	src, dst := flow.src.As4(), flow.dst.As4()
+	copy(b[26:], src[:])
+	copy(b[30:], dst[:])
+	put16(b[34:], flow.srcPort)
+	put16(b[36:], flow.dstPort)
+	switch flow.proto {
+	case 58:
+		b[23], b[34] = 1, pick(g, byte(0), 8)
+	case 6:
+		b[34+12], b[34+13] = 0x50, pick(g, byte(2), 0x10, 0x12, 0x11, 4)
+	}
+	return p
+}
+
+// same sends a packet through both.
+func (d *policyDice) same(t *testing.T, p datapath.Packet, flow tuple, seen map[datapath.Why]int) {
+	t.Helper()
 	want := d.w.state.Judge(p)
 	var got datapath.Outcome
 	must(t, d.w.ns.Do(func() (err error) {

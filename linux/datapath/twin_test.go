@@ -33,6 +33,7 @@ type world struct {
 	now   uint32
 	links map[string]uint32
 
+	legacy   int                  // of 100 packets, how many are no IPv6; 0: some
 	pinned   map[string]*ebpf.Map // used in place of maps of the world's own
 	services *serviceWorld        // nil: there are none
 }
@@ -243,6 +244,11 @@ func TestTwin(t *testing.T) {
 			netnstest.Do(t, w.ns, func() error { return w.compare(t, n/2, uint64(rows), seen) })
 		})
 	}
+	t.Run("ipv4", func(t *testing.T) {
+		w := newServiceWorld(t, 16)
+		w.legacy = 80
+		netnstest.Do(t, w.ns, func() error { return w.compare(t, n/2, 8, seen) })
+	})
 	t.Run("services", func(t *testing.T) {
 		w := newServiceWorld(t, 16)
 		netnstest.Do(t, w.ns, func() error { return w.compare(t, n, 7, seen) })

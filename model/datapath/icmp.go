@@ -120,7 +120,12 @@ func (s *State) icmpError(p Packet, h Header, uplink uint32) Why {
 			return why
 		}
 	}
-	inner, ok := innerOf(p.Frame, h)
+	inner, ok := Header{}, false
+	if h.Src.Is4In6() {
+		inner, ok = inner4Of(p.Frame, h)
+	} else {
+		inner, ok = innerOf(p.Frame, h)
+	}
 	switch {
 	case !ok:
 		return UnrelatedError

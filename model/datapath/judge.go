@@ -56,7 +56,7 @@ func (s *State) fromEndpoint(p Packet) Outcome {
 	}
 	self, ok := s.sender(h.Src, p.Link)
 	switch {
-	case !ok:
+	case !ok || martian(h.Src):
 		return p.end(SpoofedSource)
 	case p.srcMAC() != self.MAC:
 		return p.end(SpoofedMAC)
@@ -184,10 +184,11 @@ func (s *State) believed(p Packet, src netip.Addr) Why {
 
 // toEndpoint judges what the kernel delivers to an endpoint.
 func (s *State) toEndpoint(p Packet) Outcome {
-	if p.Came == 0 {
-		if isIPv6(p.Frame) {
-			s.fromHost(p)
-		}
+	switch {
+	case !isIPv6(p.Frame) && (p.Came == 0 || p.Mark&MarkMask != MarkSet && p.Mark&MarkMask != MarkService):
+		return s.legacyTo(p)
+	case p.Came == 0:
+		s.fromHost(p)
 		return p.end(FromHost)
 	}
 	switch p.Mark & MarkMask {
@@ -198,9 +199,6 @@ func (s *State) toEndpoint(p Packet) Outcome {
 		return p.end(Judged)
 	case MarkSet:
 		return p.end(Judged)
-	}
-	if !isIPv6(p.Frame) {
-		return s.legacyTo(p)
 	}
 	h, why := parse(p.Frame)
 	if why != 0 {
@@ -235,24 +233,32 @@ func (s *State) fromHost(p Packet) {
 		return
 	case h.along():
 		p.door = show
-	case h.Proto != protoICMP || h.Type == echoRequest || h.Type == echoReply:
-		g := sight{flags: h.Flags}
-		g.key, g.fromA = keyOf(h)
-		passes := s.Flows.pass(g, s.Settings.Generation, p.Now)
-		if !passes.ok {
-			passes = s.Flows.add(g, self.Link, s.Settings.Generation, p.Now)
-		}
-		p.toDoor(passes)
+	default:
+		s.note(&p, h, self.Link)
 	}
 	if p.door == show {
 		s.show(p, h)
 	}
 }
 
+// note notes the flow of a packet that the host sends, if it says by itself which one that is.
+func (s *State) note(p *Packet, h Header, owner uint32) {
+	if h.Proto == protoICMP && h.Type != echoRequest && h.Type != echoReply {
+		return
+	}
+	g := sight{flags: h.Flags}
+	g.key, g.fromA = keyOf(h)
+	passes := s.Flows.pass(g, s.Settings.Generation, p.Now)
+	if !passes.ok {
+		passes = s.Flows.add(g, owner, s.Settings.Generation, p.Now)
+	}
+	p.toDoor(passes)
+}
+
 // pass judges the flow of a packet: 0, or the reason to drop. uplink is 0 for what an endpoint of this host sends. ask is set for what
 // may be for a service: that is to be asked first.
 func (s *State) pass(p *Packet, h Header, owner, uplink uint32) (why Why, ask bool) {
-	if s.Settings.Services && h.along() && p.door != led {
+	if s.Settings.Services && h.along() && p.door == 0 {
 		p.door = show
 	}
 	if h.Fragment && !h.First {

@@ -26,7 +26,7 @@ func (s *State) denied(g sight, h Header, now uint32) bool {
 		return false
 	}
 	for _, a := range []struct{ here, knows bool }{
-		{has(s.Endpoints, from), has(s.Policy.Subjects, from)}, {has(s.Endpoints, to), has(s.Policy.Subjects, to)},
+		{has(s.Endpoints, from), has(s.Policy.Subjects, from.Unmap())}, {has(s.Endpoints, to), has(s.Policy.Subjects, to.Unmap())},
 	} {
 		if a.here && !a.knows { // its policies are not known yet
 			return true

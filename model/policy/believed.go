@@ -33,6 +33,7 @@ type Believed struct {
 	Exact   map[netip.Addr]identity.Number // stronger than regions
 	Regions map[netip.Prefix]Form          // the longest around an address holds
 	Seal    *ipam.Seal                     // of the regions that are Sealed
+	Known   *Numbers                       // any other number is as good as Unknown; nil: all are known
 }
 
 // RegionOf returns the region of a host prefix. It is at least 64 bits long where addresses say who: what lies between a shorter
@@ -64,10 +65,10 @@ func RegionOf(l ipam.Layout) (Region, error) {
 func (b Believed) Directory() *identity.Directory {
 	d := identity.NewDirectory(b.Trust)
 	for a, n := range b.Exact {
-		d = d.With(a, n)
+		d = d.With(a, b.Known.Seen(n))
 	}
 	for p, f := range b.Regions {
-		d = d.WithBearing(p, func(a netip.Addr) (identity.Number, bool) { return b.Read(f, a), true })
+		d = d.WithBearing(p, func(a netip.Addr) (identity.Number, bool) { return b.Known.Seen(b.Read(f, a)), true })
 	}
 	return d
 }

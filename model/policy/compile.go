@@ -16,7 +16,8 @@ import (
 // selects. It belongs to one World and one goroutine.
 type Compiler struct {
 	w       *World
-	numbers []identity.Number   // all that are known, in order
+	numbers []identity.Number // all that are known, in order
+	known   *Numbers
 	local   map[string][]member // by namespace
 	order   [tiers][]*Policy
 	narrow  [tiers]map[string][]int // places in order of the policies whose subject is one namespace
@@ -35,7 +36,7 @@ type member struct {
 // NewCompiler prepares a World.
 func NewCompiler(w *World) *Compiler {
 	c := &Compiler{w: w, local: map[string][]member{}, chosen: map[*Workloads][]identity.Number{}, made: map[string]tables{}, asked: map[string]bool{}}
-	c.numbers = slices.Sorted(maps.Keys(w.Identities))
+	c.numbers, c.known = slices.Sorted(maps.Keys(w.Identities)), w.Known()
 	for _, n := range c.numbers {
 		set := w.Identities[n]
 		c.local[set.Namespace] = append(c.local[set.Namespace], member{n, set.Labels})
@@ -82,6 +83,7 @@ func (c *Compiler) Compile(s *Subject, d Direction) (*Table, error) {
 		return nil, fmt.Errorf("policies of %s, %s: %d rules select it, %d fit; join rules that name the same ports", s.Set, d, len(rows), MaxRows)
 	}
 	t := &Table{Identities: map[identity.Number]Bits{}, longest: new(bart.Table[Bits])}
+	var unknown Bits
 	for i, r := range rows {
 		t.Rows = append(t.Rows, r.Row)
 		if r.anyone {
@@ -89,6 +91,9 @@ func (c *Compiler) Compile(s *Subject, d Direction) (*Table, error) {
 		}
 		if r.outside {
 			t.Outside.set(i)
+		}
+		if r.unknown || r.outside && !c.w.UnknownInside {
+			unknown.set(i)
 		}
 		for _, n := range r.identities {
 			b := t.Identities[n]
@@ -98,6 +103,9 @@ func (c *Compiler) Compile(s *Subject, d Direction) (*Table, error) {
 		if len(r.ports) == 0 {
 			t.AnyPort.set(i)
 		}
+	}
+	if unknown != (Bits{}) {
+		t.Identities[identity.Unknown] = unknown
 	}
 	t.Prefixes, t.Ports = prefixes(rows), portRanges(rows)
 	for _, p := range t.Prefixes {

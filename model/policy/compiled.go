@@ -19,6 +19,7 @@ type Compiled struct {
 // CompileAll makes the tables of all subjects, by the addresses that each has. Subjects that are alike share theirs. One whose policies
 // do not fit gets no tables, and an error names it: nothing passes to or from it.
 func (c *Compiler) CompileAll(subjects map[netip.Addr]Subject, b Believed) (Compiled, error) {
+	b.Known = c.known
 	out := Compiled{Believed: b, Subjects: make(map[netip.Addr][2]*Table, len(subjects))}
 	failed := map[string]error{} // said once for subjects that are alike
 	for a, s := range subjects {
@@ -64,6 +65,7 @@ func (a Answer) Accepted() bool { return a.Egress.Action != Deny && a.Ingress.Ac
 
 // Ask answers for a flow. Addresses that are endpoints here and have no tables accept nothing.
 func (c Compiled) Ask(d *identity.Directory, from, to netip.Addr, p transport.Protocol, port uint16) Answer {
+	from, to = from.Unmap(), to.Unmap()
 	out := Answer{From: d.Who(from), To: d.Who(to)}
 	if t, ok := c.Subjects[from]; ok {
 		out.Egress = t[Egress].Lookup(Flow{Direction: Egress, Other: Other{to, out.To}, Protocol: p, Port: port})

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+
+	"hexapod.dev/model/identity"
 )
 
 // RowWords is a row in words, for people.
@@ -28,8 +30,12 @@ func (t *Table) peersOf(row int) string {
 		words = append(words, "the outside")
 	}
 	n := 0
-	for _, b := range t.Identities {
-		if b.has(row) {
+	for number, b := range t.Identities {
+		switch {
+		case !b.has(row):
+		case number == identity.Unknown:
+			words = append(words, "who has no known labels")
+		default:
 			n++
 		}
 	}

@@ -3,6 +3,8 @@ package policy
 import (
 	"slices"
 	"strings"
+
+	"hexapod.dev/model/identity"
 )
 
 // Judge answers a flow by reading every rule from the top: the slow twin of the Tables.
@@ -22,7 +24,7 @@ func (w *World) Judge(s *Subject, f Flow) Verdict {
 	if v, decided := w.judgeTier(Baseline, s, f); decided {
 		return v
 	}
-	if f.Direction == Egress || !w.CloseOutside || !f.Other.outside() {
+	if f.Direction == Egress || !w.CloseOutside || !w.outside(f.Other) {
 		return Verdict{Accept, ByDefault}
 	}
 	for i := range w.Published {
@@ -69,18 +71,34 @@ func (w *World) closed(s *Subject, d Direction) bool {
 // matches reports whether a rule matches a flow. A name of a port belongs to the destination: the subject itself, or a peer that is known by
 // its labels. Who is known by address alone has no names.
 func (w *World) matches(r *Rule, s *Subject, f Flow) bool {
-	named := func(p Port) bool { return p.Name != "" && w.portMatches(p, s, f) }
+	named := func(p Port) bool {
+		if r.Action == Deny && f.Direction == Egress && w.unknown(f.Other) {
+			return p.Name != "" && p.Protocol == f.Protocol && w.somebodyCalls(p, f.Port, r.Peers)
+		}
+		return p.Name != "" && w.portMatches(p, s, f)
+	}
 	plain := func(p Port) bool { return p.Name == "" && w.portMatches(p, s, f) }
 	if len(r.Ports) == 0 || slices.ContainsFunc(r.Ports, plain) || f.Direction == Ingress && slices.ContainsFunc(r.Ports, named) {
-		return w.peerMatches(r.Peers, f.Other)
+		return w.peerMatches(r, r.Peers, f.Other)
 	}
 	if !slices.ContainsFunc(r.Ports, named) {
 		return false
 	}
-	return len(r.Peers) == 0 || slices.ContainsFunc(r.Peers, func(p Peer) bool { return p.Workloads != nil && w.peerMatches([]Peer{p}, f.Other) })
+	return len(r.Peers) == 0 || slices.ContainsFunc(r.Peers, func(p Peer) bool { return p.Workloads != nil && w.peerMatches(r, []Peer{p}, f.Other) })
 }
 
-func (w *World) peerMatches(peers []Peer, o Other) bool {
+// somebodyCalls reports whether an identity among peers has a name for a port.
+func (w *World) somebodyCalls(p Port, port uint16, peers []Peer) bool {
+	for n, set := range w.Identities {
+		selects := func(q Peer) bool { return q.Workloads != nil && w.selects(*q.Workloads, set) }
+		if slices.Contains(w.Named[n], NamedPort{p.Name, p.Protocol, port}) && (len(peers) == 0 || slices.ContainsFunc(peers, selects)) {
+			return true
+		}
+	}
+	return false
+}
+
+func (w *World) peerMatches(r *Rule, peers []Peer, o Other) bool {
 	if len(peers) == 0 {
 		return true
 	}
@@ -88,7 +106,7 @@ func (w *World) peerMatches(peers []Peer, o Other) bool {
 		switch {
 		case p.Workloads != nil:
 			set, known := w.Identities[o.Who.Number]
-			return !o.outside() && known && w.selects(*p.Workloads, set)
+			return o.Who.By != identity.Outside && known && w.selects(*p.Workloads, set) || r.Action == Deny && w.unknown(o)
 		case p.Hosts != nil:
 			return slices.ContainsFunc(w.Hosts, func(h Host) bool { return p.Hosts.Matches(h.Labels) && slices.Contains(h.Addrs, o.Addr) })
 		default:
@@ -106,5 +124,5 @@ func (w *World) portMatches(p Port, s *Subject, f Flow) bool {
 	case f.Direction == Ingress:
 		return slices.Contains(s.Named, NamedPort{p.Name, p.Protocol, f.Port})
 	}
-	return !f.Other.outside() && slices.Contains(w.Named[f.Other.Who.Number], NamedPort{p.Name, p.Protocol, f.Port})
+	return f.Other.Who.By != identity.Outside && slices.Contains(w.Named[f.Other.Who.Number], NamedPort{p.Name, p.Protocol, f.Port})
 }

@@ -107,6 +107,9 @@ func TestVerdicts(t *testing.T) {
 	}
 	postgres := policy.Rule{Name: "postgres", Peers: []policy.Peer{{Workloads: &fromWeb}}, Ports: []policy.Port{{Protocol: transport.TCP, First: 5432, Last: 5432}}}
 	host := netip.MustParseAddr("2001:db8::1:0:0:1")
+	denyWeb := cluster(policy.Admin, policy.Deny)
+	denyWeb.Name = "ClusterNetworkPolicy web"
+	denyWeb.Rules[policy.Ingress] = []policy.Rule{{Name: "no", Action: policy.Deny, Peers: []policy.Peer{{Workloads: &fromWeb}}}}
 	for _, c := range []struct {
 		name     string
 		policies []policy.Policy
@@ -130,6 +133,13 @@ func TestVerdicts(t *testing.T) {
 		{"baseline where nothing else selects", []policy.Policy{cluster(policy.Baseline, policy.Deny)}, false, "web", 5432, policy.Verdict{policy.Deny, "ClusterNetworkPolicy all, one"}},
 		{"baseline is not asked behind a NetworkPolicy", []policy.Policy{networkPolicy(postgres), cluster(policy.Baseline, policy.Deny)}, false, "web", 5432, policy.Verdict{policy.Accept, "NetworkPolicy shop/db, postgres"}},
 		{"a host's number is nobody's labels", []policy.Policy{cluster(policy.Admin, policy.Deny)}, false, "host", 5432, policy.Verdict{policy.Accept, policy.ByHost}},
+		{"a number without labels is as outside", nil, true, "unknown", 5432, policy.Verdict{policy.Deny, policy.ByOutside}},
+		{"and may reach what is published", nil, true, "unknown", 443, policy.Verdict{policy.Accept, "Service shop/db"}},
+		{"no labels match it", []policy.Policy{networkPolicy(postgres)}, false, "unknown", 5432, policy.Verdict{policy.Deny, policy.ByIsolation}},
+		{"but labels that are denied may be its own", []policy.Policy{networkPolicy(policy.Rule{Name: "all"}), denyWeb}, false, "unknown", 5432, policy.Verdict{policy.Deny, "ClusterNetworkPolicy web, no"}},
+		{"others are not denied", []policy.Policy{networkPolicy(policy.Rule{Name: "all"}), denyWeb}, false, "db", 5432, policy.Verdict{policy.Accept, "NetworkPolicy shop/db, all"}},
+		{"nor is a host", []policy.Policy{networkPolicy(policy.Rule{Name: "all"}), denyWeb}, false, "router", 5432, policy.Verdict{policy.Accept, "NetworkPolicy shop/db, all"}},
+		{"nor the outside", []policy.Policy{networkPolicy(policy.Rule{Name: "all"}), denyWeb}, false, "outside", 5432, policy.Verdict{policy.Accept, "NetworkPolicy shop/db, all"}},
 	} {
 		w := &policy.World{
 			Policies: c.policies, CloseOutside: c.close,
@@ -140,12 +150,17 @@ func TestVerdicts(t *testing.T) {
 			"web":     {netip.MustParseAddr("2001:db8::100:0:0:1"), identity.Answer{Number: 0x100, By: identity.ByBits}},
 			"db":      {netip.MustParseAddr("2001:db8::101:0:0:1"), identity.Answer{Number: 0x101, By: identity.ByBits}},
 			"outside": {netip.MustParseAddr("3fff::1"), identity.Answer{By: identity.Outside}},
+			"unknown": {netip.MustParseAddr("2001:db8::102:0:0:1"), identity.Answer{By: identity.ByBits}}, // as a directory says of 0x102
+			"router":  {netip.MustParseAddr("2001:db8:1::1:0:0:1"), identity.Answer{Number: identity.Host, By: identity.ByBits}},
 			"host":    {host, identity.Answer{Number: identity.Host, By: identity.ByBits}},
 		}
 		s := &policy.Subject{Number: 0x101, Set: db, Host: []netip.Addr{host}}
 		f := policy.Flow{policy.Ingress, others[c.from], transport.TCP, c.port}
 		if got := w.Judge(s, f); got != c.want {
 			t.Errorf("%s: %v, want %v", c.name, got, c.want)
+		}
+		if table, err := policy.NewCompiler(w).Compile(s, policy.Ingress); err != nil || table.Lookup(f) != c.want {
+			t.Errorf("%s: the table says otherwise, %v", c.name, err)
 		}
 	}
 }
@@ -192,5 +207,28 @@ func BenchmarkLookup(b *testing.B) {
 	b.ReportAllocs()
 	for b.Loop() {
 		table.Lookup(f)
+	}
+}
+
+// A number that came before its labels is as good as none, by bits and by an exact entry, until its labels are there.
+func TestNumbersWithoutLabelsAreUnknown(t *testing.T) {
+	region, single := netip.MustParsePrefix("2001:db8::/64"), netip.MustParseAddr("192.0.2.7")
+	w := &policy.World{Identities: map[identity.Number]identity.Set{0x100: {Namespace: "shop"}}}
+	b := policy.Believed{Trust: identity.TrustBits, Regions: map[netip.Prefix]policy.Form{region: policy.Wide}, Exact: map[netip.Addr]identity.Number{single: 0x102}}
+	for addr, want := range map[string]identity.Answer{
+		"2001:db8::100:0:0:1": {Number: 0x100, By: identity.ByBits}, "2001:db8::102:0:0:1": {By: identity.ByBits}, "192.0.2.7": {By: identity.ByEntry},
+		"2001:db8::1:0:0:1": {Number: identity.Host, By: identity.ByBits}, "2001:db8::2:0:0:1": {Number: identity.Locator, By: identity.ByBits}, "3fff::1": {By: identity.Outside},
+	} {
+		b.Known = w.Known()
+		if got := b.Directory().Who(netip.MustParseAddr(addr)); got != want {
+			t.Errorf("%s: %+v, want %+v", addr, got, want)
+		}
+	}
+	w.Identities[0x102] = identity.Set{Namespace: "shop"}
+	b.Known = w.Known()
+	for _, addr := range []string{"2001:db8::102:0:0:1", "192.0.2.7"} {
+		if got := b.Directory().Who(netip.MustParseAddr(addr)); got.Number != 0x102 {
+			t.Errorf("%s with labels: %+v", addr, got)
+		}
 	}
 }

@@ -14,6 +14,7 @@ type draft struct {
 	Row
 	anyone     bool
 	outside    bool
+	unknown    bool // it denies by labels: who may have them is denied too
 	identities []identity.Number
 	blocks     []Block
 	ports      []Port // plain ones; none means every port of every protocol
@@ -90,7 +91,7 @@ func (c *Compiler) rule(rows []draft, p *Policy, r *Rule, s *Subject, d Directio
 		}
 		by := c.named(port, r.Peers)
 		for _, number := range slices.Sorted(maps.Keys(by)) {
-			rows = append(rows, draft{Row: row, identities: by[number], ports: []Port{{Protocol: port.Protocol, First: number, Last: number}}})
+			rows = append(rows, draft{Row: row, identities: by[number], unknown: r.Action == Deny, ports: []Port{{Protocol: port.Protocol, First: number, Last: number}}})
 		}
 	}
 	return rows
@@ -118,6 +119,7 @@ func (c *Compiler) peers(row draft, peers []Peer) draft {
 	for i := range peers {
 		switch p := &peers[i]; {
 		case p.Workloads != nil:
+			row.unknown = row.unknown || row.Action == Deny
 			row.identities = append(row.identities, c.selected(p.Workloads)...)
 		case p.Hosts != nil:
 			for _, h := range c.w.Hosts {

@@ -20,7 +20,7 @@ type Table struct {
 
 	Anyone     Bits                     // rows that match every peer
 	Outside    Bits                     // rows that match who is outside
-	Identities map[identity.Number]Bits // rows that match by labels; identities without any are left out
+	Identities map[identity.Number]Bits // rows that match by labels, or in place of them for Unknown; identities without any are left out
 	Prefixes   []PrefixRows             // rows that match by address: the longest prefix holds for an address
 
 	AnyPort Bits        // rows that match every port of every protocol
@@ -67,7 +67,7 @@ func (t *Table) Row(f Flow) int {
 
 func (t *Table) peers(o Other) Bits {
 	b := t.Anyone
-	if o.outside() {
+	if o.Who.By == identity.Outside {
 		b = b.Or(t.Outside)
 	} else {
 		b = b.Or(t.Identities[o.Who.Number])

@@ -20,6 +20,9 @@ type World struct {
 
 	Published    []Publication
 	CloseOutside bool // nobody outside reaches an endpoint that is not published
+
+	// UnknownInside judges who is inside, and known by no labels, as inside. Else they are as good as outside.
+	UnknownInside bool
 }
 
 // Host is a host that rules can name, with every address it sends from.
@@ -68,9 +71,20 @@ type Flow struct {
 	Port      uint16 // of the destination; 0 where the protocol has none
 }
 
-// outside reports whether nobody in the fabric is known to have the address. An endpoint without a number is not outside: it
-// is inside a prefix that bears identities, and only not selected by any labels.
-func (o Other) outside() bool { return o.Who.By == identity.Outside }
+// unknown reports whether the address is inside, and nobody here knows the labels of who has it: it has no number yet, or one that
+// came here before its labels did. Rules that deny by labels take such a one for one of theirs, as it may be; no other rule by labels does.
+func (w *World) unknown(o Other) bool {
+	if o.Who.By == identity.Outside || o.Who.Number == identity.Host || o.Who.Number == identity.Locator {
+		return false
+	}
+	_, known := w.Identities[o.Who.Number]
+	return !known
+}
+
+// outside reports whether who has an address is judged as outside.
+func (w *World) outside(o Other) bool {
+	return o.Who.By == identity.Outside || !w.UnknownInside && w.unknown(o)
+}
 
 // nameLabel is the label that Kubernetes gives every namespace: its own name.
 const nameLabel = "kubernetes.io/metadata.name"

@@ -2,6 +2,7 @@ package objects
 
 import (
 	"time"
+	"unicode/utf8"
 
 	"hexapod.dev/api/v1alpha1"
 )
@@ -138,6 +139,22 @@ type Event struct {
 	FirstTimestamp *v1alpha1.Time  `json:"firstTimestamp,omitempty"`
 	LastTimestamp  *v1alpha1.Time  `json:"lastTimestamp,omitempty"`
 	Source         EventSource     `json:"source,omitzero"`
+}
+
+// maxEventMessage is the most that an event's message may have, in bytes (k8s.io/kubernetes pkg/apis/core/validation, events.go: NoteLengthLimit).
+const maxEventMessage = 1024
+
+// EventMessage is a text as an event takes it: of a longer one the beginning, cut between two letters, and a mark that there was more.
+func EventMessage(text string) string {
+	const more = "…"
+	if len(text) <= maxEventMessage {
+		return text
+	}
+	end := maxEventMessage - len(more)
+	for !utf8.RuneStart(text[end]) {
+		end--
+	}
+	return text[:end] + more
 }
 
 // ObjectReference names any object.

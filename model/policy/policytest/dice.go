@@ -140,7 +140,7 @@ func (r Dice) World() *policy.World {
 		Identities:   map[identity.Number]identity.Set{},
 		Namespaces:   map[string]map[string]string{"web": r.labels(), "shop": r.labels()}, // nobody described ops
 		Named:        map[identity.Number][]policy.NamedPort{},
-		CloseOutside: r.IntN(2) == 0,
+		CloseOutside: r.IntN(2) == 0, UnknownInside: r.IntN(2) == 0,
 	}
 	for n := range identity.Number(20) {
 		w.Identities[0x100+n] = identity.Set{Namespace: r.namespace(), Labels: r.labels()}
@@ -170,7 +170,7 @@ func (r Dice) Subject(w *policy.World) *policy.Subject {
 	return &policy.Subject{Number: n, Set: w.Identities[n], Named: w.Named[n], Host: w.Hosts[0].Addrs}
 }
 
-// Flow is one of few that worlds have rules for.
+// Flow is one of few that worlds have rules for. Numbers that no world knows are Unknown, as a directory says it.
 func (r Dice) Flow() policy.Flow {
 	f := policy.Flow{Direction: policy.Direction(r.IntN(2)), Other: policy.Other{Addr: r.Addr()}, Protocol: r.protocol(), Port: uint16(r.IntN(12))}
 	if r.IntN(6) == 0 {
@@ -182,7 +182,7 @@ func (r Dice) Flow() policy.Flow {
 	case 1:
 		f.Other.Who = identity.Answer{Number: identity.Number(r.IntN(3)), By: identity.ByBits} // unknown, host, locator
 	default:
-		f.Other.Who = identity.Answer{Number: identity.Number(0x100 + r.IntN(21)), By: identity.ByBits} // the last one is nobody's
+		f.Other.Who = identity.Answer{Number: identity.Number(0x100 + r.IntN(20)), By: identity.ByBits}
 	}
 	return f
 }

@@ -1,0 +1,30 @@
+package policy
+
+import "hexapod.dev/model/identity"
+
+// Numbers is a set of identity numbers. Datapaths hold it as it is: 64-bit words, number 0 in the lowest bit of the first.
+type Numbers [1 << 16 / 64]uint64
+
+// Has reports whether n is in the set.
+func (s *Numbers) Has(n identity.Number) bool { return s[n/64]&(1<<(n%64)) != 0 }
+
+func (s *Numbers) add(n identity.Number) { s[n/64] |= 1 << (n % 64) }
+
+// Seen is n as policy sees it: Unknown, if its labels are not known here. Without a set all are.
+func (s *Numbers) Seen(n identity.Number) identity.Number {
+	if s != nil && !s.Has(n) {
+		return identity.Unknown
+	}
+	return n
+}
+
+// Known is the set of the numbers that a world knows what to think of: those whose labels it has, and those of hosts.
+func (w *World) Known() *Numbers {
+	s := &Numbers{}
+	s.add(identity.Host)
+	s.add(identity.Locator)
+	for n := range w.Identities {
+		s.add(n)
+	}
+	return s
+}

@@ -54,10 +54,13 @@ func plan(racks int, hosts []topology.Host) addressplan.Plan {
 
 func rackName(rack int) string { return fmt.Sprintf("rack%d", rack) }
 
+// planFile is the file of the address plan.
+const planFile = "plan.yaml"
+
 // objects is the configuration of a lab, one slice per file. It is the same on all hosts.
 func (s *state) objects() map[string][]v1alpha1.Object {
 	size := s.Size
-	files := map[string][]v1alpha1.Object{"plan.yaml": {s.plan()}}
+	files := map[string][]v1alpha1.Object{planFile: {s.plan()}}
 	if len(s.Published) > 0 {
 		files[publicationsFile] = s.publications()
 	}
@@ -103,14 +106,19 @@ func (l *Lab) writeConfigFile(host, name string, text []byte) error {
 	return nil
 }
 
+// writeObjects writes one file of the configuration of every host.
+func (l *Lab) writeObjects(name string, objects ...v1alpha1.Object) error {
+	text, err := v1alpha1.Encode(objects...)
+	if err != nil {
+		return err
+	}
+	return l.Configure(name, text)
+}
+
 // writeConfig writes the configuration folder of every host.
 func (l *Lab) writeConfig() error {
 	for name, list := range l.state.objects() {
-		text, err := v1alpha1.Encode(list...)
-		if err != nil {
-			return err
-		}
-		if err := l.Configure(name, text); err != nil {
+		if err := l.writeObjects(name, list...); err != nil {
 			return err
 		}
 	}

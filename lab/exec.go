@@ -10,6 +10,7 @@ import (
 
 	"hexapod.dev/lab/probe"
 	"hexapod.dev/model/addressplan"
+	"hexapod.dev/model/xlat"
 )
 
 // Streams are the standard streams of a command.
@@ -95,6 +96,11 @@ func (l *Lab) NameOf(a netip.Addr) string {
 	}
 	if !a.IsValid() {
 		return "?"
+	}
+	if four, ok := xlat.WellKnown.Extract(a); ok {
+		if name := l.nameOf4(four); name != "" {
+			return name
+		}
 	}
 	return a.String()
 }

@@ -28,6 +28,9 @@ var (
 // InternetAddr is the server of the IPv4 Internet.
 func InternetAddr() netip.Addr { return internetAddr }
 
+// InternetName is its name, which it also serves itself: it has no IPv6 address.
+const InternetName = "www.four.test"
+
 // link4 is the name of a host's interface with IPv4.
 const link4 = "v4"
 
@@ -49,10 +52,29 @@ func (l *Lab) PoolOf(host string) netip.Addr {
 	return pool
 }
 
+// nameOf4 names who has an IPv4 address; empty: nobody.
+func (l *Lab) nameOf4(a netip.Addr) string {
+	switch a {
+	case internetAddr:
+		return topology.Internet
+	case internetRouter:
+		return topology.Outside
+	}
+	for _, h := range l.state.Hosts {
+		switch above, below, pool := hostAddrs4(h); a {
+		case above:
+			return topology.Outside
+		case below, pool:
+			return h.Name
+		}
+	}
+	return ""
+}
+
 // translationsFile is the configuration of the hosts' translators.
 const translationsFile = "translations.yaml"
 
-// AddInternet adds an IPv4 Internet to a running lab and lets every host translate for its endpoints.
+// AddInternet adds an IPv4 Internet to a running lab and lets every host translate for its endpoints, and look names up for them.
 func (l *Lab) AddInternet(ctx context.Context) error {
 	if l.state.Internet {
 		return fmt.Errorf("lab %s has an IPv4 Internet already", l.name)
@@ -74,11 +96,7 @@ func (l *Lab) AddInternet(ctx context.Context) error {
 			Hosts: []string{h.Name}, Pool: []v1alpha1.Prefix{v1alpha1.PrefixFrom(netip.PrefixFrom(pool, 32))},
 		}))
 	}
-	text, err := v1alpha1.Encode(objects...)
-	if err != nil {
-		return err
-	}
-	return l.Configure(translationsFile, text)
+	return errors.Join(l.writeObjects(translationsFile, objects...), l.writeObjects(planFile, l.state.plan()))
 }
 
 // makeInternet makes the server and its cable.
@@ -110,7 +128,7 @@ func (l *Lab) makeInternet(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	serve := exec.Command(filepath.Join(l.state.Bin, "hexapod"), "lab", "probe", "serve", "--ipv4", topology.Internet)
+	serve := exec.Command(filepath.Join(l.state.Bin, "hexapod"), "lab", "probe", "serve", "--ipv4", "--name", InternetName+"="+internetAddr.String(), topology.Internet)
 	serve.Dir, serve.Env = "/", l.environ()
 	if err := p.Start(serve, "server", ""); err != nil {
 		return err

@@ -2,13 +2,18 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
+	"net"
 	"net/netip"
 	"os"
 	"os/signal"
+	"strings"
 	"syscall"
 	"time"
+
+	"golang.org/x/sync/errgroup"
 
 	"hexapod.dev/lab"
 	"hexapod.dev/lab/probe"
@@ -42,7 +47,7 @@ func labProbes() []command {
 	return []command{
 		{name: "ping", summary: "send echo requests", usage: "[-c N] [-i DURATION] ADDRESS", run: runProbePing},
 		{name: "get", summary: "ask a server by HTTP who it is and whom it saw", usage: "ADDRESS", run: runProbeGet},
-		{name: "serve", summary: "answer such questions", usage: "[--ipv4] NAME", run: runProbeServe},
+		{name: "serve", summary: "answer such questions", usage: "[--ipv4 [--name NAME=ADDRESS]] NAME", run: runProbeServe},
 	}
 }
 
@@ -80,6 +85,7 @@ func runProbeGet(ctx context.Context, env environment, args []string) error {
 func runProbeServe(ctx context.Context, env environment, args []string) error {
 	f := newFlags(env, fmt.Sprintf("Answers by HTTP on port %d with NAME and the address of who asks.", probe.Port))
 	four := f.Bool("ipv4", false, "answer on IPv4 alone")
+	named := f.String("name", "", "with --ipv4: also answer DNS questions, `NAME=ADDRESS` being the one name there is")
 	if help, err := f.parse(args, "NAME"); help || err != nil {
 		return err
 	}
@@ -87,11 +93,29 @@ func runProbeServe(ctx context.Context, env environment, args []string) error {
 	if *four {
 		listen = probe.ListenIPv4
 	}
+	names := map[string]netip.Addr{}
+	if *named != "" {
+		name, text, _ := strings.Cut(*named, "=")
+		addr, err := netip.ParseAddr(text)
+		if err != nil || !addr.Is4() || !*four {
+			return usagef("--name %q: want NAME=ADDRESS with an IPv4 address, and --ipv4", *named)
+		}
+		names[name] = addr
+	}
 	l, err := listen(probe.Here, probe.Port)
 	if err != nil {
 		return err
 	}
-	return probe.Serve(ctx, l, f.words[0])
+	serving, ctx := errgroup.WithContext(ctx)
+	serving.Go(func() error { return probe.Serve(ctx, l, f.words[0]) })
+	if len(names) > 0 {
+		conn, err := net.ListenPacket("udp4", fmt.Sprintf(":%d", probe.NamesPort))
+		if err != nil {
+			return errors.Join(fmt.Errorf("listen for DNS questions: %w", err), l.Close(), serving.Wait())
+		}
+		serving.Go(func() error { return probe.ServeNames(ctx, conn, names) })
+	}
+	return serving.Wait()
 }
 
 func probePing(ctx context.Context, env environment, s probe.Stream) error {

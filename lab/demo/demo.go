@@ -1,4 +1,4 @@
-// Package demo shows a lab at work: it checks every pair, opens an endpoint to the outside, kills an agent under a running ping, and removes all again.
+// Package demo shows a lab at work: it checks every pair, opens an endpoint to the outside, fetches from a server that has IPv4 alone, kills an agent under a running ping, and removes all again.
 package demo
 
 import (
@@ -113,6 +113,9 @@ func show(ctx context.Context, o Options) (sums, error) {
 		return sum, err
 	}
 	if err := outside(ctx, o, l, r); err != nil {
+		return sum, err
+	}
+	if err := internet(ctx, o, l); err != nil {
 		return sum, err
 	}
 	o.Report("killing an agent under a running ping")

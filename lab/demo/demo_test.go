@@ -44,7 +44,8 @@ func TestDemo(t *testing.T) {
 		t.Errorf("the last line is not that of a success:\n%s", out)
 	}
 	for _, want := range []string{"r1h1 > tor1 > spine > tor2 > r2h2", "rack2", "0x0100", "What to try next",
-		"refused it 12 times: \"default: nobody outside", "kind: Publication", "outside reaches r1h1-e1, r1h2-e1, r2h1-e1, r2h2-e1 by HTTP on port 8080. The other 8 refuse"} {
+		"refused it 12 times: \"default: nobody outside", "kind: Publication", "http://www.four.test:8080/  internet saw 45.65.1.1", "http://[64:ff9b::45.66.0.80]:8080/  internet saw 45.65.1.1",
+		"the path: r1h1 > outside > internet (NAT64 on r1h1)", "outside reaches r1h1-e1, r1h2-e1, r2h1-e1, r2h2-e1 by HTTP on port 8080. The other 8 refuse"} {
 		if !strings.Contains(out, want) {
 			t.Errorf("the report has no %q:\n%s", want, out)
 		}

@@ -68,18 +68,23 @@ func Serve(ctx context.Context, l net.Listener, name string) error {
 
 // Get asks the server at dst from inside, on a connection of its own.
 func Get(ctx context.Context, in Inside, dst netip.AddrPort) (Answer, error) {
+	return GetAs(ctx, in, dst.String(), dst)
+}
+
+// GetAs asks the server at dst as http://host/.
+func GetAs(ctx context.Context, in Inside, host string, dst netip.AddrPort) (Answer, error) {
 	client := http.Client{Transport: &http.Transport{
 		DisableKeepAlives: true,
-		DialContext: func(ctx context.Context, network, addr string) (c net.Conn, err error) {
+		DialContext: func(ctx context.Context, network, _ string) (c net.Conn, err error) {
 			err = in(func() error {
 				var d net.Dialer
-				c, err = d.DialContext(ctx, network, addr)
+				c, err = d.DialContext(ctx, network, dst.String())
 				return err
 			})
 			return c, err
 		},
 	}}
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+dst.String()+"/", nil)
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+host+"/", nil)
 	if err != nil {
 		return Answer{}, fmt.Errorf("ask %s: %w", dst, err)
 	}

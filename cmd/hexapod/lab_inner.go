@@ -2,18 +2,14 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
-	"net"
 	"net/netip"
 	"os"
 	"os/signal"
 	"strings"
 	"syscall"
 	"time"
-
-	"golang.org/x/sync/errgroup"
 
 	"hexapod.dev/lab"
 	"hexapod.dev/lab/probe"
@@ -89,33 +85,23 @@ func runProbeServe(ctx context.Context, env environment, args []string) error {
 	if help, err := f.parse(args, "NAME"); help || err != nil {
 		return err
 	}
-	listen := probe.Listen
-	if *four {
-		listen = probe.ListenIPv4
-	}
-	names := map[string]netip.Addr{}
 	if *named != "" {
 		name, text, _ := strings.Cut(*named, "=")
 		addr, err := netip.ParseAddr(text)
 		if err != nil || !addr.Is4() || !*four {
 			return usagef("--name %q: want NAME=ADDRESS with an IPv4 address, and --ipv4", *named)
 		}
-		names[name] = addr
+		return probe.ServeIPv4(ctx, f.words[0], name, addr)
+	}
+	listen := probe.Listen
+	if *four {
+		listen = probe.ListenIPv4
 	}
 	l, err := listen(probe.Here, probe.Port)
 	if err != nil {
 		return err
 	}
-	serving, ctx := errgroup.WithContext(ctx)
-	serving.Go(func() error { return probe.Serve(ctx, l, f.words[0]) })
-	if len(names) > 0 {
-		conn, err := net.ListenPacket("udp4", fmt.Sprintf(":%d", probe.NamesPort))
-		if err != nil {
-			return errors.Join(fmt.Errorf("listen for DNS questions: %w", err), l.Close(), serving.Wait())
-		}
-		serving.Go(func() error { return probe.ServeNames(ctx, conn, names) })
-	}
-	return serving.Wait()
+	return probe.Serve(ctx, l, f.words[0])
 }
 
 func probePing(ctx context.Context, env environment, s probe.Stream) error {

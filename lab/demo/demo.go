@@ -1,4 +1,4 @@
-// Package demo shows a lab at work: it checks every pair, opens an endpoint to the outside, fetches from a server that has IPv4 alone, kills an agent under a running ping, and removes all again.
+// Package demo shows a lab at work: every pair, an endpoint opened to the outside, a server that has IPv4 alone, an agent killed under a running ping.
 package demo
 
 import (

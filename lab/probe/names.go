@@ -9,50 +9,75 @@ import (
 	"strings"
 	"time"
 
-	"github.com/miekg/dns"
+	"golang.org/x/net/dns/dnsmessage"
+	"golang.org/x/sync/errgroup"
 )
 
 // NamesPort is where servers of names listen.
 const NamesPort = 53
 
-// nameTTL is how long, in seconds, an answer of ServeNames may be remembered.
+// nameTTL is how long, in seconds, answers of a server of a name may be remembered.
 const nameTTL = 30
 
-// ServeNames answers questions for names that have IPv4 addresses alone until ctx ends; all others do not exist. It takes conn over.
-func ServeNames(ctx context.Context, conn net.PacketConn, names map[string]netip.Addr) error {
-	server := &dns.Server{PacketConn: conn, Handler: dns.HandlerFunc(func(w dns.ResponseWriter, q *dns.Msg) {
-		_ = w.WriteMsg(answerNames(q, names)) // a client that went away needs no answer
-	})}
-	stop := context.AfterFunc(ctx, func() { _ = conn.Close() })
-	defer stop()
-	if err := server.ActivateAndServe(); err != nil && ctx.Err() == nil && !errors.Is(err, net.ErrClosed) {
-		return fmt.Errorf("serve names: %w", err)
+// ServeIPv4 is a server that has IPv4 alone: it answers by HTTP, and questions for the one name it has, until ctx ends.
+func ServeIPv4(ctx context.Context, who string, name string, addr netip.Addr) error {
+	l, err := ListenIPv4(Here, Port)
+	if err != nil {
+		return err
 	}
-	return nil
+	conn, err := net.ListenPacket("udp4", fmt.Sprintf(":%d", NamesPort))
+	if err != nil {
+		return errors.Join(fmt.Errorf("listen for questions for names: %w", err), l.Close())
+	}
+	serving, ctx := errgroup.WithContext(ctx)
+	serving.Go(func() error { return Serve(ctx, l, who) })
+	serving.Go(func() error { return serveName(ctx, conn, name, addr) })
+	return serving.Wait()
 }
 
-func answerNames(q *dns.Msg, names map[string]netip.Addr) *dns.Msg {
-	a := new(dns.Msg).SetReply(q)
-	a.Authoritative = true
-	if len(q.Question) != 1 {
-		a.Rcode = dns.RcodeFormatError
-		return a
+// serveName answers questions for a name that has one IPv4 address and nothing else until ctx ends; no other name exists. It takes conn over.
+func serveName(ctx context.Context, conn net.PacketConn, name string, addr netip.Addr) error {
+	stop := context.AfterFunc(ctx, func() { _ = conn.Close() })
+	defer stop()
+	defer conn.Close()
+	b := make([]byte, 512)
+	for {
+		n, client, err := conn.ReadFrom(b)
+		switch {
+		case ctx.Err() != nil:
+			return nil
+		case err != nil:
+			return fmt.Errorf("serve the name %s: %w", name, err)
+		}
+		if answer, err := answerName(b[:n], name+".", addr); err == nil { // what is no question gets no answer
+			_, _ = conn.WriteTo(answer, client) // a client that went away needs none
+		}
 	}
-	name := q.Question[0].Name
-	addr, ok := names[strings.ToLower(strings.TrimSuffix(name, "."))]
-	head := func(kind uint16) dns.RR_Header {
-		return dns.RR_Header{Name: name, Rrtype: kind, Class: dns.ClassINET, Ttl: nameTTL}
+}
+
+func answerName(question []byte, name string, addr netip.Addr) ([]byte, error) {
+	var p dnsmessage.Parser
+	head, err := p.Start(question)
+	if err != nil {
+		return nil, err
 	}
-	switch {
-	case !ok:
-		a.Rcode = dns.RcodeNameError
-	case q.Question[0].Qtype == dns.TypeA:
-		a.Answer = []dns.RR{&dns.A{Hdr: head(dns.TypeA), A: addr.AsSlice()}}
+	q, err := p.Question()
+	if err != nil {
+		return nil, err
 	}
-	if len(a.Answer) == 0 { // how long that may be remembered (RFC 2308 3)
-		a.Ns = []dns.RR{&dns.SOA{Hdr: head(dns.TypeSOA), Ns: name, Mbox: name, Serial: 1, Refresh: nameTTL, Retry: nameTTL, Expire: nameTTL, Minttl: nameTTL}}
+	a := dnsmessage.Message{Header: dnsmessage.Header{ID: head.ID, Response: true, Authoritative: true, RecursionDesired: head.RecursionDesired}, Questions: []dnsmessage.Question{q}}
+	record := dnsmessage.ResourceHeader{Name: q.Name, Class: dnsmessage.ClassINET, TTL: nameTTL}
+	known := strings.EqualFold(q.Name.String(), name)
+	if known && q.Type == dnsmessage.TypeA {
+		a.Answers = []dnsmessage.Resource{{Header: record, Body: &dnsmessage.AResource{A: addr.As4()}}}
+		return a.Pack()
 	}
-	return a
+	if !known {
+		a.RCode = dnsmessage.RCodeNameError
+	}
+	// How long that may be remembered (RFC 2308 3).
+	a.Authorities = []dnsmessage.Resource{{Header: record, Body: &dnsmessage.SOAResource{NS: q.Name, MBox: q.Name, Serial: 1, Refresh: nameTTL, Retry: nameTTL, Expire: nameTTL, MinTTL: nameTTL}}}
+	return a.Pack()
 }
 
 // lookupPatience bounds one question; it is asked again until the context ends.
@@ -60,9 +85,18 @@ const lookupPatience = 2 * time.Second
 
 // Lookup asks a server from inside for the IPv6 addresses of a name, until it has some.
 func Lookup(ctx context.Context, in Inside, server netip.Addr, name string) (list []netip.Addr, err error) {
-	q := new(dns.Msg).SetQuestion(dns.Fqdn(name), dns.TypeAAAA)
+	r := net.Resolver{PreferGo: true, Dial: func(ctx context.Context, network, _ string) (c net.Conn, err error) {
+		err = in(func() error {
+			var d net.Dialer
+			c, err = d.DialContext(ctx, network, netip.AddrPortFrom(server, NamesPort).String())
+			return err
+		})
+		return c, err
+	}}
 	for {
-		list, err = ask(in, server, q)
+		once, cancel := context.WithTimeout(ctx, lookupPatience)
+		list, err = r.LookupNetIP(once, "ip6", name+".")
+		cancel()
 		if err == nil && len(list) > 0 {
 			return list, nil
 		}
@@ -72,29 +106,4 @@ func Lookup(ctx context.Context, in Inside, server netip.Addr, name string) (lis
 		case <-time.After(50 * time.Millisecond):
 		}
 	}
-}
-
-func ask(in Inside, server netip.Addr, q *dns.Msg) (list []netip.Addr, err error) {
-	var a *dns.Msg
-	err = in(func() error {
-		client := dns.Client{Timeout: lookupPatience}
-		c, err := client.Dial(netip.AddrPortFrom(server, NamesPort).String())
-		if err != nil {
-			return err
-		}
-		defer c.Close()
-		a, _, err = client.ExchangeWithConn(q, c)
-		return err
-	})
-	if err != nil {
-		return nil, err
-	}
-	for _, r := range a.Answer {
-		if x, ok := r.(*dns.AAAA); ok {
-			if addr, ok := netip.AddrFromSlice(x.AAAA); ok {
-				list = append(list, addr)
-			}
-		}
-	}
-	return list, nil
 }

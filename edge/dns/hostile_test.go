@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"github.com/miekg/dns"
+
+	"hexapod.dev/model/dns64"
 )
 
 // four is an upstream with one name that has IPv4 alone.
@@ -243,4 +245,68 @@ func TestConfigIsChecked(t *testing.T) {
 			t.Errorf("%+v was taken", c)
 		}
 	}
+}
+
+// slow is an upstream that answers for AAAA, and for A, when the test says so; asked is closed when it was asked for A.
+func slow(t *testing.T) (f *fake, answerAAAA, answerA func(), asked <-chan struct{}) {
+	t.Helper()
+	f = newFake(t, map[string]string{"slow.test. AAAA": "slow.test. 300 AAAA 2001:db8::1", "slow.test. A": "slow.test. 300 A 192.0.2.1"})
+	askedA, releaseAAAA, releaseA := make(chan struct{}), make(chan struct{}), make(chan struct{})
+	tell := sync.OnceFunc(func() { close(askedA) })
+	answerAAAA, answerA = sync.OnceFunc(func() { close(releaseAAAA) }), sync.OnceFunc(func() { close(releaseA) })
+	t.Cleanup(answerAAAA) // before the upstream ends, which waits for its answers
+	t.Cleanup(answerA)
+	f.mangle = func(q, r *dns.Msg, _ bool) []byte {
+		if q.Question[0].Qtype == dns.TypeA {
+			tell()
+			<-releaseA
+		} else {
+			<-releaseAAAA
+		}
+		b, err := r.Pack()
+		if err != nil {
+			t.Error(err)
+		}
+		return b
+	}
+	return f, answerAAAA, answerA, askedA
+}
+
+// A was asked for beside a slow AAAA and is not needed there any more; another client waits for it.
+func TestQuestionOutlivesWhoPutIt(t *testing.T) {
+	f, answerAAAA, answerA, askedA := slow(t)
+	s := run(t, configFor(f))
+	six, four := make(chan string, 1), make(chan string, 1)
+	go func() { six <- shown(s.ask("slow.test.", dns.TypeAAAA)) }()
+	<-askedA
+	go func() { four <- shown(s.ask("slow.test.", dns.TypeA)) }()
+	look := time.NewTicker(time.Millisecond)
+	defer look.Stop()
+	for s.Status().Queries < 2 {
+		<-look.C
+	}
+	answerAAAA()
+	if got, want := <-six, "slow.test. 300 IN AAAA 2001:db8::1"; got != want {
+		t.Errorf("AAAA: %s, want %s", got, want)
+	}
+	answerA()
+	if got, want := <-four, "slow.test. 300 IN A 192.0.2.1"; got != want {
+		t.Errorf("A: %s, want %s", got, want)
+	}
+}
+
+// Who looks on is told of nothing that comes after the answer.
+func TestLookupEndsBeforeItsLastQuestion(t *testing.T) {
+	f, answerAAAA, answerA, askedA := slow(t)
+	s := run(t, configFor(f))
+	go func() {
+		<-askedA
+		answerAAAA()
+	}()
+	l, err := s.Lookup(t.Context(), LookupRequest{Name: "slow.test.", Type: "AAAA", Client: dns64.SixOnly})
+	if err != nil || len(l.Answer) != 1 || len(l.Asked) != 1 || l.Asked[0].Type != "AAAA" {
+		t.Errorf("%+v, %v", l, err)
+	}
+	answerA()
+	s.ask("slow.test.", dns.TypeA) // comes when the question of before has its answer
 }

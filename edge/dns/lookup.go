@@ -3,7 +3,9 @@ package dns
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
+	"sync"
 
 	"github.com/miekg/dns"
 
@@ -28,6 +30,26 @@ type Lookup struct {
 	Extra  string    `json:"extra,omitempty"` // the extended error (RFC 8914)
 }
 
+// tracer collects what was asked. AAAA and A may be asked beside each other, and A may still be asked when the answer is made
+// without it.
+type tracer struct {
+	mu   sync.Mutex
+	list []Asked
+}
+
+func (t *tracer) add(a Asked) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.list = append(t.list, a)
+}
+
+// all is what was asked so far.
+func (t *tracer) all() []Asked {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return slices.Clone(t.list)
+}
+
 // Lookup makes an answer with somebody looking on. It is made anew even if it is remembered; what it is made of may be.
 func (s *Server) Lookup(ctx context.Context, r LookupRequest) (Lookup, error) {
 	typ, ok := dns.StringToType[strings.ToUpper(r.Type)]
@@ -41,13 +63,10 @@ func (s *Server) Lookup(ctx context.Context, r LookupRequest) (Lookup, error) {
 	ctx, cancel := context.WithTimeout(ctx, budget)
 	defer cancel()
 	l := Lookup{Name: name, Type: dns.TypeToString[typ], Asked: []Asked{}, Answer: []string{}}
-	asked := make(chan Asked, 8) // AAAA and A may be asked beside each other
+	var asked tracer
 	done := (&resolution{s: s, st: s.state.Load(), q: dns64.Question{Name: name, Type: typ, Class: classIN}, client: r.Client,
-		trace: func(a Asked) { asked <- a }}).run(ctx)
-	close(asked)
-	for a := range asked {
-		l.Asked = append(l.Asked, a)
-	}
+		trace: asked.add}).run(ctx)
+	l.Asked = append(l.Asked, asked.all()...)
 	for _, rr := range done.msg.Answer {
 		l.Answer = append(l.Answer, strings.Join(strings.Fields(rr.String()), " "))
 	}

@@ -154,7 +154,11 @@ func (r *resolution) lookup(ctx context.Context, name string, typ uint16) *found
 	q := dns64.Question{Name: name, Type: typ, Class: r.q.Class, DO: r.q.DO, CD: r.q.CD}
 	f := r.s.cached(r.st, q)
 	if f == nil {
-		v, _, _ := r.s.flights.Do("lookup "+flightKey(q, r.st.generation), func() (any, error) { return r.s.fetch(ctx, r.st, q), nil })
+		v, _, _ := r.s.flights.Do("lookup "+flightKey(q, r.st.generation), func() (any, error) {
+			ctx, cancel := shared(ctx)
+			defer cancel()
+			return r.s.fetch(ctx, r.st, q), nil
+		})
 		f = v.(*found)
 		f = &found{msg: f.msg.Copy(), from: f.from, safe: f.safe, bogus: f.bogus, extra: f.extra, failed: f.failed} // others have the same
 	}
@@ -169,6 +173,15 @@ func (r *resolution) lookup(ctx context.Context, name string, typ uint16) *found
 		r.trace(a)
 	}
 	return f
+}
+
+// shared is the context of a question that others may wait for: it ends in time, and not because whoever put it first has an answer.
+func shared(ctx context.Context) (context.Context, context.CancelFunc) {
+	end, ok := ctx.Deadline()
+	if !ok {
+		end = time.Now().Add(budget)
+	}
+	return context.WithDeadline(context.WithoutCancel(ctx), end)
 }
 
 func flightKey(q dns64.Question, generation uint64) string {

@@ -29,19 +29,31 @@ type fake struct {
 	hold    chan struct{} // not nil: no answer goes out until it is closed
 }
 
+// listen opens one port of the loopback by UDP and by TCP. A port that is free for the one may be in use by the other: then another.
+func listen(t *testing.T) (*net.UDPConn, *net.TCPListener) {
+	t.Helper()
+	var err error
+	for range 100 {
+		var udp *net.UDPConn
+		var tcp *net.TCPListener
+		if udp, err = net.ListenUDP("udp", net.UDPAddrFromAddrPort(netip.MustParseAddrPort("[::1]:0"))); err != nil {
+			break
+		}
+		if tcp, err = net.ListenTCP("tcp", net.TCPAddrFromAddrPort(udp.LocalAddr().(*net.UDPAddr).AddrPort())); err == nil {
+			return udp, tcp
+		}
+		udp.Close()
+	}
+	t.Fatal(err)
+	return nil, nil
+}
+
 // newFake starts an upstream. It answers NXDOMAIN to what it was told nothing about.
 func newFake(t *testing.T, answers map[string]string) *fake {
 	t.Helper()
 	f := &fake{t: t, answers: answers}
-	pc, err := net.ListenUDP("udp", net.UDPAddrFromAddrPort(netip.MustParseAddrPort("[::1]:0")))
-	if err != nil {
-		t.Fatal(err)
-	}
+	pc, l := listen(t)
 	f.addr = pc.LocalAddr().(*net.UDPAddr).AddrPort()
-	l, err := net.ListenTCP("tcp", net.TCPAddrFromAddrPort(f.addr))
-	if err != nil {
-		t.Fatal(err)
-	}
 	for _, s := range []*dns.Server{{PacketConn: pc}, {Listener: l}} {
 		s.Handler = dns.HandlerFunc(f.serve)
 		done := make(chan struct{})
@@ -174,15 +186,8 @@ func run(t *testing.T, c Config) *running {
 	if err != nil {
 		t.Fatal(err)
 	}
-	udp, err := net.ListenUDP("udp", net.UDPAddrFromAddrPort(netip.MustParseAddrPort("[::1]:0")))
-	if err != nil {
-		t.Fatal(err)
-	}
+	udp, tcp := listen(t)
 	r := &running{Server: s, t: t, addr: udp.LocalAddr().(*net.UDPAddr).AddrPort()}
-	tcp, err := net.ListenTCP("tcp", net.TCPAddrFromAddrPort(r.addr))
-	if err != nil {
-		t.Fatal(err)
-	}
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error)
 	go func() { done <- s.Serve(ctx, []*net.UDPConn{udp}, []*net.TCPListener{tcp}) }()

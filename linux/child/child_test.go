@@ -10,6 +10,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -66,6 +67,8 @@ func beChild() error {
 				return count, nil
 			case "rights":
 				return rights(), nil
+			case "files":
+				return nil, limitFiles(r.Body)
 			case "read":
 				b, err := io.ReadAll(r.Files[0])
 				return string(b), err
@@ -99,7 +102,31 @@ func rights() (list []string) {
 	if err := unix.Unshare(unix.CLONE_NEWUSER); !errors.Is(err, unix.EPERM) {
 		list = append(list, fmt.Sprint("unshare: ", err))
 	}
+	// Each of these fails without a filter too, and does nothing, but for another reason.
+	const clone, x32 = unix.CLONE_NEWUSER | unix.CLONE_FS, 1 << 30
+	for _, c := range []struct {
+		name      string
+		call, arg uintptr
+		want      unix.Errno
+	}{
+		{"clone into a new namespace", unix.SYS_CLONE, clone, unix.EPERM},
+		{"clone3", unix.SYS_CLONE3, 0, unix.ENOSYS},
+		{"execve by the x32 ABI", x32 + 520, 0, unix.EPERM},
+	} {
+		if _, _, err := unix.RawSyscall(c.call, c.arg, 0, 0); err != c.want {
+			list = append(list, fmt.Sprintf("%s: %v, want %v", c.name, err, c.want))
+		}
+	}
 	return list
+}
+
+// limitFiles lets the child open no file whose number is not below the one in body.
+func limitFiles(body []byte) error {
+	n, err := strconv.ParseUint(string(body), 10, 64)
+	if err != nil {
+		return err
+	}
+	return unix.Setrlimit(unix.RLIMIT_NOFILE, &unix.Rlimit{Cur: n, Max: 1024})
 }
 
 // bed is a keeper and the socket its child echoes on.
@@ -323,6 +350,48 @@ func TestCallGivesFiles(t *testing.T) {
 	}
 	if err := b.Call(t.Context(), "nonsense", nil, nil); err == nil || !strings.Contains(err.Error(), "no method") {
 		t.Fatalf("an error comes back as %v", err)
+	}
+}
+
+// A child without a free file cannot take a connection. It goes on with its work, and takes it when it can.
+func TestChildOutOfFiles(t *testing.T) {
+	b := newBed(t)
+	defer b.run(t)()
+	b.await(t, 0)
+	var conns []*net.UnixConn
+	for range 2 {
+		c, err := b.dial()
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+		conns = append(conns, c)
+		if len(conns) == 1 {
+			mustAsk(t, c, question{Method: "files", Body: []byte("0")}) // what is open stays open
+		}
+	}
+	for range 100 {
+		mustAsk(t, conns[0], question{Method: "count"}) // meanwhile the second connection waits
+	}
+	mustAsk(t, conns[0], question{Method: "files", Body: []byte("1024")})
+	mustAsk(t, conns[1], question{Method: "count"})
+	if n := b.count(t); n != 102 {
+		t.Fatalf("it counts %d, want 102: another child answers", n)
+	}
+}
+
+func mustAsk(t *testing.T, c *net.UnixConn, q question) {
+	t.Helper()
+	if err := c.SetDeadline(time.Now().Add(time.Minute)); err != nil {
+		t.Fatal(err)
+	}
+	var a answer
+	err := send(c, q, nil, nil)
+	if err == nil {
+		_, err = receive(c, &a)
+	}
+	if err != nil || a.Error != "" {
+		t.Fatalf("%s: %v, %s", q.Method, err, a.Error)
 	}
 }
 

@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -107,6 +108,9 @@ func (s *Self) Keep(name string, f *os.File) {
 	}
 }
 
+// acceptAgain is the time until a connection that could not be taken is tried again.
+const acceptAgain = 100 * time.Millisecond
+
 // Serve answers the agent until ctx ends or the agent asks the child to leave. That the agent ends means nothing: the next one finds
 // the socket.
 func (s *Self) Serve(ctx context.Context, service Service) error {
@@ -120,10 +124,14 @@ func (s *Self) Serve(ctx context.Context, service Service) error {
 	for {
 		c, err := s.listener.AcceptUnix()
 		if err != nil {
-			if ctx.Err() != nil {
+			switch {
+			case ctx.Err() != nil:
 				return nil
+			case errors.Is(err, net.ErrClosed):
+				return err
 			}
-			return err
+			rest(ctx, acceptAgain) // out of files or memory: the work goes on, and gives some back
+			continue
 		}
 		wait.Go(func() {
 			end := context.AfterFunc(ctx, func() { c.Close() })

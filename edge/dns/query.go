@@ -46,7 +46,6 @@ type query struct {
 	key          [maxKey]byte
 	keyLen       int
 	nameInKey    int // bytes of the name
-	uncacheable  bool
 	versionWrong bool
 }
 
@@ -67,7 +66,7 @@ func (q *query) read(b []byte) int {
 		return dropIt
 	}
 	q.id, q.flags = binary.BigEndian.Uint16(b), binary.BigEndian.Uint16(b[2:])
-	q.question, q.edns, q.do, q.size, q.versionWrong, q.uncacheable = 0, false, false, plainUDP, false, false
+	q.question, q.edns, q.do, q.size, q.versionWrong = 0, false, false, plainUDP, false
 	switch {
 	case q.flags&bitQR != 0: // an answer: to answer it would be the begin of a loop
 		return dropIt

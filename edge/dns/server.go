@@ -127,7 +127,7 @@ const typeNone = 0
 
 // hit answers from the cache.
 func (s *Server) hit(st *state, q *query, client dns64.Client, out []byte) (_ []byte, extra uint16, ok bool) {
-	if q.qclass != classIN || q.uncacheable {
+	if q.qclass != classIN {
 		return out, 0, false
 	}
 	now := s.now()
@@ -187,7 +187,6 @@ func (st *state) key(q dns64.Question, typ uint16, client dns64.Client) ([]byte,
 type packed struct {
 	message []byte
 	extra   uint16
-	why     dns64.Why
 }
 
 // remember packs an answer, and puts it into the cache for as long as it holds.
@@ -204,7 +203,7 @@ func (s *Server) remember(st *state, q dns64.Question, client dns64.Client, f fi
 		}
 		ttl = failureTTL
 	}
-	p := packed{b, f.extra, f.why}
+	p := packed{b, f.extra}
 	var room [64]uint16
 	offsets, lowest, err := ttlOffsets(b, room[:0])
 	if err != nil || q.Class != classIN {
@@ -255,6 +254,9 @@ func positive(m *dns.Msg) bool {
 func (s *Server) make(st *state, q dns64.Question, client dns64.Client) packed {
 	flags := st.keyFlags(q.Type, q.DO, q.CD, client)
 	v, _, _ := s.flights.Do(string(rune('0'+flags))+flightKey(q, st.generation), func() (any, error) {
+		if p, ok := s.madeMeanwhile(st, q, client); ok {
+			return p, nil
+		}
 		ctx, cancel := context.WithTimeout(context.Background(), budget)
 		defer cancel()
 		done := (&resolution{s: s, st: st, q: q, client: client}).run(ctx)
@@ -262,10 +264,20 @@ func (s *Server) make(st *state, q dns64.Question, client dns64.Client) packed {
 		if flags&keyMade == 0 && q.Type != dns64.TypeAAAA { // lookup has remembered it
 			done.msg.Compress = true
 			if b, err := done.msg.Pack(); err == nil {
-				return packed{b, done.extra, done.why}, nil
+				return packed{b, done.extra}, nil
 			}
 		}
 		return s.remember(st, q, client, done), nil
 	})
 	return v.(packed)
+}
+
+// madeMeanwhile looks into the cache once more: a client that saw nothing there may come behind the making of its answer.
+func (s *Server) madeMeanwhile(st *state, q dns64.Question, client dns64.Client) (packed, bool) {
+	key, ok := st.key(q, q.Type, client)
+	if !ok || q.Class != classIN {
+		return packed{}, false
+	}
+	b, extra, ok := st.cache.get(nil, key, s.now())
+	return packed{b, extra}, ok
 }

@@ -29,6 +29,7 @@ type policies struct {
 
 	cluster atomic.Pointer[objects.ClusterPolicies] // nil: outside a cluster, or nothing is known yet
 	setting sync.Mutex                              // held while the section is written
+	memo    objects.PolicyMemo                      // guarded by setting
 
 	mu        sync.Mutex // guards all following fields
 	section   desired.Policies
@@ -62,8 +63,11 @@ func (a *Agent) policeAll(context.Context) error {
 	if p.compiled.Subjects == nil {
 		p.compiled.Subjects = map[netip.Addr][2]*policy.Table{}
 	}
-	if p.compiler == nil || p.section.World != s.Policies.World {
+	switch {
+	case p.compiler == nil:
 		p.compiler = policy.NewCompiler(s.Policies.World)
+	case p.section.World != s.Policies.World:
+		p.compiler = p.compiler.Next(s.Policies.World)
 	}
 	p.section, p.host = s.Policies, hostAddrs(s)
 	believed, err := a.believed(s)

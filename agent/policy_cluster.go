@@ -47,7 +47,7 @@ func (a *Agent) setPolicies() {
 		if c == nil {
 			return
 		}
-		next.World, next.Believed = c.Policies(next.World, next.Believed)
+		next.World, next.Believed = c.Policies(&p.memo, next.World, next.Believed)
 	}
 	a.sections.SetPolicies(next)
 }

@@ -82,7 +82,7 @@ func TestFollowPolicies(t *testing.T) {
 	listPolicies(t, s)
 	next := heardPolicies(t, s)
 	first := next()
-	w, b := first.Policies(&policy.World{}, policy.Believed{Exact: map[netip.Addr]identity.Number{}})
+	w, b := first.Policies(&objects.PolicyMemo{}, &policy.World{}, policy.Believed{Exact: map[netip.Addr]identity.Number{}})
 	if len(w.Policies) != 2 || w.Policies[0].Name != "NetworkPolicy shop/deny" || w.Policies[1].Name != "ClusterNetworkPolicy pass" {
 		t.Errorf("policies: %+v", w.Policies)
 	}

@@ -2,10 +2,12 @@ package objects
 
 import (
 	"net/netip"
+	"slices"
 
 	"hexapod.dev/api/v1alpha1"
 	"hexapod.dev/model/identity"
 	"hexapod.dev/model/policy"
+	"hexapod.dev/model/xlat"
 )
 
 // ClusterPolicies are the policies of a Kubernetes cluster, with what they speak of that is no object of Hexapod. It is not changed
@@ -18,16 +20,41 @@ type ClusterPolicies struct {
 	APIServers             []netip.Addr                 // they call webhooks in the cluster, wherever they run
 }
 
-// Policies is what the policies of the cluster speak of and who has which address, when Hexapod's own objects say w and b.
-func (c *ClusterPolicies) Policies(w *policy.World, b policy.Believed) (*policy.World, policy.Believed) {
+// PolicyMemo is the policies of a cluster as the model has them, so that those that stay are not read again. Its zero value is empty; it
+// is for one goroutine at a time.
+type PolicyMemo struct {
+	carried []xlat.Pref64
+	read    map[v1alpha1.Object]*policy.Policy
+}
+
+// of reads a policy, or finds it.
+func (m *PolicyMemo) of(o v1alpha1.Object, read func() policy.Policy, next map[v1alpha1.Object]*policy.Policy) *policy.Policy {
+	p, known := m.read[o]
+	if !known {
+		q := read()
+		q.CarryIPv4(m.carried)
+		p = &q
+	}
+	next[o] = p
+	return p
+}
+
+// Policies is what the policies of the cluster speak of and who has which address, when Hexapod's own objects say w and b. What m
+// remembers is not read again.
+func (c *ClusterPolicies) Policies(m *PolicyMemo, w *policy.World, b policy.Believed) (*policy.World, policy.Believed) {
 	both := *w
-	both.Policies = make([]policy.Policy, 0, len(c.NetworkPolicies)+len(c.ClusterNetworkPolicies))
+	if !slices.Equal(m.carried, w.Carried) {
+		*m = PolicyMemo{carried: w.Carried}
+	}
+	next := make(map[v1alpha1.Object]*policy.Policy, len(m.read))
+	both.Policies = make([]*policy.Policy, 0, len(c.NetworkPolicies)+len(c.ClusterNetworkPolicies))
 	for _, o := range c.NetworkPolicies {
-		both.Policies = append(both.Policies, NetworkPolicy(o))
+		both.Policies = append(both.Policies, m.of(o, func() policy.Policy { return NetworkPolicy(o) }, next))
 	}
 	for _, o := range c.ClusterNetworkPolicies {
-		both.Policies = append(both.Policies, ClusterNetworkPolicy(o))
+		both.Policies = append(both.Policies, m.of(o, func() policy.Policy { return ClusterNetworkPolicy(o) }, next))
 	}
+	m.read = next
 	both.Namespaces, both.Published = c.Namespaces, c.Published
 	exact := make(map[netip.Addr]identity.Number, len(b.Exact)+len(c.APIServers))
 	for a, n := range b.Exact {

@@ -27,12 +27,6 @@ func Policies(s v1alpha1.Set, m Model) *policy.World {
 		}
 		w.Hosts = append(w.Hosts, policy.Host{Name: h.ObjectName(), Labels: h.Metadata.Labels, Addrs: addrs})
 	}
-	for _, o := range s.NetworkPolicies {
-		w.Policies = append(w.Policies, NetworkPolicy(o))
-	}
-	for _, o := range s.ClusterNetworkPolicies {
-		w.Policies = append(w.Policies, ClusterNetworkPolicy(o))
-	}
 	for _, o := range s.Publications {
 		w.Published = append(w.Published, policy.Publication{
 			Name:    "Publication " + o.ObjectName(),
@@ -44,7 +38,17 @@ func Policies(s v1alpha1.Set, m Model) *policy.World {
 	for _, o := range s.Translations {
 		prefixes = append(prefixes, bare(o.Spec.Prefixes)...)
 	}
-	w.CarryIPv4(policy.Pref64s(prefixes))
+	w.Carried = policy.Pref64s(prefixes)
+	for _, o := range s.NetworkPolicies {
+		p := NetworkPolicy(o)
+		p.CarryIPv4(w.Carried)
+		w.Policies = append(w.Policies, &p)
+	}
+	for _, o := range s.ClusterNetworkPolicies {
+		p := ClusterNetworkPolicy(o)
+		p.CarryIPv4(w.Carried)
+		w.Policies = append(w.Policies, &p)
+	}
 	return w
 }
 

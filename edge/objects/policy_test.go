@@ -90,7 +90,7 @@ func TestPolicies(t *testing.T) {
 			Ports: []policy.Port{{Protocol: transport.TCP, First: 53, Last: 53}, {Protocol: transport.SCTP, Last: 65535}},
 		},
 	}
-	if diff := cmp.Diff([]policy.Policy{front, hosts}, w.Policies, opaque); diff != "" {
+	if diff := cmp.Diff([]*policy.Policy{&front, &hosts}, w.Policies, opaque); diff != "" {
 		t.Errorf("-want +got\n%s", diff)
 	}
 	published := []policy.Publication{{

@@ -35,17 +35,24 @@ type (
 // Policies keeps the tables of policy in the maps. A table is written whole under a number that no other had, then endpoints are
 // switched to it; so every packet meets one whole policy, the one before or the one after. It is for one goroutine.
 type Policies struct {
-	m       *Maps
-	numbers map[policy.Digest]uint32 // of the tables that were written by this process
-	next    uint32
+	m      *Maps
+	tables map[*policy.Table]*writtenTable // by this process
+	next   uint32
+	fresh  bool // all tables of the maps are known: they were written by this process
 
 	believed policy.Believed // that was put in force last
 	known    []uint64        // as the map has it; nil: not read yet
 }
 
+// writtenTable is a table as the maps have it.
+type writtenTable struct {
+	number     uint32
+	identities policy.Numbers // it has rows of
+}
+
 // Policies returns the writer. It takes over nothing: the tables of an earlier process are replaced by the first Reconcile.
 func (t *Table) Policies() (*Policies, error) {
-	p := &Policies{m: t.maps, numbers: map[policy.Digest]uint32{}, next: 1}
+	p := &Policies{m: t.maps, tables: map[*policy.Table]*writtenTable{}, next: 1}
 	have, err := held[uint32, policy.Image](t.maps.byName["policy_tables"])
 	if err != nil {
 		return nil, err
@@ -61,6 +68,7 @@ func (t *Table) Policies() (*Policies, error) {
 func (p *Policies) Reconcile(c policy.Compiled) (delta diff.Delta[string], err error) {
 	defer func() {
 		if err != nil {
+			p.tables, p.fresh = map[*policy.Table]*writtenTable{}, false // it is not known what the maps have: all is written anew
 			err = fmt.Errorf("put policies in force: %w", err)
 		}
 	}()
@@ -72,6 +80,13 @@ func (p *Policies) Reconcile(c policy.Compiled) (delta diff.Delta[string], err e
 			known[i] = ^uint64(0)
 		}
 	}
+	if err := p.know(func(i int) uint64 { return p.known[i] }, &delta); err != nil { // read them
+		return delta, err
+	}
+	came := policy.Numbers{} // or went
+	for i := range came {
+		came[i] = p.known[i] ^ known[i]
+	}
 	// A number is known no longer than the tables have rows for it: before them it is forgotten, and known after.
 	if err := p.know(func(i int) uint64 { return p.known[i] & known[i] }, &delta); err != nil {
 		return delta, err
@@ -80,7 +95,7 @@ func (p *Policies) Reconcile(c policy.Compiled) (delta diff.Delta[string], err e
 		return delta, err
 	}
 	p.believed = c.Believed
-	used := map[uint32]bool{}
+	used := map[*policy.Table]bool{}
 	subjects := make(map[[16]byte]policySubject, len(c.Subjects))
 	for a, tables := range c.Subjects {
 		s, err := p.number(tables, &delta)
@@ -88,7 +103,10 @@ func (p *Policies) Reconcile(c policy.Compiled) (delta diff.Delta[string], err e
 			return delta, err
 		}
 		subjects[a.As16()] = s
-		used[s.Ingress], used[s.Egress] = true, true
+		used[tables[policy.Ingress]], used[tables[policy.Egress]] = true, true
+	}
+	if err := p.follow(used, &came); err != nil {
+		return delta, err
 	}
 	err = reconcileMap(p.m.byName["policy_subjects"], subjects, func(k [16]byte) string { return "subject " + netip.AddrFrom16(k).Unmap().String() }, &delta)
 	if err != nil {
@@ -137,83 +155,143 @@ func (p *Policies) Remove(addr netip.Addr) error {
 // number writes the tables of a subject unless they are there, and returns their numbers.
 func (p *Policies) number(tables [2]*policy.Table, delta *diff.Delta[string]) (s policySubject, err error) {
 	for d, to := range map[policy.Direction]*uint32{policy.Ingress: &s.Ingress, policy.Egress: &s.Egress} {
-		digest := tables[d].Digest()
-		n, there := p.numbers[digest]
+		w, there := p.tables[tables[d]]
 		if !there {
-			n = p.next
+			w = &writtenTable{number: p.next}
 			p.next++
-			if err := p.write(n, tables[d]); err != nil {
-				return s, errors.Join(err, p.erase(map[uint32]bool{n: true}))
+			if err := p.write(w, tables[d]); err != nil {
+				return s, errors.Join(err, p.erase(w, tables[d]))
 			}
-			p.numbers[digest] = n
-			delta.Add = append(delta.Add, fmt.Sprintf("table %d", n))
+			p.tables[tables[d]] = w
+			delta.Add = append(delta.Add, fmt.Sprintf("table %d", w.number))
 		}
-		*to = n
+		*to = w.number
 	}
 	return s, nil
 }
 
-// write writes a table under a number. Its head comes last: without it the table denies everything.
-func (p *Policies) write(n uint32, t *policy.Table) error {
+// write writes a table. Its head comes last: without it the table denies everything.
+func (p *Policies) write(w *writtenTable, t *policy.Table) error {
 	im, err := t.Image()
 	if err != nil {
 		return err
 	}
-	what := fmt.Sprintf("table %d of policy", n)
-	for id, rows := range t.Identities {
-		if err := p.m.put("policy_peers", policyPeer{n, uint32(id)}, rows, what); err != nil {
+	what := fmt.Sprintf("table %d of policy", w.number)
+	identities := t.Identities()
+	keys, values := make([]policyPeer, 0, len(identities)), make([]policy.Bits, 0, len(identities))
+	for id, rows := range identities {
+		keys, values = append(keys, policyPeer{w.number, uint32(id)}), append(values, rows)
+		w.identities.Add(id)
+	}
+	if len(keys) > 0 {
+		if _, err := p.m.byName["policy_peers"].BatchUpdate(keys, values, nil); err != nil {
+			return fmt.Errorf("write %s to map policy_peers: %w", what, err)
+		}
+	}
+	for k, rows := range prefixesOf(w.number, t) {
+		if err := p.m.put("policy_prefixes", k, rows, what); err != nil {
 			return err
 		}
 	}
+	for k, rows := range portsOf(w.number, t) {
+		if err := p.m.put("policy_ports", k, rows, what); err != nil {
+			return err
+		}
+	}
+	return p.m.put("policy_tables", w.number, im, what)
+}
+
+// prefixesOf are the rows of a table that match by address, as the map has them.
+func prefixesOf(n uint32, t *policy.Table) map[policyPrefix]policy.Bits {
+	out := map[policyPrefix]policy.Bits{}
 	for _, q := range t.MappedPrefixes() {
-		k := policyPrefix{Bits: uint32(32 + q.Prefix.Bits()), Table: n, Addr: q.Prefix.Addr().As16()}
-		if err := p.m.put("policy_prefixes", k, q.Rows, what); err != nil {
-			return err
-		}
+		out[policyPrefix{Bits: uint32(32 + q.Prefix.Bits()), Table: n, Addr: q.Prefix.Addr().As16()}] = q.Rows
 	}
+	return out
+}
+
+// portsOf are the rows of a table that match by port, as the map has them.
+func portsOf(n uint32, t *policy.Table) map[policyPort]policy.Bits {
+	out := map[policyPort]policy.Bits{}
 	for _, r := range t.Ports {
 		for _, c := range r.Cut() {
 			k := policyPort{Bits: uint32(48 + c.Bits), Table: n, Proto: uint16(c.Protocol)}
 			binary.BigEndian.PutUint16(k.Port[:], c.Port)
-			if err := p.m.put("policy_ports", k, r.Rows, what); err != nil {
-				return err
+			out[k] = r.Rows
+		}
+	}
+	return out
+}
+
+// follow brings the tables that stay to what they say of identities that came or went. Nobody is known by these numbers meanwhile.
+func (p *Policies) follow(used map[*policy.Table]bool, came *policy.Numbers) error {
+	for n := range came.All() {
+		for t, w := range p.tables {
+			rows := t.RowsOf(n)
+			k := policyPeer{w.number, uint32(n)}
+			switch {
+			case !used[t]:
+			case rows != policy.Bits{}:
+				if err := p.m.put("policy_peers", k, rows, fmt.Sprintf("identity %d of table %d of policy", n, w.number)); err != nil {
+					return err
+				}
+				w.identities.Add(n)
+			case w.identities.Has(n):
+				if err := p.m.remove("policy_peers", k, fmt.Sprintf("identity %d of table %d of policy", n, w.number)); err != nil {
+					return err
+				}
+				w.identities.Remove(n)
 			}
 		}
 	}
-	return p.m.put("policy_tables", n, im, what)
+	return nil
 }
 
 // forget removes tables that no endpoint has.
-func (p *Policies) forget(used map[uint32]bool, delta *diff.Delta[string]) error {
-	have, err := held[uint32, policy.Image](p.m.byName["policy_tables"])
-	if err != nil {
-		return err
-	}
-	gone := map[uint32]bool{}
-	for n := range have {
-		if !used[n] {
-			gone[n] = true
-			delta.Remove = append(delta.Remove, fmt.Sprintf("table %d", n))
+func (p *Policies) forget(used map[*policy.Table]bool, delta *diff.Delta[string]) error {
+	var errs []error
+	for t, w := range p.tables {
+		if !used[t] {
+			delete(p.tables, t)
+			delta.Remove = append(delta.Remove, fmt.Sprintf("table %d", w.number))
+			errs = append(errs, p.erase(w, t))
 		}
 	}
-	for digest, n := range p.numbers {
-		if gone[n] {
-			delete(p.numbers, digest)
+	if !p.fresh { // of an earlier process, or of a write that failed
+		kept := map[uint32]bool{}
+		for _, w := range p.tables {
+			kept[w.number] = true
 		}
+		errs = append(errs, p.eraseOthers(kept))
 	}
-	if len(gone) == 0 {
-		return nil
-	}
-	return p.erase(gone)
+	err := errors.Join(errs...)
+	p.fresh = err == nil
+	return err
 }
 
-// erase removes everything that tables have in the maps, heads first.
-func (p *Policies) erase(gone map[uint32]bool) error {
+// erase removes everything that a table has in the maps, its head first.
+func (p *Policies) erase(w *writtenTable, t *policy.Table) error {
+	what := fmt.Sprintf("table %d of policy", w.number)
+	errs := []error{p.m.remove("policy_tables", w.number, what)}
+	for n := range w.identities.All() {
+		errs = append(errs, p.m.remove("policy_peers", policyPeer{w.number, uint32(n)}, what))
+	}
+	for k := range prefixesOf(w.number, t) {
+		errs = append(errs, p.m.remove("policy_prefixes", k, what))
+	}
+	for k := range portsOf(w.number, t) {
+		errs = append(errs, p.m.remove("policy_ports", k, what))
+	}
+	return errors.Join(errs...)
+}
+
+// eraseOthers removes from the maps all tables but some, heads first.
+func (p *Policies) eraseOthers(kept map[uint32]bool) error {
 	return errors.Join(
-		drop[policy.Image](p.m.byName["policy_tables"], func(n uint32) bool { return gone[n] }),
-		drop[policy.Bits](p.m.byName["policy_peers"], func(k policyPeer) bool { return gone[k.Table] }),
-		drop[policy.Bits](p.m.byName["policy_prefixes"], func(k policyPrefix) bool { return gone[k.Table] }),
-		drop[policy.Bits](p.m.byName["policy_ports"], func(k policyPort) bool { return gone[k.Table] }),
+		drop[policy.Image](p.m.byName["policy_tables"], func(n uint32) bool { return !kept[n] }),
+		drop[policy.Bits](p.m.byName["policy_peers"], func(k policyPeer) bool { return !kept[k.Table] }),
+		drop[policy.Bits](p.m.byName["policy_prefixes"], func(k policyPrefix) bool { return !kept[k.Table] }),
+		drop[policy.Bits](p.m.byName["policy_ports"], func(k policyPort) bool { return !kept[k.Table] }),
 	)
 }
 

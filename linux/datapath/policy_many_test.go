@@ -28,7 +28,7 @@ func TestEveryIdentityFitsInTheMaps(t *testing.T) {
 	p := policy.Policy{Name: "NetworkPolicy shop/all", Tier: policy.Namespace, Subject: policy.Workloads{Namespace: "shop"}}
 	p.Governs[policy.Ingress] = true
 	p.Rules[policy.Ingress] = []policy.Rule{{Name: "ingress 0", Peers: []policy.Peer{{Workloads: &policy.Workloads{Namespace: "shop", Endpoints: in}}}}}
-	world.Policies = []policy.Policy{p}
+	world.Policies = []*policy.Policy{&p}
 	subject := generatorEndpoints[0]
 	b := policy.Believed{Trust: identity.TrustBits, Regions: map[netip.Prefix]policy.Form{worldPeer: policy.Wide}}
 	c, err := policy.NewCompiler(world).CompileAll(map[netip.Addr]policy.Subject{subject: {Number: 0x100, Set: world.Identities[0x100]}}, b)

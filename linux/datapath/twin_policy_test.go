@@ -23,7 +23,11 @@ type policyDice struct {
 	policytest.Dice
 	w    *world
 	seal *ipam.Seal
-	past []tuple
+
+	rules    *policy.World
+	compiler *policy.Compiler
+	subjects map[netip.Addr]policy.Subject
+	past     []tuple
 }
 
 // TestTwinPolicy sends packets through the program and the model under random policies, written as an agent writes them: endpoints come
@@ -40,8 +44,11 @@ func TestTwinPolicy(t *testing.T) {
 	writer, err := table.Policies()
 	must(t, err)
 	seen := map[datapath.Why]int{}
+	var d *policyDice
 	for n := range worlds {
-		d := &policyDice{Dice: policytest.Dice{Rand: rand.New(rand.NewPCG(uint64(n), 66))}, w: w, seal: seal}
+		if d == nil || n%4 == 0 { // a world, and three that came of it one after the other
+			d = &policyDice{Dice: policytest.Dice{Rand: rand.New(rand.NewPCG(uint64(n), 66))}, w: w, seal: seal}
+		}
 		c := d.compiled(t)
 		delta, err := writer.Reconcile(c)
 		must(t, err)
@@ -88,7 +95,13 @@ func (w *world) generation(t *testing.T) uint32 {
 // compiled makes the tables of a random world for most endpoints, and regions of every form.
 func (d *policyDice) compiled(t *testing.T) policy.Compiled {
 	t.Helper()
-	world := d.World()
+	if d.compiler == nil {
+		d.rules = d.World()
+		d.compiler = policy.NewCompiler(d.rules)
+	} else {
+		d.rules = d.After(d.rules)
+		d.compiler = d.compiler.Next(d.rules)
+	}
 	b := policy.Believed{Trust: identity.TrustBits, Exact: map[netip.Addr]identity.Number{}, Seal: d.seal, Regions: map[netip.Prefix]policy.Form{
 		netip.MustParsePrefix("192.0.2.0/24"): policy.Silent, worldFabric: policy.Silent, worldOwn: policy.Wide, worldPeer: policy.Wide,
 		netip.MustParsePrefix("2001:db8:a000:c14::/64"):  policy.Sealed,
@@ -102,13 +115,17 @@ func (d *policyDice) compiled(t *testing.T) policy.Compiled {
 		b.Exact[d.Addr()] = identity.Number(0x100 + d.IntN(21))
 		b.Exact[d.other(t)] = identity.Number(0x100 + d.IntN(21))
 	}
-	subjects := map[netip.Addr]policy.Subject{}
+	if d.subjects == nil || d.IntN(2) == 0 {
+		d.subjects = map[netip.Addr]policy.Subject{}
+	}
 	for _, a := range append([]netip.Addr{worldLegacy}, generatorEndpoints...) {
 		if d.IntN(20) > 0 {
-			subjects[a] = *d.Subject(world)
+			if _, there := d.subjects[a]; !there {
+				d.subjects[a] = *d.Subject(d.rules)
+			}
 		}
 	}
-	c, err := policy.NewCompiler(world).CompileAll(subjects, b)
+	c, err := d.compiler.CompileAll(d.subjects, b)
 	must(t, err)
 	return c
 }

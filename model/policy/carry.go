@@ -6,16 +6,14 @@ import (
 	"hexapod.dev/model/xlat"
 )
 
-// CarryIPv4 lets every network of IPv4 that a policy names stand for its addresses inside NAT64 prefixes as well: who may not reach an IPv4
+// CarryIPv4 lets every network of IPv4 that the policy names stand for its addresses inside NAT64 prefixes as well: who may not reach an IPv4
 // address may not reach it through a translator either, and who may, may.
-func (w *World) CarryIPv4(by []xlat.Pref64) {
-	for i := range w.Policies {
-		for d := range w.Policies[i].Rules {
-			for r := range w.Policies[i].Rules[d] {
-				peers := w.Policies[i].Rules[d][r].Peers
-				for k := range peers {
-					peers[k].Networks = carried(peers[k].Networks, by)
-				}
+func (p *Policy) CarryIPv4(by []xlat.Pref64) {
+	for d := range p.Rules {
+		for r := range p.Rules[d] {
+			peers := p.Rules[d][r].Peers
+			for k := range peers {
+				peers[k].Networks = carried(peers[k].Networks, by)
 			}
 		}
 	}

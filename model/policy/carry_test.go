@@ -9,10 +9,10 @@ import (
 func TestIPv4BlocksHoldInsidePref64(t *testing.T) {
 	p := netip.MustParsePrefix
 	peers := []Peer{{Networks: []Block{{Prefix: p("0.0.0.0/0"), Except: []netip.Prefix{p("169.254.0.0/16"), p("10.0.0.0/8")}}, {Prefix: p("2001:db8::/32")}}}}
-	w := World{Policies: []Policy{{}}}
-	w.Policies[0].Rules[Egress] = []Rule{{Peers: peers}}
-	w.CarryIPv4(Pref64s([]netip.Prefix{p("2001:db8:64::/48"), p("64:ff9b::/96")}))
-	got := w.Policies[0].Rules[Egress][0].Peers[0].Networks
+	var q Policy
+	q.Rules[Egress] = []Rule{{Peers: peers}}
+	q.CarryIPv4(Pref64s([]netip.Prefix{p("2001:db8:64::/48"), p("64:ff9b::/96")}))
+	got := q.Rules[Egress][0].Peers[0].Networks
 	want := []Block{
 		{Prefix: p("0.0.0.0/0"), Except: []netip.Prefix{p("169.254.0.0/16"), p("10.0.0.0/8")}},
 		{Prefix: p("2001:db8::/32")},

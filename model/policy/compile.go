@@ -22,9 +22,15 @@ type Compiler struct {
 	order   [tiers][]*Policy
 	narrow  [tiers]map[string][]int // places in order of the policies whose subject is one namespace
 	broad   [tiers][]int            // and of all others
-	chosen  map[*Workloads][]identity.Number
-	made    map[string]tables
-	asked   map[string]bool // the labels that subjects are selected by
+	asked   map[string]bool         // the labels that subjects are selected by
+	open    map[string][]int        // publications by namespace
+	openAll []int                   // and of several
+
+	selections map[string]*selection
+	bySubject  map[string]*made // by what makes a subject the same
+	made       map[string]*made // by recipe
+	recipeOf   map[*made]string
+	kept       map[string]*made // by recipe, of the world before
 }
 
 // member is an identity among those of its namespace.
@@ -35,7 +41,10 @@ type member struct {
 
 // NewCompiler prepares a World.
 func NewCompiler(w *World) *Compiler {
-	c := &Compiler{w: w, local: map[string][]member{}, chosen: map[*Workloads][]identity.Number{}, made: map[string]tables{}, asked: map[string]bool{}}
+	c := &Compiler{
+		w: w, local: map[string][]member{}, asked: map[string]bool{}, open: map[string][]int{}, selections: map[string]*selection{},
+		bySubject: map[string]*made{}, made: map[string]*made{}, recipeOf: map[*made]string{}, kept: map[string]*made{},
+	}
 	c.numbers, c.known = slices.Sorted(maps.Keys(w.Identities)), w.Known()
 	for _, n := range c.numbers {
 		set := w.Identities[n]
@@ -46,7 +55,13 @@ func NewCompiler(w *World) *Compiler {
 		w.Policies[i].Subject.Endpoints.Keys(ask)
 	}
 	for i := range w.Published {
-		w.Published[i].Subject.Endpoints.Keys(ask)
+		s := &w.Published[i].Subject
+		s.Endpoints.Keys(ask)
+		if s.Namespaces == nil {
+			c.open[s.Namespace] = append(c.open[s.Namespace], i)
+		} else {
+			c.openAll = append(c.openAll, i)
+		}
 	}
 	for t := range Tier(tiers) {
 		c.order[t], c.narrow[t] = w.inOrder(t), map[string][]int{}
@@ -82,8 +97,8 @@ func (c *Compiler) Compile(s *Subject, d Direction) (*Table, error) {
 	if len(rows) > MaxRows {
 		return nil, fmt.Errorf("policies of %s, %s: %d rules select it, %d fit; join rules that name the same ports", s.Set, d, len(rows), MaxRows)
 	}
-	t := &Table{Identities: map[identity.Number]Bits{}, longest: new(bart.Table[Bits])}
-	var unknown Bits
+	t := &Table{longest: new(bart.Table[Bits])}
+	group := map[*selection]int{}
 	for i, r := range rows {
 		t.Rows = append(t.Rows, r.Row)
 		if r.anyone {
@@ -93,19 +108,19 @@ func (c *Compiler) Compile(s *Subject, d Direction) (*Table, error) {
 			t.Outside.set(i)
 		}
 		if r.unknown || r.outside && !c.w.UnknownInside {
-			unknown.set(i)
+			t.Unknown.set(i)
 		}
-		for _, n := range r.identities {
-			b := t.Identities[n]
-			b.set(i)
-			t.Identities[n] = b
+		for _, s := range r.selections {
+			g, there := group[s]
+			if !there {
+				g, group[s] = len(t.groups), len(t.groups)
+				t.groups = append(t.groups, groupRows{of: s})
+			}
+			t.groups[g].rows.set(i)
 		}
 		if len(r.ports) == 0 {
 			t.AnyPort.set(i)
 		}
-	}
-	if unknown != (Bits{}) {
-		t.Identities[identity.Unknown] = unknown
 	}
 	t.Prefixes, t.Ports = prefixes(rows), portRanges(rows)
 	for _, p := range t.Prefixes {
@@ -132,24 +147,21 @@ func (c *Compiler) of(t Tier, s *Subject) []*Policy {
 	return policies
 }
 
-// selected returns the identities that w selects.
-func (c *Compiler) selected(w *Workloads) []identity.Number {
-	if known, ok := c.chosen[w]; ok {
-		return known
-	}
-	var in []identity.Number
-	for ns, members := range c.local {
-		if !c.w.selectsNamespace(*w, ns) {
-			continue
-		}
-		for _, m := range members {
-			if w.Endpoints.Matches(m.labels) {
-				in = append(in, m.number)
+// publications returns those that open ports of a subject, in order.
+func (c *Compiler) publications(s *Subject) (open []*Publication) {
+	var in []int
+	for _, places := range [][]int{c.open[s.Set.Namespace], c.openAll} {
+		for _, i := range places {
+			if c.w.selects(c.w.Published[i].Subject, s.Set) {
+				in = append(in, i)
 			}
 		}
 	}
-	c.chosen[w] = in
-	return in
+	slices.Sort(in)
+	for _, i := range in {
+		open = append(open, &c.w.Published[i])
+	}
+	return open
 }
 
 // prefixes returns every prefix that a row names, also as an exception, with all rows that match the addresses whose longest

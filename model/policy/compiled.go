@@ -2,6 +2,7 @@ package policy
 
 import (
 	"errors"
+	"fmt"
 	"maps"
 	"net/netip"
 	"slices"
@@ -33,24 +34,51 @@ func (c *Compiler) CompileAll(subjects map[netip.Addr]Subject, b Believed) (Comp
 	return out, errors.Join(slices.Collect(maps.Values(failed))...)
 }
 
-// tables are those of one subject, or why it has none.
-type tables struct {
-	by  [2]*Table
-	err error
-}
-
 // Tables returns the tables of a subject. Subjects that are alike get the same.
 func (c *Compiler) Tables(s *Subject) ([2]*Table, error) {
 	key := s.key()
-	made, ok := c.made[key]
+	m, ok := c.bySubject[key]
 	if !ok {
-		for d := range made.by {
-			t, err := c.Compile(s, Direction(d))
-			made.by[d], made.err = t, errors.Join(made.err, err)
-		}
-		c.made[key] = made
+		m = c.make(s)
+		c.bySubject[key] = m
 	}
-	return made.by, made.err
+	return m.by, m.err
+}
+
+// asksForNames reports whether p sends to ports by name.
+func (p *Policy) asksForNames() bool {
+	return slices.ContainsFunc(p.Rules[Egress], func(r Rule) bool {
+		return slices.ContainsFunc(r.Ports, func(q Port) bool { return q.Name != "" })
+	})
+}
+
+// make makes the tables of a subject, unless those of another one are the same: what the same policies select has the same tables.
+func (c *Compiler) make(s *Subject) *made {
+	var from []*Policy
+	var recipe []byte
+	for t := range Tier(tiers) {
+		for _, p := range c.of(t, s) {
+			from = append(from, p)
+			recipe = fmt.Appendf(recipe, "%p ", p)
+		}
+	}
+	for _, p := range c.publications(s) {
+		recipe = fmt.Appendf(recipe, "\x00%s %v", p.Name, p.Ports)
+	}
+	recipe = fmt.Appendf(recipe, "\x00%v %v", s.Host, s.Named)
+	if m, ok := c.made[string(recipe)]; ok {
+		return m
+	}
+	m, ok := c.kept[string(recipe)]
+	if !ok {
+		m = &made{from: from, asks: slices.ContainsFunc(from, (*Policy).asksForNames)}
+		for d := range m.by {
+			t, err := c.Compile(s, Direction(d))
+			m.by[d], m.err = t, errors.Join(m.err, err)
+		}
+	}
+	c.made[string(recipe)], c.recipeOf[m] = m, string(recipe)
+	return m
 }
 
 // Answer tells what becomes of a flow between two addresses, and the verdict of each end that is an endpoint of this host: egress of

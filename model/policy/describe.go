@@ -30,7 +30,7 @@ func (t *Table) peersOf(row int) string {
 		words = append(words, "the outside")
 	}
 	n := 0
-	for number, b := range t.Identities {
+	for number, b := range t.Identities() {
 		switch {
 		case !b.has(row):
 		case number == identity.Unknown:

@@ -1,8 +1,6 @@
 package policy
 
 import (
-	"crypto/sha256"
-	"encoding/binary"
 	"fmt"
 	"net/netip"
 	"slices"
@@ -43,36 +41,6 @@ func (t *Table) Image() (Image, error) {
 		}
 	}
 	return im, nil
-}
-
-// Digest is the same for tables that give every flow the same action by the same row.
-type Digest [sha256.Size]byte
-
-// Digest returns that of a table.
-func (t *Table) Digest() Digest {
-	h := sha256.New()
-	add := func(b *Bits) { _ = binary.Write(h, binary.LittleEndian, b[:]) } // a hash takes everything
-	fmt.Fprintf(h, "%d\n", len(t.Rows))
-	for _, r := range t.Rows {
-		fmt.Fprintf(h, "%d %d\n", r.Action, r.Next)
-	}
-	for _, b := range []*Bits{&t.Anyone, &t.Outside, &t.AnyPort} {
-		add(b)
-	}
-	for _, n := range t.numbers() {
-		b := t.Identities[n]
-		fmt.Fprintf(h, "%d ", n)
-		add(&b)
-	}
-	for _, p := range t.Prefixes {
-		fmt.Fprintf(h, "%s ", p.Prefix)
-		add(&p.Rows)
-	}
-	for _, p := range t.Ports {
-		fmt.Fprintf(h, "%d %d %d ", p.Protocol, p.First, p.Last)
-		add(&p.Rows)
-	}
-	return Digest(h.Sum(nil))
 }
 
 // PortPrefix is a range of ports that has the same leading bits: the form a longest-prefix table takes.

@@ -40,7 +40,7 @@ func (w *World) Judge(s *Subject, f Flow) Verdict {
 // matched, one of the policies that close the subject.
 func (w *World) Logs(s *Subject, d Direction, rule string) bool {
 	name, _, _ := strings.Cut(rule, ", ")
-	return slices.ContainsFunc(w.Policies, func(p Policy) bool {
+	return slices.ContainsFunc(w.Policies, func(p *Policy) bool {
 		return p.Log && (p.Name == name || rule == ByIsolation && p.Tier == Namespace && p.Governs[d] && w.selects(p.Subject, s.Set))
 	})
 }
@@ -63,7 +63,7 @@ func (w *World) judgeTier(t Tier, s *Subject, f Flow) (Verdict, bool) {
 
 // closed reports whether a policy of tier Namespace governs the direction of the subject.
 func (w *World) closed(s *Subject, d Direction) bool {
-	return slices.ContainsFunc(w.Policies, func(p Policy) bool {
+	return slices.ContainsFunc(w.Policies, func(p *Policy) bool {
 		return p.Tier == Namespace && p.Governs[d] && w.selects(p.Subject, s.Set)
 	})
 }

@@ -1,6 +1,11 @@
 package policy
 
-import "hexapod.dev/model/identity"
+import (
+	"iter"
+	"math/bits"
+
+	"hexapod.dev/model/identity"
+)
 
 // Numbers is a set of identity numbers. Datapaths hold it as it is: 64-bit words, number 0 in the lowest bit of the first.
 type Numbers [1 << 16 / 64]uint64
@@ -8,7 +13,24 @@ type Numbers [1 << 16 / 64]uint64
 // Has reports whether n is in the set.
 func (s *Numbers) Has(n identity.Number) bool { return s[n/64]&(1<<(n%64)) != 0 }
 
-func (s *Numbers) add(n identity.Number) { s[n/64] |= 1 << (n % 64) }
+// Add puts n in.
+func (s *Numbers) Add(n identity.Number) { s[n/64] |= 1 << (n % 64) }
+
+// Remove takes n out.
+func (s *Numbers) Remove(n identity.Number) { s[n/64] &^= 1 << (n % 64) }
+
+// All are the numbers of the set, in order.
+func (s *Numbers) All() iter.Seq[identity.Number] {
+	return func(yield func(identity.Number) bool) {
+		for i, w := range s {
+			for ; w != 0; w &= w - 1 {
+				if !yield(identity.Number(i*64 + bits.TrailingZeros64(w))) {
+					return
+				}
+			}
+		}
+	}
+}
 
 // Seen is n as policy sees it: Unknown, if its labels are not known here. Without a set all are.
 func (s *Numbers) Seen(n identity.Number) identity.Number {
@@ -21,10 +43,10 @@ func (s *Numbers) Seen(n identity.Number) identity.Number {
 // Known is the set of the numbers that a world knows what to think of: those whose labels it has, and those of hosts.
 func (w *World) Known() *Numbers {
 	s := &Numbers{}
-	s.add(identity.Host)
-	s.add(identity.Locator)
+	s.Add(identity.Host)
+	s.Add(identity.Locator)
 	for n := range w.Identities {
-		s.add(n)
+		s.Add(n)
 	}
 	return s
 }

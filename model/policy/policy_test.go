@@ -60,7 +60,7 @@ func TestSqueezeKeepsActions(t *testing.T) {
 			rule := policy.Rule{Name: fmt.Sprint(i), Ports: []policy.Port{{Protocol: transport.TCP, First: uint16(i % 8), Last: uint16(i % 8)}}, Peers: []policy.Peer{{Networks: []policy.Block{r.Block()}}}}
 			many.Rules[policy.Ingress] = append(many.Rules[policy.Ingress], rule)
 		}
-		w.Policies = append(w.Policies, many)
+		w.Policies = append(w.Policies, &many)
 		table, err := policy.NewCompiler(w).Compile(s, policy.Ingress)
 		if err != nil {
 			t.Fatal(err)
@@ -81,7 +81,7 @@ func TestTooManyRowsIsAnError(t *testing.T) {
 		p.Rules[policy.Ingress] = append(p.Rules[policy.Ingress], policy.Rule{Name: fmt.Sprint(i), Ports: []policy.Port{{Protocol: transport.TCP, First: uint16(i), Last: uint16(i)}}})
 	}
 	s := &policy.Subject{Set: identity.Set{Namespace: "web"}}
-	w := &policy.World{Policies: []policy.Policy{p}}
+	w := &policy.World{Policies: []*policy.Policy{&p}}
 	if _, err := policy.NewCompiler(w).Compile(s, policy.Ingress); err == nil {
 		t.Error("one row more than fits: no error")
 	}
@@ -89,6 +89,13 @@ func TestTooManyRowsIsAnError(t *testing.T) {
 	if _, err := policy.NewCompiler(w).Compile(s, policy.Ingress); err != nil {
 		t.Errorf("as many rows as fit: %v", err)
 	}
+}
+
+func pointers(in []policy.Policy) (out []*policy.Policy) {
+	for i := range in {
+		out = append(out, &in[i])
+	}
+	return out
 }
 
 // TestVerdicts holds what users know of both APIs, one small world each.
@@ -142,7 +149,7 @@ func TestVerdicts(t *testing.T) {
 		{"nor the outside", []policy.Policy{networkPolicy(policy.Rule{Name: "all"}), denyWeb}, false, "outside", 5432, policy.Verdict{policy.Accept, "NetworkPolicy shop/db, all"}},
 	} {
 		w := &policy.World{
-			Policies: c.policies, CloseOutside: c.close,
+			Policies: pointers(c.policies), CloseOutside: c.close,
 			Identities: map[identity.Number]identity.Set{0x100: web, 0x101: db},
 			Published:  []policy.Publication{{Name: "Service shop/db", Subject: in(db), Ports: []policy.Port{{Protocol: transport.TCP, First: 443, Last: 443}}}},
 		}
@@ -176,7 +183,7 @@ func BenchmarkCompile(b *testing.B) {
 			return policy.Workloads{Namespace: fmt.Sprint("ns", n%100), Endpoints: policy.Selector{{Key: "app", Op: policy.In, Values: []string{fmt.Sprint("app", n%40)}}}}
 		}
 		from, everywhere := app(i+1), policy.Workloads{Namespaces: &policy.Selector{}, Endpoints: policy.Selector{{Key: "tier", Op: policy.In, Values: []string{fmt.Sprint(i % 3)}}}}
-		w.Policies = append(w.Policies, policy.Policy{Name: fmt.Sprint(i), Tier: policy.Namespace, Subject: app(i), Governs: [2]bool{true, false}, Rules: [2][]policy.Rule{{
+		w.Policies = append(w.Policies, &policy.Policy{Name: fmt.Sprint(i), Tier: policy.Namespace, Subject: app(i), Governs: [2]bool{true, false}, Rules: [2][]policy.Rule{{
 			{Name: "0", Peers: []policy.Peer{{Workloads: &from}}, Ports: []policy.Port{{Protocol: transport.TCP, First: 80, Last: 90}}},
 			{Name: "1", Peers: []policy.Peer{{Workloads: &everywhere}}, Ports: []policy.Port{{Protocol: transport.TCP, First: uint16(i), Last: uint16(i)}}},
 		}}})

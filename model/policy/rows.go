@@ -15,7 +15,7 @@ type draft struct {
 	anyone     bool
 	outside    bool
 	unknown    bool // it denies by labels: who may have them is denied too
-	identities []identity.Number
+	selections []*selection
 	blocks     []Block
 	ports      []Port // plain ones; none means every port of every protocol
 	mergeable  bool   // its neighbours of tier Namespace may stand before or after it
@@ -34,10 +34,7 @@ func (c *Compiler) drafts(s *Subject, d Direction) []draft {
 	}
 	rows = c.tier(rows, Baseline, s, d)
 	if d == Ingress && c.w.CloseOutside {
-		for _, p := range c.w.Published {
-			if !c.w.selects(p.Subject, s.Set) {
-				continue
-			}
+		for _, p := range c.publications(s) {
 			if plain, some := resolve(p.Ports, s); some {
 				rows = append(rows, draft{Row: Row{Rule: p.Name}, outside: true, ports: plain})
 			}
@@ -91,7 +88,7 @@ func (c *Compiler) rule(rows []draft, p *Policy, r *Rule, s *Subject, d Directio
 		}
 		by := c.named(port, r.Peers)
 		for _, number := range slices.Sorted(maps.Keys(by)) {
-			rows = append(rows, draft{Row: row, identities: by[number], unknown: r.Action == Deny, ports: []Port{{Protocol: port.Protocol, First: number, Last: number}}})
+			rows = append(rows, draft{Row: row, selections: []*selection{{numbers: by[number]}}, unknown: r.Action == Deny, ports: []Port{{Protocol: port.Protocol, First: number, Last: number}}})
 		}
 	}
 	return rows
@@ -120,7 +117,7 @@ func (c *Compiler) peers(row draft, peers []Peer) draft {
 		switch p := &peers[i]; {
 		case p.Workloads != nil:
 			row.unknown = row.unknown || row.Action == Deny
-			row.identities = append(row.identities, c.selected(p.Workloads)...)
+			row.selections = append(row.selections, c.selected(p.Workloads))
 		case p.Hosts != nil:
 			for _, h := range c.w.Hosts {
 				if p.Hosts.Matches(h.Labels) {
@@ -141,7 +138,7 @@ func (c *Compiler) named(port Port, peers []Peer) map[uint16][]identity.Number {
 		in = nil
 		for i := range peers {
 			if peers[i].Workloads != nil {
-				in = append(in, c.selected(peers[i].Workloads)...)
+				in = append(in, c.selected(peers[i].Workloads).numbers...)
 			}
 		}
 	}
@@ -174,7 +171,7 @@ func squeeze(rows []draft) []draft {
 			continue
 		}
 		out[i].anyone = out[i].anyone || r.anyone
-		out[i].identities = slices.Concat(out[i].identities, r.identities)
+		out[i].selections = slices.Concat(out[i].selections, r.selections)
 		out[i].blocks = slices.Concat(out[i].blocks, r.blocks)
 		more[i]++
 	}

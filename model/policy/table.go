@@ -2,7 +2,6 @@ package policy
 
 import (
 	"cmp"
-	"maps"
 	"net/netip"
 	"slices"
 
@@ -18,15 +17,49 @@ import (
 type Table struct {
 	Rows []Row
 
-	Anyone     Bits                     // rows that match every peer
-	Outside    Bits                     // rows that match who is outside
-	Identities map[identity.Number]Bits // rows that match by labels, or in place of them for Unknown; identities without any are left out
-	Prefixes   []PrefixRows             // rows that match by address: the longest prefix holds for an address
+	Anyone   Bits         // rows that match every peer
+	Outside  Bits         // rows that match who is outside
+	Unknown  Bits         // rows that match who is inside and known by no labels
+	Prefixes []PrefixRows // rows that match by address: the longest prefix holds for an address
 
 	AnyPort Bits        // rows that match every port of every protocol
 	Ports   []PortRange // disjoint, by protocol and port
 
+	groups  []groupRows       // rows that match by labels
 	longest *bart.Table[Bits] // of Prefixes
+}
+
+// groupRows is the rows of a table that match the identities of one selection.
+type groupRows struct {
+	of   *selection
+	rows Bits
+}
+
+// RowsOf returns the rows that match an identity by its labels, or in place of them for Unknown.
+func (t *Table) RowsOf(n identity.Number) (b Bits) {
+	if n == identity.Unknown {
+		return t.Unknown
+	}
+	for _, g := range t.groups {
+		if g.of.has(n) {
+			b = b.Or(g.rows)
+		}
+	}
+	return b
+}
+
+// Identities returns the rows that match by labels, of all identities that have any; those of Unknown are among them.
+func (t *Table) Identities() map[identity.Number]Bits {
+	out := map[identity.Number]Bits{}
+	for _, g := range t.groups {
+		for _, n := range g.of.numbers {
+			out[n] = out[n].Or(g.rows)
+		}
+	}
+	if t.Unknown != (Bits{}) {
+		out[identity.Unknown] = t.Unknown
+	}
+	return out
 }
 
 // Row is a rule as a table holds it.
@@ -70,7 +103,7 @@ func (t *Table) peers(o Other) Bits {
 	if o.Who.By == identity.Outside {
 		b = b.Or(t.Outside)
 	} else {
-		b = b.Or(t.Identities[o.Who.Number])
+		b = b.Or(t.RowsOf(o.Who.Number))
 	}
 	if rows, ok := t.longest.Lookup(o.Addr); ok {
 		b = b.Or(rows)
@@ -95,6 +128,3 @@ func (t *Table) ports(p transport.Protocol, port uint16) Bits {
 	}
 	return t.AnyPort.Or(t.Ports[i].Rows)
 }
-
-// numbers lists the identities that rows match, in order.
-func (t *Table) numbers() []identity.Number { return slices.Sorted(maps.Keys(t.Identities)) }

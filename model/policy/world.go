@@ -8,15 +8,18 @@ import (
 
 	"hexapod.dev/model/identity"
 	"hexapod.dev/model/transport"
+	"hexapod.dev/model/xlat"
 )
 
 // World is everything policies speak of. It is not changed after it was given to Judge or NewCompiler.
 type World struct {
-	Policies   []Policy
+	Policies   []*Policy
 	Identities map[identity.Number]identity.Set
 	Namespaces map[string]map[string]string // labels of each namespace by its name
 	Hosts      []Host
 	Named      map[identity.Number][]NamedPort // ports that the endpoints of an identity have names for
+
+	Carried []xlat.Pref64 // NAT64 prefixes in which IPv4 networks of Policies hold as well (Policy.CarryIPv4)
 
 	Published    []Publication
 	CloseOutside bool // nobody outside reaches an endpoint that is not published
@@ -122,17 +125,20 @@ func (b Block) contains(a netip.Addr) bool {
 // inOrder returns the policies of a tier in the order in which they are asked.
 func (w *World) inOrder(t Tier) []*Policy {
 	var in []*Policy
-	for i := range w.Policies {
-		if w.Policies[i].Tier == t {
-			in = append(in, &w.Policies[i])
+	for _, p := range w.Policies {
+		if p.Tier == t {
+			in = append(in, p)
 		}
 	}
-	slices.SortFunc(in, func(a, b *Policy) int {
+	order := func(a, b *Policy) int {
 		if c := cmp.Compare(a.Priority, b.Priority); c != 0 && t != Namespace {
 			return c
 		}
 		return cmp.Compare(a.Name, b.Name)
-	})
+	}
+	if !slices.IsSortedFunc(in, order) {
+		slices.SortFunc(in, order)
+	}
 	return in
 }
 

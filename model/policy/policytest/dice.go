@@ -3,8 +3,10 @@ package policytest
 
 import (
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"net/netip"
+	"slices"
 
 	"hexapod.dev/model/identity"
 	"hexapod.dev/model/policy"
@@ -150,18 +152,54 @@ func (r Dice) World() *policy.World {
 		w.Hosts = append(w.Hosts, policy.Host{Name: fmt.Sprint(i), Labels: r.labels(), Addrs: []netip.Addr{r.Addr(), r.Addr()}})
 	}
 	for i := range r.IntN(12) {
-		t := policy.Tier(r.IntN(3))
-		p := policy.Policy{Name: fmt.Sprintf("%s %02d", t, i), Tier: t, Priority: r.IntN(3), Subject: r.workloads()}
-		for _, d := range []policy.Direction{policy.Ingress, policy.Egress} {
-			p.Governs[d] = r.IntN(3) > 0
-			p.Rules[d] = r.rules(t, d)
-		}
-		w.Policies = append(w.Policies, p)
+		w.Policies = append(w.Policies, r.policy(i))
 	}
 	for i := range r.IntN(3) {
 		w.Published = append(w.Published, policy.Publication{Name: fmt.Sprintf("Service %d", i), Subject: r.workloads(), Ports: r.ports()})
 	}
 	return w
+}
+
+func (r Dice) policy(i int) *policy.Policy {
+	t := policy.Tier(r.IntN(3))
+	p := &policy.Policy{Name: fmt.Sprintf("%s %02d", t, i), Tier: t, Priority: r.IntN(3), Subject: r.workloads()}
+	for _, d := range []policy.Direction{policy.Ingress, policy.Egress} {
+		p.Governs[d] = r.IntN(3) > 0
+		p.Rules[d] = r.rules(t, d)
+	}
+	return p
+}
+
+// After is a world in which a little has changed: policies and identities came or went, seldom more.
+func (r Dice) After(old *policy.World) *policy.World {
+	w := *old
+	w.Policies, w.Identities, w.Named = slices.Clone(old.Policies), maps.Clone(old.Identities), maps.Clone(old.Named)
+	if n := len(w.Policies); n > 0 && r.IntN(2) == 0 {
+		w.Policies = slices.Delete(w.Policies, n-1, n)
+	}
+	for range r.IntN(3) {
+		w.Policies = append(w.Policies, r.policy(len(w.Policies)))
+	}
+	for range r.IntN(4) {
+		n := identity.Number(0x100 + r.IntN(20))
+		if _, there := w.Identities[n]; there {
+			delete(w.Identities, n)
+			delete(w.Named, n)
+			continue
+		}
+		w.Identities[n], w.Named[n] = identity.Set{Namespace: r.namespace(), Labels: r.labels()}, r.named()
+	}
+	switch r.IntN(12) {
+	case 0:
+		w.CloseOutside = !w.CloseOutside
+	case 1:
+		w.Namespaces = map[string]map[string]string{"web": r.labels(), "shop": r.labels()}
+	case 2:
+		w.Hosts = append(slices.Clone(w.Hosts), policy.Host{Name: "late", Labels: r.labels(), Addrs: []netip.Addr{r.Addr()}})
+	case 3:
+		w.Published = append(slices.Clone(w.Published), policy.Publication{Name: "Service late", Subject: r.workloads(), Ports: r.ports()})
+	}
+	return &w
 }
 
 // Subject is an endpoint of a world.

@@ -71,8 +71,8 @@ cluster-down: ## remove the cluster; what was built for it stays in the cache
 conformance: ## run upstream's network conformance suite on the cluster (SUITE=policy: another)
 	@$(CLUSTER) conformance
 
-kube: ## test the controller and its client on a real API server (make cluster builds it); a restored store with real agents is in make soak
-	$(GO) test -short -tags cluster -count=1 -timeout 10m -skip '^TestRestoredStoreWithAgents$$' ./controller ./edge/kube/objects ./edge/kube/lease
+kube: ## test the controller and its client on a real API server (make cluster builds it)
+	$(GO) test -short -tags cluster -count=1 -timeout 10m ./controller ./edge/kube/objects ./edge/kube/lease
 
 prove: build ## prove what Hexapod promises to Kubernetes, on the cluster that is up
 	@NAME='$(NAME)' $(GO) test -tags cluster -count=1 -timeout 90m -v ./test/cluster/prove

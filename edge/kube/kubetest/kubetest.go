@@ -15,6 +15,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"syscall"
 	"testing"
 	"time"
@@ -249,7 +250,26 @@ func (s *Server) Restore(copied string) {
 // process is one of the two programs.
 type process struct {
 	cmd   *exec.Cmd
-	ended chan struct{}
+	ended <-chan struct{}
+}
+
+// Begin starts a program that does not outlive the test process, also if that is killed, and closes ended when the program has ended.
+// The kernel ends it with the thread that began it (PR_SET_PDEATHSIG, prctl(2)), and threads that were in other network namespaces end
+// in the middle of tests: it has a thread of its own.
+func Begin(cmd *exec.Cmd) (ended <-chan struct{}, err error) {
+	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	begun, over := make(chan error), make(chan struct{})
+	go func() {
+		runtime.LockOSThread()
+		defer runtime.UnlockOSThread()
+		err := cmd.Start()
+		begun <- err
+		if err == nil {
+			_ = cmd.Wait() // it is killed in the end; who needs it sees a failure before
+		}
+		close(over)
+	}()
+	return over, <-begun
 }
 
 func (s *Server) start(name string, args ...string) process {
@@ -261,16 +281,11 @@ func (s *Server) start(name string, args ...string) process {
 	defer log.Close()
 	cmd := exec.Command(filepath.Join(s.bin, name), args...)
 	cmd.Stdout, cmd.Stderr = log, log
-	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
-	if err := cmd.Start(); err != nil {
+	ended, err := Begin(cmd)
+	if err != nil {
 		s.t.Fatal(err)
 	}
-	p := process{cmd, make(chan struct{})}
-	go func() {
-		_ = cmd.Wait() // it is killed in the end; a failure before is seen by whoever waits for its port
-		close(p.ended)
-	}()
-	return p
+	return process{cmd, ended}
 }
 
 func (p process) stop() {

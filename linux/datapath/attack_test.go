@@ -115,57 +115,6 @@ func TestAttacksFromAnEndpoint(t *testing.T) {
 	}
 }
 
-// TestForgedInsideSources sends inside sources by every way into a host.
-func TestForgedInsideSources(t *testing.T) {
-	b := newBench(t)
-	victim := b.pods[1]
-	dock := netnstest.New(t)
-	netnstest.Connect(t, netnstest.End{NS: b.ns, Name: "docker0", Addrs: []netip.Prefix{netip.MustParsePrefix("3fff:d::1/64")}, Quiet: true},
-		netnstest.End{NS: dock, Name: "up0", Addrs: []netip.Prefix{netip.MustParsePrefix("3fff:d::2/64")}, Quiet: true})
-	b.awaitCarrier(t, dock, "3fff:d::1")
-	netnstest.Run(t, b.ns, "ip -6 route add "+locator.String()+" encap seg6local action End.DT6 table 254 dev up0")
-	hostMAC := func(link string) (m desired.MAC) {
-		l, _, err := b.table.conn.Link(link)
-		must(t, err)
-		return l.MAC
-	}
-	mine := desired.MAC{2, 0, 0, 0, 0, 9}
-	data := udp(9, 9, magic)
-	for _, a := range []struct {
-		name, via string
-		packet    []byte
-		pass      int64
-	}{
-		{"outside by the uplink", "up0", ipv6(outside, victim.addr, 17, 64, data), 1},
-		{"outside by docker0", "docker0", ipv6(netip.MustParseAddr("3fff:d::2"), victim.addr, 17, 64, data), 1},
-		{"inside by an uplink marked outside", "up0", ipv6(inside, victim.addr, 17, 64, data), 0},
-		{"own prefix by the uplink", "up0", ipv6(b.pods[0].addr, victim.addr, 17, 64, data), 0},
-		{"inside by docker0", "docker0", ipv6(inside, victim.addr, 17, 64, data), 0},
-		{"endpoint of this host by docker0", "docker0", ipv6(b.pods[0].addr, victim.addr, 17, 64, data), 0},
-		{"inside by decapsulation", "up0", ipv6(outside, locator, 41, 64, ipv6(inside, victim.addr, 17, 64, data)), 0},
-		{"routing header", "up0", ipv6(outside, victim.addr, 43, 64, append([]byte{17, 0, 4, 0, 0, 0, 0, 0}, data...)), 0},
-		{"error about nothing", "up0", ipv6(outside, victim.addr, 58, 64, icmp(outside, victim.addr, 1,
-			slices.Concat([]byte{0, 0, 0, 0}, ipv6(victim.addr, outside, 17, 60, udp(5000, 53, magic))))), 0},
-		{"packet-too-big that names the endpoint", "up0", ipv6(outside, victim.addr, 58, 64, icmp(outside, victim.addr, 2,
-			slices.Concat([]byte{0, 0, 5, 0}, ipv6(victim.addr, outside, 17, 60, udp(5000, 53, magic))))), 1},
-	} {
-		t.Run(a.name, func(t *testing.T) {
-			ns := b.far
-			if a.via == "docker0" {
-				ns = dock
-			}
-			from, at := newWire(t, ns, "up0", magic), newWire(t, victim.ns, "eth0", magic)
-			for range 5 {
-				from.send(t, ether(hostMAC(a.via), mine, a.packet))
-			}
-			if n := settle(t, 5*a.pass, at.seen.Load); n != 5*a.pass {
-				counts, _ := b.table.Maps().Counts()
-				t.Errorf("%d of 5 frames came through, want %d; %v\n%s", n, 5*a.pass, counts, netnstest.Run(t, b.ns, "nft list ruleset"))
-			}
-		})
-	}
-}
-
 // TestFloodCostsTheFlooder lets one endpoint open more flows than the table has room for. A neighbour loses none.
 func TestFloodCostsTheFlooder(t *testing.T) {
 	b := newBench(t)

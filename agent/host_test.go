@@ -74,7 +74,8 @@ type host struct {
 	cgroup string       // whose processes are clients of services
 	stop   func() error // ends the running agent
 
-	reload <-chan os.Signal
+	reload  <-chan os.Signal
+	cluster agent.Cluster // nil: the host is in none
 }
 
 // newHost makes a host without an agent. It has no IPv4 at all, not even 127.0.0.1.
@@ -131,7 +132,7 @@ func (h *host) configure(text string) {
 func (h *host) options() agent.Options {
 	return agent.Options{
 		Source: agent.Folder(h.conf()), Host: h.hostName(), StateDir: h.state(), RunDir: h.run(), Version: "test", Cgroup: h.cgroup, BPF: filepath.Join(h.dir, "no-bpf"),
-		NS: h.ns, Reload: h.reload, Log: slog.New(slog.NewTextHandler(h.log, &slog.HandlerOptions{Level: slog.LevelDebug})),
+		NS: h.ns, Reload: h.reload, Cluster: h.cluster, Log: slog.New(slog.NewTextHandler(h.log, &slog.HandlerOptions{Level: slog.LevelDebug})),
 	}
 }
 

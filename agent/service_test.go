@@ -14,7 +14,7 @@ import (
 )
 
 // withServices gives a host a cgroup of its own, so that its services concern nobody else on the machine.
-func withServices(t *testing.T) *host {
+func withServices(t testing.TB) *host {
 	t.Helper()
 	h := newHost(t)
 	root, err := connect.Root()

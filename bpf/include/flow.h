@@ -284,7 +284,6 @@ GLOBAL int flow_add(const struct sight *p, u32 owner)
 		f->key = p->key;
 		f->owner = owner;
 		f->link = 0;
-		*(u16 *)f->mac = *(u16 *)(f->mac + 2) = *(u16 *)(f->mac + 4) = 0;
 		begin(f, p);
 	} else if (f->state == FLOW_CLOSING && begins(p)) {
 		begin(f, p);

@@ -40,7 +40,7 @@ func TestInstructions(t *testing.T) {
 // TestVerifier lets the kernel look at every program.
 func TestVerifier(t *testing.T) {
 	netnstest.Root(t)
-	for _, load := range []func() (*ebpf.CollectionSpec, error){loadStub, loadJudge} {
+	for _, load := range []func() (*ebpf.CollectionSpec, error){loadStub, judgeToCompare} {
 		spec, err := load()
 		if err != nil {
 			t.Fatal(err)

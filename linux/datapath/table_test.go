@@ -82,7 +82,7 @@ func (b *bench) awaitCarrier(t testing.TB, from *netns.NS, to string) {
 func (b *bench) open(t testing.TB) {
 	t.Helper()
 	var err error
-	if b.table, err = Open(Options{NS: b.ns, Root: filepath.Join(b.run, "none"), Run: b.run}); err != nil {
+	if b.table, err = Open(Options{NS: b.ns, Root: filepath.Join(b.run, "none"), Run: b.run, release: releaseToCompare()}); err != nil {
 		t.Fatal(err)
 	}
 	table := b.table

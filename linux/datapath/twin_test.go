@@ -124,9 +124,17 @@ func (w *world) make(t testing.TB, flowRows uint32) {
 	w.fill(t)
 }
 
+// judgeToCompare is the program that is built in, or one with a mistake in it (test/faults).
+func judgeToCompare() (*ebpf.CollectionSpec, error) {
+	if path := os.Getenv("HEXAPOD_TWIN_OBJECT"); path != "" {
+		return ebpf.LoadCollectionSpec(path)
+	}
+	return loadJudge()
+}
+
 func (w *world) load(t testing.TB, flowRows uint32) {
 	t.Helper()
-	spec, err := loadJudge()
+	spec, err := judgeToCompare()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -308,6 +316,9 @@ func (w *world) compare(t *testing.T, n int, seed uint64, seen map[datapath.Why]
 	different := 0
 	for i := range n {
 		if g.IntN(300) == 0 {
+			if w.compareTables(t); t.Failed() {
+				return fmt.Errorf("after packet %d", i)
+			}
 			w.now += pick(g, uint32(0), 1, 29, 30, 30, 31, 60, 61, 180)
 			must(t, w.deny(datapath.Pair{From: pick(g, generatorEndpoints...), To: pick(g, generatorOthers...)}))
 			w.state.Settings.Generation += uint32(g.IntN(2))

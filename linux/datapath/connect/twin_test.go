@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net/netip"
+	"os"
 	"slices"
 	"testing"
 
@@ -23,6 +24,14 @@ type twin struct {
 	held  map[service.Key]service.Table // as the model has them
 }
 
+// twinToCompare is the program that is built in, or one with a mistake in it (test/faults).
+func twinToCompare() (*ebpf.CollectionSpec, error) {
+	if path := os.Getenv("HEXAPOD_TWIN_OBJECT"); path != "" {
+		return ebpf.LoadCollectionSpec(path)
+	}
+	return loadTwin()
+}
+
 func newTwin(t *testing.T) *twin {
 	t.Helper()
 	f := folder(t)
@@ -30,7 +39,7 @@ func newTwin(t *testing.T) *twin {
 	if err != nil {
 		t.Fatal(err)
 	}
-	spec, err := loadTwin()
+	spec, err := twinToCompare()
 	if err != nil {
 		t.Fatal(err)
 	}

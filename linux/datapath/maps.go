@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"sync"
 
 	"github.com/cilium/ebpf"
 
@@ -14,6 +15,10 @@ import (
 // Maps is what the programs know, as maps of the kernel. The shapes are those of bpf/include/state.h.
 type Maps struct {
 	byName map[string]*ebpf.Map
+
+	// changing guards the settings, which are read, changed and written as a whole: an older generation that comes back with another
+	// setting would spare flows that a new policy cuts.
+	changing sync.Mutex
 }
 
 type endpointValue struct {
@@ -126,6 +131,8 @@ func (m *Maps) SetFast(on bool) error { return m.setFlag(settingFast, on) }
 func (m *Maps) SetServices(on bool) error { return m.setFlag(settingServices, on) }
 
 func (m *Maps) setFlag(flag uint32, on bool) error {
+	m.changing.Lock()
+	defer m.changing.Unlock()
 	s, err := m.settings()
 	if err != nil {
 		return err
@@ -143,6 +150,8 @@ func (m *Maps) setFlag(flag uint32, on bool) error {
 
 // NextGeneration makes every flow be judged anew: policy has changed.
 func (m *Maps) NextGeneration() error {
+	m.changing.Lock()
+	defer m.changing.Unlock()
 	s, err := m.settings()
 	if err != nil {
 		return err

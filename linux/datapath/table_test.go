@@ -8,6 +8,7 @@ import (
 	"net/netip"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 
 	"golang.org/x/sys/unix"
@@ -244,5 +245,34 @@ func TestRemoveTakesEverythingOff(t *testing.T) {
 	b.ping(t, 0, "3fff:7::1")
 	if out := netnstest.Run(t, b.ns, "nft list ruleset"); out != "" {
 		t.Errorf("rules are left:\n%s", out)
+	}
+}
+
+// Policy changes while somebody begins and ends to follow drops: both are words of one setting.
+func TestSettingsOfSeveralWriters(t *testing.T) {
+	b := newBench(t)
+	m := b.table.Maps()
+	before, err := m.settings()
+	if err != nil {
+		t.Fatal(err)
+	}
+	const times = 2000
+	var wait sync.WaitGroup
+	for _, change := range []func(i int) error{
+		func(int) error { return m.NextGeneration() },
+		func(i int) error { return m.setFlag(settingEvents, i%2 == 0) },
+	} {
+		wait.Go(func() {
+			for i := range times {
+				if err := change(i); err != nil {
+					t.Error(err)
+					return
+				}
+			}
+		})
+	}
+	wait.Wait()
+	if s, err := m.settings(); err != nil || s.Generation != before.Generation+times || s.Flags&settingEvents != 0 {
+		t.Errorf("flags %x, generation %d, %v: want no events and %d", s.Flags, s.Generation, err, before.Generation+times)
 	}
 }

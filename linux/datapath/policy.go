@@ -42,6 +42,7 @@ type Policies struct {
 
 	believed policy.Believed // that was put in force last
 	known    []uint64        // as the map has it; nil: not read yet
+	owes     bool            // something was changed that living flows are not judged by yet
 }
 
 // writtenTable is a table as the maps have it.
@@ -72,6 +73,22 @@ func (p *Policies) Reconcile(c policy.Compiled) (delta diff.Delta[string], err e
 			err = fmt.Errorf("put policies in force: %w", err)
 		}
 	}()
+	used, err := p.replace(c, &delta)
+	// What was switched counts for living flows, whatever became of the rest.
+	p.owes = p.owes || !delta.Empty()
+	if p.owes {
+		cut := p.m.NextGeneration()
+		p.owes = cut != nil
+		err = errors.Join(err, cut)
+	}
+	if err != nil {
+		return delta, err
+	}
+	return delta, p.forget(used, &delta)
+}
+
+// replace makes the maps hold c, but for tables that nobody has any more, and returns those that somebody has.
+func (p *Policies) replace(c policy.Compiled, delta *diff.Delta[string]) (used map[*policy.Table]bool, err error) {
 	known := policy.Numbers{}
 	if c.Believed.Known != nil {
 		known = *c.Believed.Known
@@ -80,50 +97,42 @@ func (p *Policies) Reconcile(c policy.Compiled) (delta diff.Delta[string], err e
 			known[i] = ^uint64(0)
 		}
 	}
-	if err := p.know(func(i int) uint64 { return p.known[i] }, &delta); err != nil { // read them
-		return delta, err
+	if err := p.know(func(i int) uint64 { return p.known[i] }, delta); err != nil { // read them
+		return nil, err
 	}
 	came := policy.Numbers{} // or went
 	for i := range came {
 		came[i] = p.known[i] ^ known[i]
 	}
 	// A number is known no longer than the tables have rows for it: before them it is forgotten, and known after.
-	if err := p.know(func(i int) uint64 { return p.known[i] & known[i] }, &delta); err != nil {
-		return delta, err
+	if err := p.know(func(i int) uint64 { return p.known[i] & known[i] }, delta); err != nil {
+		return nil, err
 	}
-	if err := p.believe(c.Believed, &delta); err != nil {
-		return delta, err
+	if err := p.believe(c.Believed, delta); err != nil {
+		return nil, err
 	}
 	p.believed = c.Believed
-	used := map[*policy.Table]bool{}
+	used = map[*policy.Table]bool{}
 	subjects := make(map[[16]byte]policySubject, len(c.Subjects))
 	for a, tables := range c.Subjects {
-		s, err := p.number(tables, &delta)
+		s, err := p.number(tables, delta)
 		if err != nil {
-			return delta, err
+			return nil, err
 		}
 		subjects[a.As16()] = s
 		used[tables[policy.Ingress]], used[tables[policy.Egress]] = true, true
 	}
 	if err := p.follow(used, &came); err != nil {
-		return delta, err
+		return nil, err
 	}
-	err = reconcileMap(p.m.byName["policy_subjects"], subjects, func(k [16]byte) string { return "subject " + netip.AddrFrom16(k).Unmap().String() }, &delta)
+	err = reconcileMap(p.m.byName["policy_subjects"], subjects, func(k [16]byte) string { return "subject " + netip.AddrFrom16(k).Unmap().String() }, delta)
 	if err != nil {
-		return delta, err
+		return nil, err
 	}
-	if err := p.know(func(i int) uint64 { return known[i] }, &delta); err != nil {
-		return delta, err
+	if err := p.know(func(i int) uint64 { return known[i] }, delta); err != nil {
+		return nil, err
 	}
-	if err := p.m.setFlag(settingPolicy, true); err != nil {
-		return delta, err
-	}
-	if len(delta.Add)+len(delta.Change)+len(delta.Remove) > 0 {
-		if err := p.m.NextGeneration(); err != nil {
-			return delta, err
-		}
-	}
-	return delta, p.forget(used, &delta)
+	return used, p.m.setFlag(settingPolicy, true)
 }
 
 // Ensure gives one more endpoint its tables, before its first packet, and says who it is where its address does not. Flows of others are

@@ -6,6 +6,8 @@ import (
 	"net/netip"
 	"testing"
 
+	"github.com/cilium/ebpf"
+
 	"hexapod.dev/model/identity"
 	"hexapod.dev/model/policy"
 	"hexapod.dev/model/transport"
@@ -51,5 +53,47 @@ func TestEveryIdentityFitsInTheMaps(t *testing.T) {
 		if _, got, known, err := writer.Held(subject, f); err != nil || !known || got != want {
 			t.Errorf("number %#x: the maps say %s, known %v, %v; want %s", uint16(n), got, known, err, want)
 		}
+	}
+}
+
+// TestPoliciesHalfInForce has no room for one of two endpoints. The other one's tables are switched all the same, so its living flows are
+// judged anew; and what failed is not told of as done.
+func TestPoliciesHalfInForce(t *testing.T) {
+	w := newWorld(t, 256)
+	writer, err := (&Table{maps: &Maps{byName: w.maps}}).Policies()
+	must(t, err)
+	compiled := func(allowed int, addrs ...netip.Addr) policy.Compiled {
+		p := policy.Policy{Name: "NetworkPolicy shop/all", Tier: policy.Namespace, Subject: policy.Workloads{Namespace: "shop"}}
+		p.Governs[policy.Ingress] = true
+		for range allowed {
+			p.Rules[policy.Ingress] = append(p.Rules[policy.Ingress], policy.Rule{Name: "ingress 0"})
+		}
+		set := identity.Set{Namespace: "shop"}
+		subjects := map[netip.Addr]policy.Subject{}
+		for _, a := range addrs {
+			subjects[a] = policy.Subject{Number: 0x100, Set: set}
+		}
+		world := &policy.World{Identities: map[identity.Number]identity.Set{0x100: set}, Policies: []*policy.Policy{&p}}
+		c, err := policy.NewCompiler(world).CompileAll(subjects, policy.Believed{Trust: identity.TrustBits})
+		must(t, err)
+		return c
+	}
+	one, two := generatorEndpoints[0], generatorEndpoints[1]
+	full, err := ebpf.NewMap(&ebpf.MapSpec{Type: ebpf.Hash, KeySize: 16, ValueSize: 8, MaxEntries: 1})
+	must(t, err)
+	roomy := w.maps["policy_subjects"]
+	w.maps["policy_subjects"] = full
+	t.Cleanup(func() {
+		w.maps["policy_subjects"] = roomy
+		must(t, full.Close())
+	})
+	_, err = writer.Reconcile(compiled(1, one))
+	must(t, err)
+	before := w.generation(t)
+	if _, err := writer.Reconcile(compiled(0, one, two)); err == nil {
+		t.Fatal("two endpoints where there is room for one: no error")
+	}
+	if now := w.generation(t); now == before {
+		t.Error("flows of the endpoint whose policy was tightened live on")
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"net/netip"
 	"os"
 	"os/exec"
@@ -11,11 +12,16 @@ import (
 	"strings"
 	"syscall"
 
+	"hexapod.dev/edge/objects"
 	"hexapod.dev/linux/datapath"
 	"hexapod.dev/linux/netns"
 	"hexapod.dev/linux/rtnl"
 	model "hexapod.dev/model/datapath"
 	"hexapod.dev/model/desired"
+	"hexapod.dev/model/identity"
+	"hexapod.dev/model/policy"
+	"hexapod.dev/model/transport"
+	"hexapod.dev/test/bench/fleet"
 )
 
 // system is one way of forwarding.
@@ -24,13 +30,22 @@ type system struct {
 	programs  bool
 	conntrack bool
 	big       int // largest super-packet in bytes; 0: the kernel's usual 64 KB
+	policies  int // in the cluster; 0: none are judged
 }
 
-var systems = []system{
-	{name: "routed"},
-	{name: "hexapod", programs: true},
-	{name: "conntrack", conntrack: true},
-	{name: "big", programs: true, big: 256 << 10},
+// systems are what is measured, by the name of the set.
+var systems = map[string][]system{
+	"paths": {
+		{name: "routed"},
+		{name: "hexapod", programs: true},
+		{name: "conntrack", conntrack: true},
+		{name: "big", programs: true, big: 256 << 10},
+	},
+	"policy": {
+		{name: "none", programs: true},
+		{name: "10", programs: true, policies: 10},
+		{name: "10000", programs: true, policies: fleet.Policies},
+	},
 }
 
 // bed is two hosts of one system.
@@ -156,7 +171,41 @@ func (b *bed) host(ctx context.Context, h *host, n int) error {
 	if _, err := table.Reconcile(ctx, want); err != nil {
 		return err
 	}
+	if b.system.policies > 0 {
+		if err := b.police(h, table); err != nil {
+			return err
+		}
+	}
 	return table.Maps().SetFast(true)
+}
+
+// police puts policies in force, as an agent does: those of a cluster, by which each endpoint is closed, and one that opens the ports of
+// the benchmark.
+func (b *bed) police(h *host, table *datapath.Table) error {
+	f := fleet.New(b.system.policies)
+	w, believed := f.Told().Policies(&objects.PolicyMemo{}, f.World(), policy.Believed{
+		Trust: identity.TrustBits, Regions: map[netip.Prefix]policy.Form{fleet.Prefix: policy.Wide}})
+	open := policy.Policy{Name: "NetworkPolicy ns0/zz-open", Tier: policy.Namespace, Subject: policy.Workloads{Namespace: "ns0"}, Governs: [2]bool{policy.Ingress: true}}
+	open.Rules[policy.Ingress] = []policy.Rule{{
+		Name: "ingress 0", Peers: []policy.Peer{{Workloads: &policy.Workloads{Namespace: "ns0"}}},
+		Ports: []policy.Port{{Protocol: transport.TCP, First: port, Last: port}, {Protocol: transport.UDP, First: port, Last: port}},
+	}}
+	w.Policies = append(w.Policies, &open)
+	subjects := map[netip.Addr]policy.Subject{}
+	maps.Copy(subjects, f.Subjects) // those of a whole host, besides the few that send
+	for _, e := range h.ends {
+		subjects[e.addr] = policy.Subject{Number: identity.FirstWorkload, Set: f.Sets[identity.FirstWorkload]}
+	}
+	compiled, err := policy.NewCompiler(w).CompileAll(subjects, believed)
+	if err != nil {
+		return err
+	}
+	writer, err := table.Policies()
+	if err != nil {
+		return err
+	}
+	_, err = writer.Reconcile(compiled)
+	return err
 }
 
 // follow loads rules as kube-proxy and firewalls have them: what is established passes, all else is looked at.

@@ -25,6 +25,7 @@ import (
 type options struct {
 	pairs   int
 	kind    string // pattern
+	set     string // of systems
 	slice   time.Duration
 	cpu     int
 	results string
@@ -42,6 +43,7 @@ func main() {
 	var o options
 	flag.IntVar(&o.pairs, "pairs", paired.FewestPairs, "rounds, at least 15 for a figure")
 	flag.StringVar(&o.kind, "kind", ".", "measure the kinds whose name matches, for a look: a result has all")
+	flag.StringVar(&o.set, "set", "paths", "what is compared: paths, ours beside the kernel's; policy, ours with policies and without")
 	flag.DurationVar(&o.slice, "slice", 250*time.Millisecond, "CPU time of one measurement")
 	flag.IntVar(&o.cpu, "cpu", 1, "the CPU that client and server share")
 	flag.StringVar(&o.results, "results", "datapath.json", "file for rounds and figures")
@@ -63,7 +65,10 @@ func run(ctx context.Context, o options) (err error) {
 			err = errors.Join(err, b.close())
 		}
 	}()
-	for _, s := range systems {
+	if len(systems[o.set]) == 0 {
+		return fmt.Errorf("there is no set %q of systems: paths, policy", o.set)
+	}
+	for _, s := range systems[o.set] {
 		b, err := newBed(ctx, s)
 		if err != nil {
 			return fmt.Errorf("%s: %w", s.name, err)
@@ -75,7 +80,7 @@ func run(ctx context.Context, o options) (err error) {
 		return err
 	}
 	for _, k := range kinds {
-		if !match.MatchString(k.name) {
+		if !match.MatchString(k.name) || !wanted(o.set, k.name) {
 			continue
 		}
 		if err := measure(ctx, o, k, beds, r); err != nil {
@@ -83,7 +88,7 @@ func run(ctx context.Context, o options) (err error) {
 		}
 	}
 	r.Ended = load()
-	r.figures()
+	r.figures(o.set)
 	r.print(os.Stdout)
 	return r.write(o.results)
 }

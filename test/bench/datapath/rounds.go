@@ -30,7 +30,7 @@ type pair struct {
 // measure lets all systems do one kind of work in turn, across hosts and, where the kind asks for it, on one host.
 func measure(ctx context.Context, o options, k kind, beds []*bed, r *report) error {
 	ways := []string{"across"}
-	if k.local {
+	if k.local && o.set == "paths" {
 		ways = append(ways, "same host")
 	}
 	for _, way := range ways {

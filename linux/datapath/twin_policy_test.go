@@ -33,9 +33,9 @@ type policyDice struct {
 // TestTwinPolicy sends packets through the program and the model under random policies, written as an agent writes them: endpoints come
 // with tables or without, policies change while flows live, and identities are read from every form of address.
 func TestTwinPolicy(t *testing.T) {
-	worlds := 40
+	worlds, packets, asked := 40, 500, 500
 	if os.Getenv("HEXAPOD_SOAK") != "" {
-		worlds = 2000
+		worlds, packets, asked = 10_000, 100, 1000
 	}
 	w := newWorld(t, 256)
 	seal, err := ipam.NewSeal([]byte("0123456789abcdef"))
@@ -57,8 +57,10 @@ func TestTwinPolicy(t *testing.T) {
 		}
 		w.state.Policy = &datapath.Policy{Compiled: c, Who: c.Believed.Directory()}
 		w.state.Settings.Generation = w.generation(t)
-		for range 500 {
+		for range packets {
 			d.compare(t, seen)
+		}
+		for range asked {
 			d.readBack(t, writer, c)
 		}
 		if t.Failed() {
@@ -68,7 +70,7 @@ func TestTwinPolicy(t *testing.T) {
 	if seen[datapath.IPv4] == 0 || seen[datapath.OtherWay] == 0 || seen[datapath.Denied] == 0 || seen[datapath.Local] == 0 || seen[datapath.Remote] == 0 {
 		t.Errorf("the worlds are too simple: %v", seen)
 	}
-	t.Log(seen)
+	t.Logf("%d sets of policies, %d packets and %d flows each: %v", worlds, packets, asked, seen)
 	empty(t, writer, table.maps)
 }
 

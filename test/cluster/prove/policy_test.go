@@ -3,7 +3,6 @@
 package prove
 
 import (
-	"context"
 	"fmt"
 	"strconv"
 	"strings"
@@ -69,84 +68,6 @@ func TestNewPodUnderPolicy(t *testing.T) {
 			t.Errorf("%s: %d packets arrived, want any: %v", c.name, n, c.passes)
 		}
 		t.Logf("%s: %d packets arrived", c.name, n)
-	}
-}
-
-// flow is a ping that goes on in a pod.
-type flow struct {
-	lines chan string
-	stop  func()
-}
-
-// begin pings an address ten times a second.
-func (b bed) begin(pod, to string) flow {
-	b.t.Helper()
-	ctx, cancel := context.WithCancel(context.Background())
-	cmd := b.Command(ctx, "kubectl", "exec", pod, "--", "ping", "-i0.1", "-O", to)
-	lines := make(chan string, 100_000)
-	cmd.Stdout = writer(func(p []byte) {
-		for _, l := range strings.Split(strings.TrimSpace(string(p)), "\n") {
-			lines <- l
-		}
-	})
-	ended := make(chan struct{})
-	go func() {
-		defer close(ended)
-		_ = b.Run(cluster.Router, cmd) // it ends with ctx
-	}()
-	stop := func() {
-		cancel()
-		<-ended
-	}
-	b.t.Cleanup(stop)
-	return flow{lines, stop}
-}
-
-type writer func([]byte)
-
-func (w writer) Write(p []byte) (int, error) {
-	w(p)
-	return len(p), nil
-}
-
-// until waits for a line of a flow.
-func (f flow) until(t *testing.T, what string) time.Time {
-	t.Helper()
-	end := time.After(patience)
-	for {
-		select {
-		case l := <-f.lines:
-			if strings.Contains(l, what) {
-				return time.Now()
-			}
-		case <-end:
-			t.Fatalf("the ping never said %q", what)
-		}
-	}
-}
-
-// A policy that is tightened cuts a living flow, one that is loosened breaks none and lets the cut one go on; beside it another flow
-// loses nothing.
-func TestLivingFlows(t *testing.T) {
-	b := open(t)
-	names, addrs := b.pods("living")
-	b.kubectl("label", "pod", names["w1"], "tight=yes")
-	cut, free := b.begin(names["w1"], addrs["w2"][0]), b.begin(names["w2"], addrs["cp"][0])
-	cut.until(t, "bytes from")
-	free.until(t, "bytes from")
-	policy := strings.NewReplacer("NAME", "tight", "LABEL", "tight").Replace(closed)
-	begun := time.Now()
-	b.apply(policy)
-	at := cut.until(t, "no answer yet")
-	t.Logf("the flow is cut %.1f s after kubectl was begun", at.Sub(begun).Seconds())
-	b.kubectl("delete", "networkpolicy", "tight")
-	cut.until(t, "bytes from")
-	free.stop()
-	close(free.lines)
-	for l := range free.lines {
-		if strings.Contains(l, "no answer") {
-			t.Errorf("a flow that no policy is about: %s", l)
-		}
 	}
 }
 

@@ -7,8 +7,6 @@ import (
 	"strconv"
 	"strings"
 	"testing"
-
-	"hexapod.dev/test/cluster"
 )
 
 // closed keeps every pod of the namespace that has the label to itself.

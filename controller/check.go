@@ -36,6 +36,9 @@ func (t *term) check(ctx context.Context) error {
 	for _, b := range set.BGPPeers {
 		errs = append(errs, writeStatus(ctx, t.c.o.Client, t.c.peers, b, first, &b.Status))
 	}
+	for _, n := range set.Translations {
+		errs = append(errs, writeStatus(ctx, t.c.o.Client, t.c.nat64, n, first, &n.Status))
+	}
 	return errors.Join(errs...)
 }
 
@@ -46,6 +49,7 @@ func (t *term) written() []v1alpha1.Object {
 	all = appendCopies[v1alpha1.Pool](all, t.c.pools)
 	all = appendCopies[v1alpha1.Address](all, t.c.addresses)
 	all = appendCopies[v1alpha1.BGPPeer](all, t.c.peers)
+	all = appendCopies[v1alpha1.Translation](all, t.c.nat64)
 	return appendCopies[v1alpha1.Host](all, t.c.hosts)
 }
 
@@ -119,6 +123,8 @@ func statusOf(o any) any {
 	case *v1alpha1.Address:
 		return o.Status
 	case *v1alpha1.BGPPeer:
+		return o.Status
+	case *v1alpha1.Translation:
 		return o.Status
 	}
 	return nil

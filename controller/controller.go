@@ -61,6 +61,7 @@ type Controller struct {
 	addresses  *feed[v1alpha1.Address]
 	slicesFeed *feed[v1alpha1.AddressSlice]
 	peers      *feed[v1alpha1.BGPPeer]
+	nat64      *feed[v1alpha1.Translation]
 	nodes      *feed[objects.Node]
 	pods       *podFeed
 
@@ -96,6 +97,7 @@ func New(o Options) *Controller {
 		statuses: newFeed(o.Client, objects.HostStatuses()), prefixes: newFeed(o.Client, objects.HostPrefixes()),
 		identities: newFeed(o.Client, objects.Identities()), pools: newFeed(o.Client, objects.Pools()),
 		addresses: newFeed(o.Client, objects.Addresses()), slicesFeed: newFeed(o.Client, objects.AddressSlices()), peers: newFeed(o.Client, objects.BGPPeers()),
+		nat64: newFeed(o.Client, objects.Translations()),
 		nodes: newFeed(o.Client, objects.Nodes()), pods: newPodFeed(o.Client),
 		networkPolicies: newFeed(o.Client, objects.NetworkPolicies()), clusterPolicies: newFeed(o.Client, objects.ClusterNetworkPolicies()),
 		ledger: newLedger(), numbers: newNumberBook(), claims: newClaimBook(), slices: newSliceBook(),
@@ -142,6 +144,7 @@ func (c *Controller) connect() {
 		}
 	}
 	c.peers.changed = func(*v1alpha1.BGPPeer, bool) { c.ask(task{taskCheck, ""}) }
+	c.nat64.changed = func(*v1alpha1.Translation, bool) { c.ask(task{taskCheck, ""}) }
 	c.connectPolicies()
 	c.pods.wanted = func(k string) { c.ask(task{taskIdentity, k}) }
 	c.pods.claimed = func(key objects.Key) { c.ask(task{taskClaim, key.String()}) }
@@ -202,7 +205,7 @@ func (c *Controller) Run(ctx context.Context) error {
 	g, ctx := errgroup.WithContext(ctx)
 	log := c.o.Log
 	for _, follow := range []func(context.Context, *slog.Logger) error{
-		c.plans.run, c.hosts.run, c.statuses.run, c.prefixes.run, c.identities.run, c.pools.run, c.addresses.run, c.slicesFeed.run, c.peers.run, c.nodes.run, c.pods.run,
+		c.plans.run, c.hosts.run, c.statuses.run, c.prefixes.run, c.identities.run, c.pools.run, c.addresses.run, c.slicesFeed.run, c.peers.run, c.nat64.run, c.nodes.run, c.pods.run,
 		c.networkPolicies.run, c.runClusterPolicies,
 	} {
 		g.Go(func() error { return follow(ctx, log) })
@@ -265,7 +268,7 @@ func (c *Controller) listed(ctx context.Context) bool {
 func (c *Controller) listedAll() bool {
 	for _, listed := range []func() (bool, int){
 		c.plans.store.Listed, c.hosts.store.Listed, c.statuses.store.Listed, c.prefixes.store.Listed, c.identities.store.Listed,
-		c.pools.store.Listed, c.addresses.store.Listed, c.slicesFeed.store.Listed, c.peers.store.Listed, c.nodes.store.Listed, c.pods.listed,
+		c.pools.store.Listed, c.addresses.store.Listed, c.slicesFeed.store.Listed, c.peers.store.Listed, c.nat64.store.Listed, c.nodes.store.Listed, c.pods.listed,
 	} {
 		if ok, _ := listed(); !ok {
 			return false

@@ -136,6 +136,14 @@ func TestAccepted(t *testing.T) {
 	make1(k, objects.Pools(), v1alpha1.NewPool("right", v1alpha1.PoolSpec{Prefix: pfx("2001:db8:a010:0:5::/80")}))
 	make1(k, objects.Pools(), v1alpha1.NewPool("wrong", v1alpha1.PoolSpec{Prefix: pfx("2001:db8:a010:1000::/64")})) // where hosts are numbered
 	k.start(Options{})
+	translation := func(name string) v1alpha1.ConditionStatus {
+		o, err := objects.In(k.c, objects.Translations()).Get(t.Context(), name)
+		if err != nil {
+			return ""
+		}
+		c, _ := o.Status.Condition(v1alpha1.ConditionAccepted)
+		return c.Status
+	}
 	accepted := func(name string) v1alpha1.Condition {
 		p, err := objects.In(k.c, objects.Pools()).Get(t.Context(), name)
 		if err != nil {
@@ -151,4 +159,11 @@ func TestAccepted(t *testing.T) {
 	if c := accepted("wrong"); c.Status != v1alpha1.ConditionFalse || c.Reason != string(Refused) {
 		t.Errorf("wrong: %+v", c)
 	}
+	pools := []string{"45.66.0.0/30", "45.66.0.2/31"}
+	for i, name := range []string{"a", "b"} { // which share their addresses
+		make1(k, objects.Translations(), v1alpha1.NewTranslation(name, v1alpha1.TranslationSpec{Pool: []v1alpha1.Prefix{pfx(pools[i])}, HostLabels: map[string]string{"gateway": name}}))
+	}
+	k.eventually("of two translations one is accepted", func() bool {
+		return translation("a") == v1alpha1.ConditionTrue && translation("b") == v1alpha1.ConditionFalse
+	})
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"fmt"
 	"reflect"
 
 	"hexapod.dev/api/v1alpha1"
@@ -15,8 +16,9 @@ const (
 type kind struct {
 	name, singular, plural, short string
 	structure                     reflect.Type
-	nameLength                    int  // of metadata.name at most, where rules read it; 0: what Kubernetes allows
-	wholeStatus                   bool // there is no spec, so the status is no subresource
+	nameLength                    int            // of metadata.name at most, where rules read it; 0: what Kubernetes allows
+	longest                       map[string]int // entries of lists of the spec at most, where rules read them
+	wholeStatus                   bool           // there is no spec, so the status is no subresource
 	rules                         []rule
 	columns                       []column
 }
@@ -95,6 +97,18 @@ func kinds() []kind {
 			name: v1alpha1.KindBGPPeer, singular: "bgppeer", plural: "bgppeers", structure: reflect.TypeFor[v1alpha1.BGPPeer](),
 			columns: []column{text("Interface", ".spec.interface"), text("Address", ".spec.address"), count("ASN", ".spec.asn"), accepted(), age()},
 		}, {
+			name: v1alpha1.KindTranslation, singular: "translation", plural: "translations", short: "nat64", structure: reflect.TypeFor[v1alpha1.Translation](),
+			longest: map[string]int{"prefixes": v1alpha1.MaxTranslationList, "pool": v1alpha1.MaxTranslationList, "clients": v1alpha1.MaxTranslationList, "private": v1alpha1.MaxTranslationList},
+			rules: []rule{
+				{"!has(self.spec.prefixes) || self.spec.prefixes.all(p, cidr(p).ip().family() == 6 && cidr(p).prefixLength() in [32, 40, 48, 56, 64, 96])",
+					"spec.prefixes must be IPv6 prefixes of length 32, 40, 48, 56, 64 or 96 (RFC 6052 2.2)"},
+				{"self.spec.pool.size() > 0", "spec.pool must name IPv4 addresses that are routed to the hosts"},
+				families("pool", 4), families("private", 4), families("clients", 6),
+				{"!has(self.spec.private) || has(self.spec.prefixes) && self.spec.prefixes.exists(p, p != '64:ff9b::/96')",
+					"spec.private cannot be reached through the well-known prefix (RFC 6052 3.1): name one of your own in spec.prefixes"},
+			},
+			columns: []column{text("Prefixes", ".spec.prefixes"), text("Pool", ".spec.pool"), wide("Hosts", ".spec.hosts"), wide("Labels", ".spec.hostLabels"), accepted(), age()},
+		}, {
 			name: v1alpha1.KindHostPrefix, singular: "hostprefix", plural: "hostprefixes", short: "hp", structure: reflect.TypeFor[v1alpha1.HostPrefix](), nameLength: len("-128") + 32,
 			rules: []rule{
 				{"self.metadata.name.matches('^[0-9a-f]{32}-[0-9]{1,3}$') && (cidr(self.spec.prefix).ip().family() == 6 ? " +
@@ -112,6 +126,12 @@ func kinds() []kind {
 				text("Prefixes", ".status.prefixes"), text("Version", ".status.version"), wide("Reason", `.status.conditions[?(@.type=="Ready")].message`), age()},
 		},
 	}
+}
+
+// families says that the prefixes in a list of the spec are all of one family.
+func families(list string, family int) rule {
+	return rule{fmt.Sprintf("!has(self.spec.%[1]s) || self.spec.%[1]s.all(p, cidr(p).ip().family() == %[2]d)", list, family),
+		fmt.Sprintf("spec.%s must be prefixes of IPv%d", list, family)}
 }
 
 // fixed says that a field of the spec does not change.

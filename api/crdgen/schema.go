@@ -64,6 +64,9 @@ func (w words) object(k kind) *schema {
 		}
 		if name == "spec" {
 			s.Required = []string{"spec"}
+			for list, n := range k.longest {
+				s.Properties[name].Properties[list].MaxItems = n
+			}
 		}
 	}
 	return s

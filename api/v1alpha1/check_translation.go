@@ -12,6 +12,15 @@ func (t *Translation) check(r *report) {
 	for i, h := range s.Hosts {
 		names.add(r, fmt.Sprintf("spec.hosts[%d]", i), h)
 	}
+	checkSelector(r, "spec.hostLabels", &LabelSelector{MatchLabels: s.HostLabels})
+	for _, list := range []struct {
+		field string
+		n     int
+	}{{"prefixes", len(s.Prefixes)}, {"pool", len(s.Pool)}, {"clients", len(s.Clients)}, {"private", len(s.Private)}} {
+		if list.n > MaxTranslationList {
+			r.errorf("spec."+list.field, fmt.Sprintf("write at most %d", MaxTranslationList), "%d are too many", list.n)
+		}
+	}
 	if len(s.Pool) == 0 {
 		r.errorf("spec.pool", "write IPv4 addresses that are routed to the hosts, as 192.0.2.1/32", "is missing")
 	}
@@ -88,12 +97,14 @@ var never4 = []named{
 func checkTranslations(s Set) (found Problems) {
 	for i, t := range s.Translations {
 		for k, h := range t.Spec.Hosts {
-			if _, ok := s.Host(h); !ok {
-				found = append(found, problemf(t, fmt.Sprintf("spec.hosts[%d]", k), "add a Host of that name, or name another", "there is no host %s", h))
+			if _, ok := s.Host(h); !ok { // hosts come and go, and the others go on translating
+				p := problemf(t, fmt.Sprintf("spec.hosts[%d]", k), "add a Host of that name, or name another", "there is no host %s", h)
+				p.Severity = Warning
+				found = append(found, p)
 			}
 		}
 		for _, other := range s.Translations[:i] {
-			if h, both := sharedHost(t, other); both {
+			if h, both := s.sharedHost(t, other); both {
 				found = append(found, problemf(t, "spec.hosts", "let each host translate by one of them", "%s translates by Translation %s in %s as well", h, other.ObjectName(), place(other)))
 			}
 			if p, q, both := sharedPool(t, other); both {
@@ -112,16 +123,10 @@ func checkTranslations(s Set) (found Problems) {
 	return found
 }
 
-func sharedHost(a, b *Translation) (string, bool) {
-	switch {
-	case len(a.Spec.Hosts) == 0 && len(b.Spec.Hosts) == 0:
-		return "every host", true
-	case len(a.Spec.Hosts) == 0:
-		return b.Spec.Hosts[0], true
-	}
-	for _, h := range a.Spec.Hosts {
-		if b.Translates(h) {
-			return h, true
+func (s Set) sharedHost(a, b *Translation) (string, bool) {
+	for _, h := range s.Hosts {
+		if a.Translates(h) && b.Translates(h) {
+			return h.ObjectName(), true
 		}
 	}
 	return "", false

@@ -20,8 +20,8 @@ const (
 	KindAddress      = "Address"
 	KindBGPPeer      = "BGPPeer"
 	KindAddressSlice = "AddressSlice" // in a cluster written by the controller
-	KindTranslation  = "Translation"  // in files alone, as yet
-	KindService      = "Service"      // in files alone: a cluster has its own
+	KindTranslation  = "Translation"
+	KindService      = "Service" // in files alone: a cluster has its own
 
 	KindNetworkPolicy        = "NetworkPolicy"        // in files alone, in the form of Kubernetes
 	KindClusterNetworkPolicy = "ClusterNetworkPolicy" // likewise
@@ -41,7 +41,7 @@ func Kinds() []string {
 // ClusterKinds lists the kinds that Hexapod brings into a Kubernetes cluster: those of Kinds that it does not have already, and
 // those that the controller and the agents write.
 func ClusterKinds() []string {
-	inFiles := []string{KindService, KindTranslation, KindNetworkPolicy, KindClusterNetworkPolicy, KindPublication}
+	inFiles := []string{KindService, KindNetworkPolicy, KindClusterNetworkPolicy, KindPublication}
 	own := slices.DeleteFunc(Kinds(), func(kind string) bool { return slices.Contains(inFiles, kind) })
 	return append(own, KindHostPrefix, KindHostStatus)
 }

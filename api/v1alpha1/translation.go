@@ -1,11 +1,16 @@
 package v1alpha1
 
-import "net/netip"
+import (
+	"net/netip"
+	"slices"
+)
 
 // Translation lets endpoints without IPv4 reach IPv4 servers: stateful NAT64 (RFC 6146) on the hosts it names.
 type Translation struct {
 	Header `yaml:",inline"`
 	Spec   TranslationSpec `json:"spec" yaml:"spec"`
+	// Status is written by the controller of a cluster; files have none.
+	Status Status `json:"status,omitzero" yaml:"-"`
 }
 
 // TranslationSpec is the part of a Translation that the user writes.
@@ -13,8 +18,11 @@ type TranslationSpec struct {
 	// Prefixes carry IPv4 addresses (Pref64, RFC 6052): endpoints see servers by the first one. Left out: the well-known prefix
 	// 64:ff9b::/96, which carries global addresses alone.
 	Prefixes []Prefix `json:"prefixes,omitempty" yaml:"prefixes,omitempty"`
-	// Hosts that translate. None: every host, each for its own endpoints.
+	// Hosts that translate, by name.
 	Hosts []string `json:"hosts,omitempty" yaml:"hosts,omitempty"`
+	// HostLabels name more of them: those that have all of these labels, which in a cluster are the labels of the node. Without hosts and
+	// labels every host translates for its own endpoints.
+	HostLabels map[string]string `json:"hostLabels,omitempty" yaml:"hostLabels,omitempty"`
 	// Pool is the IPv4 addresses that endpoints are seen by. Each belongs to one of the hosts at a time, and has to be routed to it.
 	Pool []Prefix `json:"pool" yaml:"pool"`
 	// Clients may use the translation. Left out: the fabric.
@@ -35,10 +43,13 @@ const (
 
 // Bounds of a Translation.
 const (
-	maxBlocks      = 63 // of an IPv4 address
-	maxBindings    = 16 << 20
-	maxPoolAddrs   = 4096
-	minPoolBits    = 20
+	maxBlocks    = 63 // of an IPv4 address
+	maxBindings  = 16 << 20
+	maxPoolAddrs = 4096
+	minPoolBits  = 20
+	// MaxTranslationList bounds each list of a Translation: the API server reckons what its rules can cost.
+	MaxTranslationList = 64
+
 	wellKnownText  = "64:ff9b::/96"
 	ownPrefixAdvce = "take a /96 of your own, or one of 64:ff9b:1::/48 (RFC 8215)"
 )
@@ -62,14 +73,19 @@ var wellKnown64 = netip.MustParsePrefix(wellKnownText)
 func (t *Translation) ranges() []fieldRange { return nil }
 
 // Translates reports whether a host is among those that translate.
-func (t *Translation) Translates(host string) bool {
-	if len(t.Spec.Hosts) == 0 {
+func (t *Translation) Translates(h *Host) bool {
+	switch {
+	case !h.Living():
+		return false
+	case len(t.Spec.Hosts) == 0 && len(t.Spec.HostLabels) == 0, slices.Contains(t.Spec.Hosts, h.ObjectName()):
 		return true
+	case len(t.Spec.HostLabels) == 0:
+		return false
 	}
-	for _, h := range t.Spec.Hosts {
-		if h == host {
-			return true
+	for k, v := range t.Spec.HostLabels {
+		if has, ok := h.Metadata.Labels[k]; !ok || has != v {
+			return false
 		}
 	}
-	return false
+	return true
 }

@@ -32,7 +32,8 @@ func (s *Source) all() []v1alpha1.Object {
 	out = appendAll(out, s.identities)
 	out = appendAll(out, s.addresses)
 	out = appendAll(out, s.slices)
-	return appendAll(out, s.peers)
+	out = appendAll(out, s.peers)
+	return appendAll(out, s.nat64)
 }
 
 func appendAll[T any, P document[T]](out []v1alpha1.Object, from *kobjects.Store[T]) []v1alpha1.Object {

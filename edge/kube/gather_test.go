@@ -40,6 +40,10 @@ func TestUsable(t *testing.T) {
 			Address: v1alpha1.AddrFrom(netip.MustParseAddr("2001:db8:8010::7")), Pool: "none", Name: "web-0"})}, "there is no pool none"},
 		{"a peer whose password is not there", []v1alpha1.Object{v1alpha1.NewBGPPeer("tor", v1alpha1.BGPPeerSpec{
 			Interface: "eth0", ASN: 64512, LocalASN: 64513, PasswordFile: "tor.key"})}, "tor"},
+		{"a translation that cannot be", []v1alpha1.Object{v1alpha1.NewTranslation("bad", v1alpha1.TranslationSpec{Pool: []v1alpha1.Prefix{prefix("127.0.0.0/30")}})}, "Translation bad"},
+		{"a translation by the hosts of another", []v1alpha1.Object{
+			v1alpha1.NewTranslation("bad", v1alpha1.TranslationSpec{Pool: []v1alpha1.Prefix{prefix("45.66.0.0/30")}, Hosts: []string{"h1"}}),
+			v1alpha1.NewTranslation("a", v1alpha1.TranslationSpec{Pool: []v1alpha1.Prefix{prefix("45.66.1.0/30")}, Hosts: []string{"h1", "gone"}})}, "Translation bad"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			set, left, err := usable(append(cluster(), c.more...), t.TempDir())
@@ -85,6 +89,7 @@ func listAll(s *Source, all []v1alpha1.Object) {
 	s.addresses.Replace(kobjects.Listing[v1alpha1.Address]{Objects: set.Addresses})
 	s.slices.Replace(kobjects.Listing[v1alpha1.AddressSlice]{Objects: set.Slices})
 	s.peers.Replace(kobjects.Listing[v1alpha1.BGPPeer]{Objects: set.BGPPeers})
+	s.nat64.Replace(kobjects.Listing[v1alpha1.Translation]{Objects: set.Translations})
 }
 
 // Half a list is no list, and what was known whole outlives the agent.
@@ -100,12 +105,12 @@ func TestKept(t *testing.T) {
 	if _, err := s.kept(); err == nil || !strings.Contains(err.Error(), "nothing is kept on this host") {
 		t.Errorf("an empty disk: %v", err)
 	}
-	listAll(s, cluster())
+	listAll(s, append(cluster(), v1alpha1.NewTranslation("internet", v1alpha1.TranslationSpec{Pool: []v1alpha1.Prefix{prefix("45.66.1.0/30")}})))
 	if !s.keep() {
 		t.Fatal("not kept")
 	}
 	set, err := source(t, dir).kept()
-	if err != nil || len(set.Objects.Hosts) != 2 || len(set.Objects.Identities) != 1 {
+	if err != nil || len(set.Objects.Hosts) != 2 || len(set.Objects.Identities) != 1 || len(set.Objects.Translations) != 1 {
 		t.Errorf("after a restart: %+v, %v", set.Objects, err)
 	}
 	if err := os.WriteFile(s.configPath(), []byte("{half"), 0o600); err != nil {

@@ -40,6 +40,7 @@ type Source struct {
 	addresses  *kobjects.Store[v1alpha1.Address]
 	slices     *kobjects.Store[v1alpha1.AddressSlice]
 	peers      *kobjects.Store[v1alpha1.BGPPeer]
+	nat64      *kobjects.Store[v1alpha1.Translation]
 	pods       *kobjects.Store[kobjects.Pod]
 	policies   policyStores
 
@@ -63,7 +64,8 @@ func New(o Options) *Source {
 		plans: kobjects.NewStore(kobjects.AddressPlans()), hosts: kobjects.NewStore(kobjects.Hosts()),
 		pools: kobjects.NewStore(kobjects.Pools()), identities: kobjects.NewStore(kobjects.Identities()),
 		addresses: kobjects.NewStore(kobjects.Addresses()), slices: kobjects.NewStore(kobjects.AddressSlices()), peers: kobjects.NewStore(kobjects.BGPPeers()),
-		pods: kobjects.NewStore(kobjects.Pods()), policies: newPolicyStores(),
+		nat64: kobjects.NewStore(kobjects.Translations()),
+		pods:  kobjects.NewStore(kobjects.Pods()), policies: newPolicyStores(),
 		news: make(chan struct{}, 1), soon: make(chan struct{}, 1), refused: make(chan refusal, 64),
 	}
 }
@@ -91,6 +93,7 @@ func (s *Source) Run(ctx context.Context, report func() v1alpha1.HostReport, cha
 	follow(ctx, g, s, kobjects.Addresses(), s.addresses, s.news)
 	follow(ctx, g, s, kobjects.AddressSlices(), s.slices, s.news)
 	follow(ctx, g, s, kobjects.BGPPeers(), s.peers, s.news)
+	follow(ctx, g, s, kobjects.Translations(), s.nat64, s.news)
 	s.policies.follow(ctx, g, s)
 	g.Go(func() error {
 		own := kobjects.In(s.o.Client, kobjects.Pods()).Where("spec.nodeName="+s.o.Host, "")
@@ -139,7 +142,7 @@ func kick(mail chan struct{}) {
 // listed tells whether every resource was seen whole: half a list is no list.
 func (s *Source) listed() bool {
 	for _, listed := range []func() (bool, int){
-		s.plans.Listed, s.hosts.Listed, s.pools.Listed, s.identities.Listed, s.addresses.Listed, s.slices.Listed, s.peers.Listed,
+		s.plans.Listed, s.hosts.Listed, s.pools.Listed, s.identities.Listed, s.addresses.Listed, s.slices.Listed, s.peers.Listed, s.nat64.Listed,
 	} {
 		if ok, _ := listed(); !ok {
 			return false

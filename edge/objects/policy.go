@@ -34,11 +34,7 @@ func Policies(s v1alpha1.Set, m Model) *policy.World {
 			Ports:   ports(o.Spec.Ports),
 		})
 	}
-	var prefixes []netip.Prefix
-	for _, o := range s.Translations {
-		prefixes = append(prefixes, bare(o.Spec.Prefixes)...)
-	}
-	w.Carried = policy.Pref64s(prefixes)
+	w.Carried = policy.Pref64s(pref64s(s))
 	for _, o := range s.NetworkPolicies {
 		p := NetworkPolicy(o)
 		p.CarryIPv4(w.Carried)
@@ -50,6 +46,19 @@ func Policies(s v1alpha1.Set, m Model) *policy.World {
 		w.Policies = append(w.Policies, &p)
 	}
 	return w
+}
+
+// pref64s are the prefixes that carry IPv4 addresses, by what the set says of translation and of names.
+func pref64s(s v1alpha1.Set) (out []netip.Prefix) {
+	for _, o := range s.Translations {
+		out = append(out, bare(o.Spec.Prefixes)...)
+	}
+	if s.Plan.Spec.DNS != nil {
+		for _, p := range s.Plan.Spec.DNS.Prefixes {
+			out = append(out, p.Prefix.Prefix)
+		}
+	}
+	return out
 }
 
 // named lists the ports that the endpoints of each identity have names for.

@@ -35,7 +35,20 @@ func refusals(c *objects.Client, t *testing.T) map[string]func() error {
 			return err
 		}
 	}
+	translation := func(spec v1alpha1.TranslationSpec) func() error {
+		return func() error {
+			_, err := objects.In(c, objects.Translations()).Create(t.Context(), v1alpha1.NewTranslation("wrong", spec))
+			return err
+		}
+	}
+	pool, ten := []v1alpha1.Prefix{prefix("45.66.0.0/28")}, []v1alpha1.Prefix{prefix("10.0.0.0/8")}
 	return map[string]func() error{
+		"a prefix of no length for IPv4":        translation(v1alpha1.TranslationSpec{Pool: pool, Prefixes: []v1alpha1.Prefix{prefix("2001:db8::/90")}}),
+		"an IPv4 prefix to carry IPv4":          translation(v1alpha1.TranslationSpec{Pool: pool, Prefixes: ten}),
+		"no pool":                               translation(v1alpha1.TranslationSpec{Pool: []v1alpha1.Prefix{}}),
+		"a pool of IPv6":                        translation(v1alpha1.TranslationSpec{Pool: []v1alpha1.Prefix{prefix("2001:db8::/64")}}),
+		"clients of IPv4":                       translation(v1alpha1.TranslationSpec{Pool: pool, Clients: ten}),
+		"private servers, well-known prefix":    translation(v1alpha1.TranslationSpec{Pool: pool, Private: ten, Prefixes: []v1alpha1.Prefix{prefix("64:ff9b::/96")}}),
 		"a prefix under another's name":         prefixNamed("20010db8a01010000000000000000000-64", "2001:db8:a010:1001::/64"),
 		"a prefix under another length":         prefixNamed("20010db8a01010010000000000000000-63", "2001:db8:a010:1001::/64"),
 		"a prefix without its length":           prefixNamed("20010db8a01010010000000000000000", "2001:db8:a010:1001::/64"),
@@ -115,6 +128,9 @@ func TestKinds(t *testing.T) {
 	made(t, c, objects.Addresses(), v1alpha1.NewAddress(v1alpha1.AddressSpec{Address: addr("2001:db8:a010:0:5::7"), Pool: "web", Namespace: "shop", Name: "web-0"}))
 	made(t, c, objects.Identities(), identity(256, "shop"))
 	made(t, c, objects.BGPPeers(), v1alpha1.NewBGPPeer("tor", v1alpha1.BGPPeerSpec{Interface: "eth0", Accept: []v1alpha1.Prefix{prefix("203.0.113.0/24")}}))
+	made(t, c, objects.Translations(), v1alpha1.NewTranslation("plain", v1alpha1.TranslationSpec{Pool: []v1alpha1.Prefix{prefix("45.66.0.0/28")}, HostLabels: map[string]string{"role": "gateway"}}))
+	made(t, c, objects.Translations(), v1alpha1.NewTranslation("own", v1alpha1.TranslationSpec{Pool: []v1alpha1.Prefix{prefix("45.66.1.0/28")}, Private: []v1alpha1.Prefix{prefix("10.0.0.0/8")},
+		Prefixes: []v1alpha1.Prefix{prefix("64:ff9b::/96"), prefix("2001:db8:64::/48")}, Clients: []v1alpha1.Prefix{prefix("2001:db8:a000::/37")}, Blocks: 4}))
 	made(t, c, objects.HostPrefixes(), v1alpha1.NewHostPrefix(v1alpha1.HostPrefixSpec{Prefix: prefix("2001:db8:a010:1000::/64"), Host: "h1", Rack: "1", Number: &number}))
 	made(t, c, objects.HostPrefixes(), v1alpha1.NewHostPrefix(v1alpha1.HostPrefixSpec{Prefix: prefix("10.0.1.0/24"), Host: "h1"}))
 	made(t, c, objects.HostPrefixes(), v1alpha1.NewHostPrefix(v1alpha1.HostPrefixSpec{Prefix: prefix("2001:db8:ffff:7::1:0/112"), Host: "h2", Adopted: true}))

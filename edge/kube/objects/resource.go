@@ -105,3 +105,8 @@ func AddressSlices() Resource[v1alpha1.AddressSlice] {
 func BGPPeers() Resource[v1alpha1.BGPPeer] {
 	return own[v1alpha1.BGPPeer](v1alpha1.KindBGPPeer, "bgppeers")
 }
+
+// Translations is the resource of translations between IPv6 and IPv4.
+func Translations() Resource[v1alpha1.Translation] {
+	return own[v1alpha1.Translation](v1alpha1.KindTranslation, "translations")
+}

@@ -1,0 +1,151 @@
+package objects_test
+
+import (
+	"net/netip"
+	"slices"
+	"testing"
+
+	"hexapod.dev/edge/objects"
+	"hexapod.dev/model/identity"
+	"hexapod.dev/model/policy"
+	"hexapod.dev/model/transport"
+)
+
+const translated = `
+---
+apiVersion: hexapod.dev/v1alpha1
+kind: Translation
+metadata: {name: internet}
+spec:
+  prefixes: ["64:ff9b::/96", "2001:db8:64::/48"]
+  pool: [45.66.0.0/30]
+  private: [10.0.0.0/8]
+---
+apiVersion: networking.k8s.io/v1
+kind: NetworkPolicy
+metadata: {name: out, namespace: shop}
+spec:
+  podSelector: {}
+  policyTypes: [Egress]
+  egress:
+  - to:
+    - ipBlock: {cidr: 0.0.0.0/0, except: [169.254.169.254/32, 10.1.0.0/16, 45.67.0.0/16]}
+    - ipBlock: {cidr: "::/0", except: ["2001:db8:dead::/48"]}
+---
+apiVersion: networking.k8s.io/v1
+kind: NetworkPolicy
+metadata: {name: part, namespace: bank}
+spec:
+  podSelector: {}
+  policyTypes: [Egress]
+  egress: [{to: [{ipBlock: {cidr: 45.66.1.0/24, except: [45.66.1.128/25]}}]}]
+---
+apiVersion: networking.k8s.io/v1
+kind: NetworkPolicy
+metadata: {name: six, namespace: lab}
+spec:
+  podSelector: {}
+  policyTypes: [Egress]
+  egress: [{to: [{ipBlock: {cidr: "::/0"}}]}]
+---
+apiVersion: policy.networking.k8s.io/v1alpha2
+kind: ClusterNetworkPolicy
+metadata: {name: never}
+spec:
+  tier: Admin
+  priority: 1
+  subject: {namespaces: {}}
+  egress: [{name: registry, action: Deny, to: [{networks: [45.66.9.0/24]}]}]
+`
+
+// NAT64 does not walk round policy: what a policy says of an IPv4 address holds in every form that the address has inside a prefix, whether
+// the policies come from files or from a cluster.
+func TestNAT64DoesNotWalkRoundPolicy(t *testing.T) {
+	s := read(t, fabric+translated)
+	m := modelOf(t, s)
+	files := objects.Policies(s, m)
+	bare := s
+	bare.NetworkPolicies, bare.ClusterNetworkPolicies = nil, nil
+	c := objects.ClusterPolicies{NetworkPolicies: s.NetworkPolicies, ClusterNetworkPolicies: s.ClusterNetworkPolicies}
+	cluster, _ := c.Policies(&objects.PolicyMemo{}, objects.Policies(bare, m), policy.Believed{})
+	for from, w := range map[string]*policy.World{"files": files, "a cluster": cluster} {
+		for _, tc := range []struct {
+			namespace, four string
+			want            policy.Action
+		}{
+			{"shop", "45.66.0.80", policy.Accept},
+			{"shop", "45.67.0.80", policy.Deny},      // an exception
+			{"shop", "169.254.169.254", policy.Deny}, // the metadata of clouds
+			{"shop", "10.1.2.3", policy.Deny},        // private, an exception
+			{"shop", "10.2.2.3", policy.Accept},
+			{"shop", "45.66.9.1", policy.Deny}, // by the cluster's own policy
+			{"bank", "45.66.1.1", policy.Accept},
+			{"bank", "45.66.1.200", policy.Deny},
+			{"bank", "45.66.2.1", policy.Deny},
+			{"lab", "45.67.0.80", policy.Accept}, // its policy says nothing of IPv4
+			{"lab", "45.66.9.1", policy.Deny},
+		} {
+			for _, form := range append(embedded(w, tc.four), netip.MustParseAddr(tc.four)) {
+				if form.Is4() && tc.namespace == "lab" {
+					continue
+				}
+				subject := policy.Subject{Number: 300, Set: identity.Set{Namespace: tc.namespace}}
+				v := w.Judge(&subject, policy.Flow{Direction: policy.Egress, Protocol: transport.TCP, Port: 80, Other: policy.Other{Addr: form, Who: identity.Answer{By: identity.Outside}}})
+				if v.Action != tc.want {
+					t.Errorf("%s: %s to %s as %s: %s by %s, want %s", from, tc.namespace, tc.four, form, v.Action, v.Rule, tc.want)
+				}
+			}
+		}
+		six := policy.Flow{Direction: policy.Egress, Protocol: transport.TCP, Port: 80, Other: policy.Other{Addr: netip.MustParseAddr("3fff::1"), Who: identity.Answer{By: identity.Outside}}}
+		if v := w.Judge(&policy.Subject{Set: identity.Set{Namespace: "shop"}}, six); v.Action != policy.Accept {
+			t.Errorf("%s: an address that carries none: %s by %s", from, v.Action, v.Rule)
+		}
+	}
+}
+
+// embedded are the forms of an IPv4 address inside the prefixes of a world.
+func embedded(w *policy.World, four string) (out []netip.Addr) {
+	for _, p := range w.Carried {
+		out = append(out, p.Embed(netip.MustParseAddr(four)))
+	}
+	return out
+}
+
+// Hosts translate by name, by label or all of them, and share the pool out among those that live.
+func TestTranslationHosts(t *testing.T) {
+	s := read(t, fabric+translated)
+	m := modelOf(t, s)
+	for _, tc := range []struct {
+		name   string
+		hosts  []string
+		labels map[string]string
+		want   []string
+	}{
+		{"all", nil, nil, []string{"cloud", "h18"}},
+		{"by name", []string{"h18", "gone"}, nil, []string{"h18"}},
+		{"by label", nil, map[string]string{"gateway": "yes"}, []string{"cloud"}},
+		{"by both", []string{"h18"}, map[string]string{"gateway": "yes"}, []string{"cloud", "h18"}},
+		{"by no label that is there", nil, map[string]string{"gateway": "no"}, nil},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			o := s.Translations[0]
+			o.Spec.Hosts, o.Spec.HostLabels = tc.hosts, tc.labels
+			var got []string
+			var pool []netip.Addr
+			for _, h := range s.Hosts {
+				if h.ObjectName() == "cloud" {
+					h.Metadata.Labels = map[string]string{"gateway": "yes"}
+				}
+				if x := objects.Translation(s, m, h); x != nil {
+					got, pool = append(got, h.ObjectName()), append(pool, x.Pool...)
+				}
+			}
+			if !slices.Equal(got, tc.want) {
+				t.Errorf("translate: %v, want %v", got, tc.want)
+			}
+			if slices.SortFunc(pool, netip.Addr.Compare); len(tc.want) > 0 && len(slices.Compact(pool)) != 4 {
+				t.Errorf("pool: %v", pool)
+			}
+		})
+	}
+}

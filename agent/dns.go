@@ -9,6 +9,7 @@ import (
 	"hexapod.dev/agent/local"
 	"hexapod.dev/agent/resolver"
 	"hexapod.dev/edge/dns"
+	"hexapod.dev/edge/objects"
 	"hexapod.dev/model/desired"
 	"hexapod.dev/model/dns64"
 	"hexapod.dev/model/service"
@@ -60,7 +61,7 @@ func (a *Agent) dnsWanted() (w *resolver.Want, known bool, err error) {
 		}
 		return nil, false, errors.New("DNS: spec.dns.upstreams of the AddressPlan names no server to ask")
 	}
-	err = resolver.Configure(plan.Spec.DNS, fallback, &w.Config)
+	err = resolver.Configure(plan.Spec.DNS, fallback, objects.Carriers(c.set.Objects, a.options.Host), &w.Config)
 	return w, err == nil, err
 }
 

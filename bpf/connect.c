@@ -14,6 +14,12 @@
 #define PROTOCOL_SCTP 132
 #define PROTOCOL_MPTCP 262 /* connects as TCP does (Linux 5.6) */
 #define ECONNREFUSED 111
+#define DNS_PORT 53
+
+/* Network namespaces in which a server of this host is looked for: the socket's own, and the one at the other end of the first link of an
+ * endpoint, which is the host's: the kernel counts the namespaces that one knows from 0 (ip-netns(8), nsid). */
+#define NETNS_OWN ((u64)BPF_F_CURRENT_NETNS)
+#define NETNS_FIRST 0
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";
 
@@ -151,6 +157,41 @@ INLINE void remember_peer(struct bpf_sock_addr *ctx, const struct service_call *
 	}
 }
 
+/* listens_in reports whether a socket of a network namespace is bound to a backend's address; one that is bound to all does not count. */
+INLINE int listens_in(struct bpf_sock_addr *ctx, const struct service_backend *b, u64 netns)
+{
+	struct bpf_sock_tuple t = {};
+	struct bpf_sock *sk;
+	int is;
+
+	__builtin_memcpy(t.ipv6.saddr, b->addr.w, sizeof(t.ipv6.saddr));
+	__builtin_memcpy(t.ipv6.daddr, b->addr.w, sizeof(t.ipv6.daddr));
+	t.ipv6.dport = b->port;
+	sk = bpf_sk_lookup_udp(ctx, &t, sizeof(t.ipv6), netns, 0);
+	if (!sk)
+		return 0;
+	is = sk->src_ip6[0] == b->addr.w[0] && sk->src_ip6[1] == b->addr.w[1] && sk->src_ip6[2] == b->addr.w[2] &&
+	     sk->src_ip6[3] == b->addr.w[3];
+	bpf_sk_release(sk);
+	return is;
+}
+
+/* elsewhere leads a call to others where nobody listens at the DNS server of this host: server and agent have both gone, and there is
+ * nobody left to lead clients away from it. */
+INLINE void elsewhere(struct bpf_sock_addr *ctx, const struct service_call *c, struct service_seat *seat)
+{
+	struct service_call other = *c;
+	struct service_seat next = {};
+
+	other.key.protocol |= SERVICE_ELSEWHERE;
+	if (!bpf_map_lookup_elem(&service_frontends, &other.key))
+		return;
+	if (listens_in(ctx, &seat->backend, NETNS_OWN) || listens_in(ctx, &seat->backend, NETNS_FIRST))
+		return;
+	if (service_translate(&other, other.sends, &next) == SERVICE_TRANSLATE)
+		*seat = next;
+}
+
 /* translate leads a call to a backend. It returns what the hook returns: 1 goes on, 0 fails the system call. */
 INLINE int translate(struct bpf_sock_addr *ctx, int v4, int sends)
 {
@@ -178,6 +219,8 @@ INLINE int translate(struct bpf_sock_addr *ctx, int v4, int sends)
 	case SERVICE_REFUSE:
 		return refuse();
 	case SERVICE_TRANSLATE:
+		if (c.key.port == bpf_htons(DNS_PORT))
+			elsewhere(ctx, &c, &seat);
 		break;
 	}
 	if (c.key.protocol == PROTOCOL_UDP)

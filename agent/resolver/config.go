@@ -10,8 +10,9 @@ import (
 	"hexapod.dev/model/xlat"
 )
 
-// Configure turns what the user wrote into what the server does. fallback is asked where the user named nobody.
-func Configure(d *v1alpha1.DNS, fallback []dns.Upstream, c *dns.Config) error {
+// Configure turns what the user wrote into what the server does. fallback is asked where the user named nobody, and carriers are the
+// prefixes of a translation, which count unless the user named others.
+func Configure(d *v1alpha1.DNS, fallback []dns.Upstream, carriers []dns64.Pref64, c *dns.Config) error {
 	c.CacheBytes = d.CacheMiB << 20
 	c.Policy.FilterA = d.FilterA
 	for _, x := range d.Exclude {
@@ -29,6 +30,9 @@ func Configure(d *v1alpha1.DNS, fallback []dns.Upstream, c *dns.Config) error {
 		c.Policy.Prefixes = append(c.Policy.Prefixes, carried)
 	}
 	if len(d.Prefixes) == 0 {
+		c.Policy.Prefixes = carriers
+	}
+	if len(c.Policy.Prefixes) == 0 {
 		c.Policy.Prefixes = []dns64.Pref64{{Pref64: xlat.WellKnown}}
 	}
 	for _, z := range append(slices.Clone(d.NeverSynthesise), d.ClusterDomain) {

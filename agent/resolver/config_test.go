@@ -8,6 +8,8 @@ import (
 
 	"hexapod.dev/api/v1alpha1"
 	"hexapod.dev/edge/dns"
+	"hexapod.dev/model/dns64"
+	"hexapod.dev/model/xlat"
 )
 
 // Which servers are asked for which zone: those the user named; without any, the cluster's DNS for all; with some, that one for the
@@ -33,7 +35,7 @@ func TestWhoIsAskedForDNS(t *testing.T) {
 		t.Run(tc.name, func(t *testing.T) {
 			tc.spec.ClusterDomain = v1alpha1.DefaultClusterDomain
 			var c dns.Config
-			if err := Configure(&tc.spec, tc.fallback, &c); err != nil {
+			if err := Configure(&tc.spec, tc.fallback, nil, &c); err != nil {
 				t.Fatal(err)
 			}
 			if d := cmp.Diff(tc.want, c.Zones, cmp.Comparer(func(a, b netip.AddrPort) bool { return a == b })); d != "" {
@@ -43,5 +45,37 @@ func TestWhoIsAskedForDNS(t *testing.T) {
 				t.Errorf("prefix %s, never %v", got, c.Policy.Never)
 			}
 		})
+	}
+}
+
+// The prefixes of a translation are those of DNS64, unless the user named others.
+func TestPrefixesOfDNS(t *testing.T) {
+	own := func(s string) xlat.Pref64 {
+		p, err := xlat.NewPref64(netip.MustParsePrefix(s))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return p
+	}
+	carriers := []dns64.Pref64{{Pref64: own("2001:db8:64::/96")}}
+	named := []v1alpha1.DNSPrefix{{Prefix: v1alpha1.PrefixFrom(netip.MustParsePrefix("2001:db8:46::/96"))}}
+	for _, tc := range []struct {
+		name     string
+		carriers []dns64.Pref64
+		named    []v1alpha1.DNSPrefix
+		want     xlat.Pref64
+	}{
+		{"neither", nil, nil, xlat.WellKnown},
+		{"a translation", carriers, nil, own("2001:db8:64::/96")},
+		{"named for DNS", nil, named, own("2001:db8:46::/96")},
+		{"both", carriers, named, own("2001:db8:46::/96")},
+	} {
+		var c dns.Config
+		if err := Configure(&v1alpha1.DNS{Prefixes: tc.named}, nil, tc.carriers, &c); err != nil {
+			t.Fatal(err)
+		}
+		if len(c.Policy.Prefixes) != 1 || c.Policy.Prefixes[0].Pref64 != tc.want {
+			t.Errorf("%s: %v, want %v", tc.name, c.Policy.Prefixes, tc.want)
+		}
 	}
 }

@@ -150,6 +150,9 @@ func (r *Resolver) keep(ctx context.Context, at netip.Addr) {
 		if want == nil {
 			return errors.New("nothing is wanted of it any more")
 		}
+		if err := r.borrow(ctx, keeper.Spec); err != nil {
+			r.options.Log.Warn("questions will not wait if the DNS server of this host is killed", "error", err)
+		}
 		return keeper.Call(ctx, CallConfigure, want.Config, nil)
 	}
 	r.mu.Lock()

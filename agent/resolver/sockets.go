@@ -53,6 +53,21 @@ func (r *Resolver) open(at netip.Addr, had []child.Named) ([]child.Named, error)
 	return copies, nil
 }
 
+// borrow takes copies of the sockets of a child that an earlier agent started, so that questions wait in them if it is killed.
+func (r *Resolver) borrow(ctx context.Context, of child.Spec) error {
+	r.mu.Lock()
+	has := len(r.sockets) > 0
+	r.mu.Unlock()
+	if has {
+		return nil
+	}
+	lent, err := of.Lend(ctx)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.sockets = lent // one keeper runs at a time, and nobody else opens any
+	return err
+}
+
 // socketsAt is the address of the sockets. The caller holds mu.
 func (r *Resolver) socketsAt() netip.Addr {
 	sa, err := unix.Getsockname(int(r.sockets[0].File.Fd()))

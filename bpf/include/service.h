@@ -21,6 +21,9 @@ struct service_key {
 	u8 zero[5];
 };
 
+/* With this bit in its protocol, which no protocol with ports has, a key says who answers while nobody listens at the frontend's backend, which is a server of this host. */
+#define SERVICE_ELSEWHERE 0x40
+
 #define SERVICE_EMPTY 1 /* flag: nobody answers; clients are refused at once */
 
 struct service {

@@ -34,6 +34,7 @@ const (
 
 	methodWatch = "hexapod.watch"
 	methodLeave = "hexapod.leave"
+	methodLend  = "hexapod.lend"
 
 	callTime = 10 * time.Second // for one call; a child that takes longer hangs
 )
@@ -178,6 +179,50 @@ func (s Spec) Call(ctx context.Context, method string, in, out any, files ...*os
 	return nil
 }
 
+// Lend asks the child that runs for copies of its files: who holds them too keeps what they are open for, whatever becomes of the child.
+// The caller closes them. The child goes on as before.
+func (s Spec) Lend(ctx context.Context) ([]Named, error) {
+	c, err := s.dial()
+	if err != nil {
+		return nil, fmt.Errorf("child %s: %w", s.Name, err)
+	}
+	defer c.Close()
+	end := context.AfterFunc(ctx, func() { c.Close() })
+	defer end()
+	_, files, err := s.ask(c, methodLend)
+	return files, err
+}
+
+// ask sends a question that is answered with files.
+func (s Spec) ask(c *net.UnixConn, method string) (a answer, files []Named, err error) {
+	word := strings.TrimPrefix(method, "hexapod.")
+	if err := c.SetDeadline(time.Now().Add(callTime)); err != nil {
+		return a, nil, err
+	}
+	if err := send(c, question{Method: method}, nil, nil); err != nil {
+		return a, nil, err
+	}
+	open, err := receive(c, &a)
+	switch {
+	case errors.Is(err, unix.ECONNRESET), errors.Is(err, io.EOF): // it was ending already
+		return a, nil, ErrNone
+	case err != nil:
+		return a, nil, fmt.Errorf("child %s: %s: %w", s.Name, word, err)
+	case a.Error != "":
+		err = fmt.Errorf("child %s: %s: %s", s.Name, word, a.Error)
+	case len(open) != len(a.Files):
+		err = fmt.Errorf("child %s: %s: %d files came, it named %d", s.Name, word, len(open), len(a.Files))
+	}
+	if err != nil {
+		closeAll(open)
+		return a, nil, err
+	}
+	for i, f := range open {
+		files = append(files, Named{a.Files[i], f})
+	}
+	return a, files, nil
+}
+
 // leave asks the child that runs to end, and returns what it had.
 func (s Spec) leave() (files []Named, state []byte, err error) {
 	c, err := s.dial()
@@ -185,35 +230,19 @@ func (s Spec) leave() (files []Named, state []byte, err error) {
 		return nil, nil, err
 	}
 	defer c.Close()
-	if err := c.SetDeadline(time.Now().Add(callTime)); err != nil {
-		return nil, nil, err
-	}
-	var a answer
-	if err := send(c, question{Method: methodLeave}, nil, nil); err != nil {
-		return nil, nil, err
-	}
-	open, err := receive(c, &a)
-	switch {
-	case errors.Is(err, unix.ECONNRESET), errors.Is(err, io.EOF): // it was ending already
-		return nil, nil, ErrNone
-	case err != nil:
-		return nil, nil, fmt.Errorf("child %s leaves: %w", s.Name, err)
-	case a.Error != "":
-		err = fmt.Errorf("child %s leaves: %s", s.Name, a.Error)
-	case len(open) != len(a.Files):
-		err = fmt.Errorf("child %s leaves: %d files came, it named %d", s.Name, len(open), len(a.Files))
-	case a.State > maxFrame:
+	a, files, err := s.ask(c, methodLeave)
+	if err == nil && a.State > maxFrame {
 		err = fmt.Errorf("child %s leaves: a state of %d bytes", s.Name, a.State)
-	default:
+	}
+	if err == nil {
 		state = make([]byte, a.State)
 		_, err = io.ReadFull(c, state)
 	}
 	if err != nil {
-		closeAll(open)
+		for _, f := range files {
+			f.File.Close()
+		}
 		return nil, nil, err
-	}
-	for i, f := range open {
-		files = append(files, Named{a.Files[i], f})
 	}
 	return files, state, nil
 }

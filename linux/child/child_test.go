@@ -335,6 +335,47 @@ func openUp(path string) error {
 	return errors.Join(errs...)
 }
 
+// Who borrowed the files of a child keeps what comes to them while none runs.
+func TestChildLends(t *testing.T) {
+	b := newBed(t)
+	end := b.run(t)
+	first := b.await(t, 0)
+	end()
+	lent, err := b.Lend(t.Context())
+	if err != nil || len(lent) != 1 || lent[0].Name != "echo" {
+		t.Fatalf("lent: %v, %v", lent, err)
+	}
+	defer lent[0].File.Close()
+	if n := b.count(t); n != 1 {
+		t.Fatalf("the child counts %d, want 1: it should go on", n)
+	}
+	watch, _, err := b.find()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := unix.Kill(first.PID, unix.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
+	_, _ = watch.Read(make([]byte, 1)) // until it is gone
+	watch.Close()
+	c, err := net.Dial("unix", b.echo) // nobody else holds the socket
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	if _, err := io.WriteString(c, "wait"); err != nil {
+		t.Fatal(err)
+	}
+	watch, _, err = b.replace([]Named{lent[0]}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	watch.Close()
+	if got := make([]byte, 4); readAll(c, got) != nil || string(got) != "wait" {
+		t.Fatalf("what came meanwhile is answered with %q", got)
+	}
+}
+
 func TestCallGivesFiles(t *testing.T) {
 	b := newBed(t)
 	defer b.run(t)()

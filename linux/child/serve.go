@@ -94,6 +94,15 @@ func (s *Self) Files() []string {
 	return slices.Sorted(maps.Keys(s.files))
 }
 
+// all returns the files with their names, sorted by them.
+func (s *Self) all() (names []string, files []*os.File) {
+	names = s.Files()
+	for _, name := range names {
+		files = append(files, s.File(name))
+	}
+	return names, files
+}
+
 // Keep puts a file under a name that the next child will find it by; nil takes the name away. The one before is closed.
 func (s *Self) Keep(name string, f *os.File) {
 	s.mu.Lock()
@@ -168,6 +177,9 @@ func (s *server) talk(ctx context.Context, c *net.UnixConn) {
 		switch q.Method {
 		case methodWatch:
 			err = send(c, answer{}, nil, nil)
+		case methodLend:
+			names, open := s.self.all()
+			err = send(c, answer{Files: names}, open, nil)
 		case methodLeave:
 			s.handOver(c)
 			return
@@ -215,13 +227,10 @@ func (s *server) handOver(c *net.UnixConn) {
 			s.left.state, s.left.err = s.service.Leave()
 		}
 	})
-	a := answer{Files: s.self.Files(), State: len(s.left.state)}
+	names, files := s.self.all()
+	a := answer{Files: names, State: len(s.left.state)}
 	if s.left.err != nil {
 		a.Error = s.left.err.Error()
-	}
-	files := make([]*os.File, len(a.Files))
-	for i, name := range a.Files {
-		files[i] = s.self.File(name)
 	}
 	if send(c, a, files, s.left.state) == nil {
 		_, _ = c.Read(make([]byte, 1)) // until the other side has it all

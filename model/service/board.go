@@ -1,9 +1,6 @@
 package service
 
-import (
-	"net/netip"
-	"slices"
-)
+import "slices"
 
 // Board holds the frontends of every service on one host. A change of one service costs what that service costs.
 type Board struct {
@@ -156,5 +153,5 @@ func find(list []Frontend, k Key) (Frontend, bool) {
 
 // same reports whether the kernel holds the same for both.
 func same(a, b Frontend) bool {
-	return a.AffinitySeconds == b.AffinitySeconds && slices.EqualFunc(a.Backends, b.Backends, func(x, y netip.AddrPort) bool { return x == y })
+	return a.AffinitySeconds == b.AffinitySeconds && slices.Equal(a.Backends, b.Backends) && slices.Equal(a.Elsewhere, b.Elsewhere)
 }

@@ -31,6 +31,7 @@ type Frontend struct {
 	Service         Name
 	PortName        string
 	Backends        []netip.AddrPort // sorted; empty: a client is refused at once
+	Elsewhere       []netip.AddrPort // answer while nobody listens at Backends, which then are one server of this host
 	AffinitySeconds uint32
 	Why             Why // why it has no backends, or not all; empty when nothing is amiss
 }
@@ -71,6 +72,7 @@ func For(s Source, p Place) (list []Frontend, why Why) {
 			f := Frontend{Key: Key{vip, port.Port, port.Protocol}, Service: svc.Name, PortName: port.Name, AffinitySeconds: svc.AffinitySeconds}
 			if here, ok := svc.Here[port.Port]; ok && here.Addr().Is4() == vip.Is4() {
 				f.Backends = []netip.AddrPort{here}
+				f.Elsewhere, _ = choose(svc, candidates(s.Slices, port, vip.Is4()), p)
 			} else {
 				f.Backends, f.Why = choose(svc, candidates(s.Slices, port, vip.Is4()), p)
 			}

@@ -33,6 +33,12 @@ func TestHere(t *testing.T) {
 	if why != "" {
 		t.Error(why)
 	}
+	for _, f := range list { // while nobody listens there, the endpoints answer
+		want := map[string][]netip.AddrPort{"[2001:db8::a]:53 UDP": {netip.MustParseAddrPort("[2001:db8:2::1]:5353")}}[f.Key.String()]
+		if !slices.Equal(f.Elsewhere, want) {
+			t.Errorf("%s leads elsewhere to %v, want %v", f.Key, f.Elsewhere, want)
+		}
+	}
 	answering := []netip.AddrPort{netip.MustParseAddrPort("[2001:db8:2::1]:5353"), netip.MustParseAddrPort("192.0.2.20:5353")}
 	if all := Answering(s, 53, transport.UDP); !slices.Equal(all, answering) {
 		t.Errorf("answering are %v", all)

@@ -146,8 +146,8 @@ func (s *servers) tcp(at netip.AddrPort) (kill func()) {
 	return kill
 }
 
-// udp answers every datagram.
-func (s *servers) udp(at netip.AddrPort) {
+// udp answers every datagram, until the test ends or kill is called.
+func (s *servers) udp(at netip.AddrPort) (kill func()) {
 	s.t.Helper()
 	var c *net.UDPConn
 	netnstest.Do(s.t, s.ns, func() (err error) {
@@ -166,6 +166,7 @@ func (s *servers) udp(at netip.AddrPort) {
 			_, _ = c.WriteToUDPAddrPort(b[:n], from)
 		}
 	}()
+	return func() { c.Close() }
 }
 
 var (

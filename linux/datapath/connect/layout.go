@@ -72,6 +72,17 @@ func keyOf(b []byte) service.Key {
 	return service.Key{Addr: netip.AddrFrom16([16]byte(b)).Unmap(), Port: binary.BigEndian.Uint16(b[16:]), Protocol: transport.Protocol(b[18])}
 }
 
+// elsewhere is the bit of a key's protocol that says who answers while nobody listens at a frontend's backend (SERVICE_ELSEWHERE).
+const elsewhere transport.Protocol = 0x40
+
+// alternative is the frontend that holds who answers elsewhere; ok is false where f has none.
+func alternative(f service.Frontend) (alt service.Frontend, ok bool) {
+	alt = f
+	alt.Key.Protocol |= elsewhere
+	alt.Backends, alt.Elsewhere = f.Elsewhere, nil
+	return alt, len(f.Elsewhere) > 0
+}
+
 // owner is the key that says that an address belongs to a service, whatever the port.
 func owner(a netip.Addr) service.Key { return service.Key{Addr: a} }
 

@@ -19,15 +19,31 @@ import (
 func (h *Hooks) Ensure(ctx context.Context, f service.Frontend) error {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	_, err := h.ensure(f)
+	_, err := h.ensureBoth(f)
 	return err
+}
+
+// ensureBoth makes the kernel lead f, and elsewhere what nobody listens for here. The caller holds mu.
+func (h *Hooks) ensureBoth(f service.Frontend) (changed bool, err error) {
+	alt, has := alternative(f)
+	if has {
+		if changed, err = h.ensure(alt); err != nil {
+			return changed, err
+		}
+	}
+	more, err := h.ensure(f)
+	if !has {
+		err = errors.Join(err, h.remove(alt.Key))
+	}
+	return changed || more, err
 }
 
 // Remove makes k no frontend.
 func (h *Hooks) Remove(ctx context.Context, k service.Key) error {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	return h.remove(k)
+	alt, _ := alternative(service.Frontend{Key: k})
+	return errors.Join(h.remove(k), h.remove(alt.Key))
 }
 
 // Reconcile makes the kernel lead exactly want. A frontend that cannot be written does not keep others from it.
@@ -42,7 +58,7 @@ func (h *Hooks) Reconcile(ctx context.Context, want []service.Frontend) (delta d
 		}
 		wanted[f.Key] = true
 		_, known := h.entries[f.Key]
-		switch changed, err := h.ensure(f); {
+		switch changed, err := h.ensureBoth(f); {
 		case err != nil:
 			errs = append(errs, err)
 		case changed && known:
@@ -52,7 +68,7 @@ func (h *Hooks) Reconcile(ctx context.Context, want []service.Frontend) (delta d
 		}
 	}
 	for k := range h.entries {
-		if wanted[k] {
+		if wanted[service.Key{Addr: k.Addr, Port: k.Port, Protocol: k.Protocol &^ elsewhere}] {
 			continue
 		}
 		if err := h.remove(k); err != nil {

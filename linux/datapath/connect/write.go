@@ -88,7 +88,7 @@ func (h *Hooks) own(a netip.Addr) error {
 }
 
 func (h *Hooks) noteDropped(k service.Key, old []netip.AddrPort, next service.Table) {
-	if k.Protocol != transport.UDP {
+	if k.Protocol&^elsewhere != transport.UDP {
 		return
 	}
 	for i, b := range old {

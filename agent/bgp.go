@@ -84,7 +84,7 @@ func (a *Agent) speak(ctx context.Context) error {
 		ok = false
 	}
 	routes, withheld := announce.ForHost(announce.Host{
-		Own: snapshot.Own(), OnLink: snapshot.OnLink(), Pools: poolsOf(snapshot), Held: heldBy(snapshot), Drain: s.drain, Retired: snapshot.Config.Self.Retired,
+		Own: snapshot.Own(), OnLink: snapshot.OnLink(), Pools: poolsOf(snapshot), Held: heldBy(snapshot), NAT64: translatedBy(snapshot), Drain: s.drain, Retired: snapshot.Config.Self.Retired,
 	})
 	s.withheld = withheld
 	s.mu.Unlock()
@@ -99,10 +99,36 @@ func (a *Agent) speak(ctx context.Context) error {
 			}
 		}
 	}
+	tellPref64(links, snapshot)
 	_, linkErr := s.routers.Reconcile(ctx, links)
 	delta, _ := s.speaker.Reconcile(ctx, want)
 	a.changed(partBGP, delta)
 	return errors.Join(err, linkErr)
+}
+
+// tellPref64 adds the prefixes of the translation to what is advertised, on links where that is asked for, while this host translates.
+func tellPref64(links map[string]ndp.RouterLink, s desired.Snapshot) {
+	t := s.Config.Translation
+	if t == nil || !s.Translating {
+		return
+	}
+	for _, name := range t.Tell {
+		l := links[name]
+		l.Advertise, l.Pref64 = true, t.Prefixes
+		links[name] = l
+	}
+}
+
+// translatedBy is what the translator of this host is reached by, if it is there for others.
+func translatedBy(s desired.Snapshot) (out []netip.Prefix) {
+	t := s.Config.Translation
+	if t == nil || !t.Announce || !s.Translating {
+		return nil
+	}
+	for _, a := range t.Pool {
+		out = append(out, netip.PrefixFrom(a, a.BitLen()))
+	}
+	return append(out, t.Prefixes...)
 }
 
 func poolsOf(s desired.Snapshot) (out []netip.Prefix) {

@@ -98,7 +98,7 @@ func (a *Agent) tellTranslator(ctx context.Context) error {
 		return err
 	}
 	if a.sections.SetTranslating(true) {
-		a.kick(partHost, partRoutes)
+		a.kick(partHost, partRoutes, partBGP)
 	}
 	return nil
 }
@@ -178,7 +178,7 @@ func (a *Agent) translateNothing(ctx context.Context) error {
 		<-ended
 	}
 	if a.sections.SetTranslating(false) {
-		a.kick(partRoutes)
+		a.kick(partRoutes, partBGP)
 	}
 	return a.removeTranslator(ctx)
 }

@@ -12,6 +12,13 @@ func (t *Translation) check(r *report) {
 	for i, h := range s.Hosts {
 		names.add(r, fmt.Sprintf("spec.hosts[%d]", i), h)
 	}
+	links := unique{}
+	for i, name := range s.Advertise {
+		links.add(r, fmt.Sprintf("spec.advertise[%d]", i), name)
+		if !linkName(name) {
+			r.errorf(fmt.Sprintf("spec.advertise[%d]", i), "write it as ip link shows it", "%q is not a link name", name)
+		}
+	}
 	checkSelector(r, "spec.hostLabels", &LabelSelector{MatchLabels: s.HostLabels})
 	for _, list := range []struct {
 		field string

@@ -13,7 +13,7 @@ type DNS struct {
 	Upstreams []DNSServer `json:"upstreams,omitempty" yaml:"upstreams,omitempty"`
 	// Zones have servers of their own.
 	Zones []DNSZone `json:"zones,omitempty" yaml:"zones,omitempty"`
-	// Prefixes carry IPv4 addresses (RFC 6147 5.2). Left out: 64:ff9b::/96 for all that are global.
+	// Prefixes carry IPv4 addresses (RFC 6147 5.2). Left out: those of the Translation, and without one 64:ff9b::/96 for all that are global.
 	Prefixes []DNSPrefix `json:"prefixes,omitempty" yaml:"prefixes,omitempty"`
 	// Exclude are ranges of IPv6 that count as no address (RFC 6147 5.1.4), beside ::ffff:0:0/96.
 	Exclude []Prefix `json:"exclude,omitempty" yaml:"exclude,omitempty"`

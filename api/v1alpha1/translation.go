@@ -27,6 +27,11 @@ type TranslationSpec struct {
 	Pool []Prefix `json:"pool" yaml:"pool"`
 	// Clients may use the translation. Left out: the fabric.
 	Clients []Prefix `json:"clients,omitempty" yaml:"clients,omitempty"`
+	// Announce tells the routers of the fabric by BGP that prefixes and pool are reached at these hosts, so that hosts without IPv4
+	// use them: the prefixes at any of them, each address of the pool at the one that it belongs to.
+	Announce bool `json:"announce,omitempty" yaml:"announce,omitempty"`
+	// Advertise names links of the hosts on which the prefixes are told in router advertisements (RFC 8781).
+	Advertise []string `json:"advertise,omitempty" yaml:"advertise,omitempty"`
 	// Private are IPv4 ranges that are not global and may be reached all the same, through a prefix of your own.
 	Private []Prefix `json:"private,omitempty" yaml:"private,omitempty"`
 	// Blocks of 1,024 ports are what one endpoint can have at a time.

@@ -6,6 +6,8 @@ import (
 
 	"hexapod.dev/api/v1alpha1"
 	"hexapod.dev/model/desired"
+	"hexapod.dev/model/dns64"
+	"hexapod.dev/model/xlat"
 	"hexapod.dev/model/xlat/nat64"
 )
 
@@ -24,7 +26,7 @@ func Translation(s v1alpha1.Set, m Model, host *v1alpha1.Host) *desired.Translat
 	}
 	t := &desired.Translation{
 		Name: o.ObjectName(), Prefixes: bare(o.Spec.Prefixes), Clients: bare(o.Spec.Clients), Private: bare(o.Spec.Private),
-		Blocks: int(o.Spec.Blocks), Bindings: int(o.Spec.Bindings),
+		Announce: o.Spec.Announce, Tell: o.Spec.Advertise, Blocks: int(o.Spec.Blocks), Bindings: int(o.Spec.Bindings),
 	}
 	if len(t.Clients) == 0 {
 		t.Clients = []netip.Prefix{m.Plan.Prefix}
@@ -38,6 +40,35 @@ func Translation(s v1alpha1.Set, m Model, host *v1alpha1.Host) *desired.Translat
 		}
 	}
 	return t
+}
+
+// Carriers are the prefixes that names lead to on a host: those of the Translation by which it translates, or else of the first by name.
+// Servers with global addresses are seen by the first of its prefixes, private ones by the first that may carry them (RFC 6052 3.1).
+func Carriers(s v1alpha1.Set, host string) (out []dns64.Pref64) {
+	if len(s.Translations) == 0 {
+		return nil
+	}
+	o := s.Translations[0]
+	if h, ok := s.Host(host); ok {
+		if at := slices.IndexFunc(s.Translations, func(t *v1alpha1.Translation) bool { return t.Translates(h) }); at >= 0 {
+			o = s.Translations[at]
+		}
+	}
+	private := bare(o.Spec.Private)
+	for i, p := range o.Spec.Prefixes {
+		x, err := xlat.NewPref64(p.Prefix)
+		if err != nil {
+			continue // the Translation would have been refused
+		}
+		if i == 0 {
+			out = append(out, dns64.Pref64{Pref64: x})
+		}
+		if len(private) > 0 && x != xlat.WellKnown {
+			out = append(out, dns64.Pref64{Pref64: x, For: private})
+			private = nil
+		}
+	}
+	return out
 }
 
 func bare(list []v1alpha1.Prefix) (out []netip.Prefix) {

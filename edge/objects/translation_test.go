@@ -5,6 +5,7 @@ import (
 	"slices"
 	"testing"
 
+	"hexapod.dev/api/v1alpha1"
 	"hexapod.dev/edge/objects"
 	"hexapod.dev/model/identity"
 	"hexapod.dev/model/policy"
@@ -147,5 +148,33 @@ func TestTranslationHosts(t *testing.T) {
 				t.Errorf("pool: %v", pool)
 			}
 		})
+	}
+}
+
+func TestCarriers(t *testing.T) {
+	s := read(t, fabric+translated)
+	more := v1alpha1.NewTranslation("other", v1alpha1.TranslationSpec{Hosts: []string{"cloud"}, Prefixes: []v1alpha1.Prefix{v1alpha1.PrefixFrom(netip.MustParsePrefix("2001:db8:46::/96"))}})
+	s.Translations[0].Spec.Hosts = []string{"h18"}
+	s.Translations = append(s.Translations, more)
+	for host, want := range map[string][]string{
+		"h18":   {"64:ff9b::/96", "2001:db8:64::/48=10.0.0.0/8"},
+		"cloud": {"2001:db8:46::/96"},
+		"none":  {"64:ff9b::/96", "2001:db8:64::/48=10.0.0.0/8"}, // translates by others
+	} {
+		var got []string
+		for _, p := range objects.Carriers(s, host) {
+			b, err := p.MarshalText()
+			if err != nil {
+				t.Fatal(err)
+			}
+			got = append(got, string(b))
+		}
+		if !slices.Equal(got, want) {
+			t.Errorf("%s: %q, want %q", host, got, want)
+		}
+	}
+	s.Translations = nil
+	if got := objects.Carriers(s, "h18"); got != nil {
+		t.Errorf("without a translation: %v", got)
 	}
 }

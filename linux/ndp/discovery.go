@@ -20,6 +20,12 @@ type RouterLink struct {
 	RouterPeer bool
 	// Cable says that the link is known to be a cable between two routers: nothing is listened for before the first advertisement.
 	Cable bool
+	// Pref64 are prefixes for NAT64 that are told to everybody on the link (RFC 8781), beside other routers and any number of neighbours.
+	Pref64 []netip.Prefix
+}
+
+func (l RouterLink) equal(o RouterLink) bool {
+	return l.Advertise == o.Advertise && l.RouterPeer == o.RouterPeer && l.Cable == o.Cable && slices.Equal(l.Pref64, o.Pref64)
 }
 
 // Why nothing is advertised on a link that asks for it.
@@ -50,6 +56,7 @@ const (
 	maxInterval    = 10 * time.Second       // MaxRtrAdvInterval
 	minInterval    = maxInterval / 3        // MinRtrAdvInterval
 	replyDelay     = 500 * time.Millisecond // MAX_RA_DELAY_TIME
+	pref64Lifetime = 3 * maxInterval        // RFC 8781 4.1
 	betweenGroup   = 3 * time.Second        // MIN_DELAY_BETWEEN_RAS
 	askInterval    = 4 * time.Second        // RTR_SOLICITATION_INTERVAL
 	askTimes       = 3                      // MAX_RTR_SOLICITATIONS
@@ -117,6 +124,8 @@ func (m *discovery) verdict(now time.Time) desired.Why {
 	switch {
 	case !m.local.IsValid():
 		return NoLinkLocal
+	case len(m.want.Pref64) > 0: // lifetime 0 as a router: nobody counts on this host for more than it says
+		return ""
 	case present > 1:
 		return ManyNeighbours
 	case router && !m.want.RouterPeer:
@@ -218,17 +227,26 @@ func (m *discovery) tickAdvertise(now time.Time) (send []Packet, next time.Time)
 		return send, next
 	}
 	if m.reply != nil && !now.Before(m.replyDue) {
-		send = append(send, m.packet(m.reply.addr, m.reply.mac, &RouterAdvertisement{MAC: m.mac}))
+		send = append(send, m.packet(m.reply.addr, m.reply.mac, m.advertisement()))
 		m.reply = nil
 	}
 	if !now.Before(m.nextRA) {
-		send = append(send, m.packet(allNodes, groupMAC(allNodes), &RouterAdvertisement{MAC: m.mac}))
+		send = append(send, m.packet(allNodes, groupMAC(allNodes), m.advertisement()))
 		m.nextRA = now.Add(minInterval + time.Duration(m.random()*float64(maxInterval-minInterval)))
 	}
 	if m.reply != nil {
 		next = earlier(next, m.replyDue)
 	}
 	return send, earlier(next, m.nextRA)
+}
+
+// advertisement is what this host says of itself.
+func (m *discovery) advertisement() *RouterAdvertisement {
+	a := &RouterAdvertisement{MAC: m.mac}
+	for _, p := range m.want.Pref64 {
+		a.Pref64 = append(a.Pref64, Pref64{Prefix: p, Lifetime: pref64Lifetime})
+	}
+	return a
 }
 
 func (m *discovery) packet(dst netip.Addr, mac MAC, msg Message) Packet {

@@ -163,11 +163,17 @@ func (m *RouterAdvertisement) option(typ byte, v []byte) {
 			copy(addr[:], v[2:])
 			m.Pref64 = append(m.Pref64, Pref64{
 				Prefix:   netip.PrefixFrom(netip.AddrFrom16(addr), pref64Lengths[code]).Masked(),
-				Lifetime: time.Duration(scaled>>3) * 8 * time.Second,
+				Lifetime: time.Duration(scaled>>3) * pref64Step,
 			})
 		}
 	}
 }
+
+// Lifetimes of prefixes for NAT64 (RFC 8781 4).
+const (
+	pref64Step     = 8 * time.Second
+	maxPref64Steps = 1<<13 - 1
+)
 
 // pref64Lengths are the prefix lengths by their code (RFC 8781 4).
 var pref64Lengths = [...]int{96, 64, 56, 48, 40, 32}

@@ -81,13 +81,13 @@ func (r *Routers) reconcileLink(l rtnl.Link, want RouterLink, local netip.Addr, 
 		switch {
 		case isNew:
 			delta.Add = append(delta.Add, l.Name)
-		case d.want != want || d.mac != l.MAC || d.local != local:
+		case !d.want.equal(want) || d.mac != l.MAC || d.local != local:
 			delta.Change = append(delta.Change, l.Name)
 		}
 		switch {
 		case d.mac != l.MAC || l.Running && !p.link.Running:
 			d.begin()
-		case d.local != local || d.want != want:
+		case d.local != local || !d.want.equal(want):
 			d.listen()
 		}
 		if want.Advertise != d.want.Advertise { // RFC 4861 6.2.2: who advertises joins the group that solicitations go to

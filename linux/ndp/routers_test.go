@@ -5,8 +5,10 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	twin "github.com/mdlayher/ndp"
 
@@ -164,3 +166,76 @@ func (n *node) shout(t *testing.T, m twin.Message) {
 		return c.WriteTo(m, nil, netip.MustParseAddr("ff02::1"))
 	})
 }
+
+// Prefixes for NAT64 are told to every node of a LAN, beside its router. Another implementation reads
+// them; the programs of Debian 12 do not know the option.
+func TestRFC8781_4_PrefixesAreTold(t *testing.T) {
+	radvd := wanted(t, "radvd")
+	sw := newLAN(t, "mcast_snooping 0")
+	a, b, router, c := sw.join(t), sw.join(t), sw.join(t), sw.join(t)
+	runRadvd(t, radvd, router, "AdvDefaultLifetime 30; prefix 2001:db8:1::/64 { };")
+	heard := make(chan *twin.RouterAdvertisement, 100)
+	netnstest.Do(t, b.ns, func() error {
+		link, err := net.InterfaceByName("eth0")
+		if err != nil {
+			return err
+		}
+		conn, _, err := twin.Listen(link, twin.LinkLocal)
+		if err != nil {
+			return err
+		}
+		t.Cleanup(func() { conn.Close() })
+		if err := conn.JoinGroup(netip.MustParseAddr("ff02::1")); err != nil {
+			return err
+		}
+		go func() {
+			for {
+				m, _, _, err := conn.ReadFrom()
+				if err != nil {
+					return
+				}
+				if ra, ok := m.(*twin.RouterAdvertisement); ok && slices.ContainsFunc(ra.Options, isPref64) {
+					heard <- ra
+				}
+			}
+		}()
+		return nil
+	})
+	want := []netip.Prefix{netip.MustParsePrefix("64:ff9b::/96"), netip.MustParsePrefix("2001:db8:64::/48")}
+	r := a.routers(t, ndp.RouterLink{Advertise: true, Pref64: want})
+	told := func(want []netip.Prefix) {
+		t.Helper()
+		timeout := time.After(time.Minute)
+		for {
+			var ra *twin.RouterAdvertisement
+			select {
+			case ra = <-heard:
+			case <-timeout:
+				t.Fatalf("no advertisement of %v", want)
+			}
+			var got []netip.Prefix
+			for _, o := range ra.Options {
+				if p, ok := o.(*twin.PREF64); ok && p.Lifetime == 32*time.Second { // three of the longest intervals, in steps of 8
+					got = append(got, p.Prefix)
+				}
+			}
+			if ra.RouterLifetime != 0 {
+				t.Errorf("told by a router of lifetime %s, want 0", ra.RouterLifetime)
+			}
+			if slices.Equal(got, want) {
+				return
+			}
+		}
+	}
+	told(want)
+	rc := c.routers(t, ndp.RouterLink{}) // our own side of it
+	until(t, rc.Changed(), "the prefixes are heard", func() bool {
+		return slices.ContainsFunc(rc.State()["eth0"].Routers, func(r ndp.Router) bool { return len(r.Pref64) == 2 && r.Pref64[0].Prefix == want[0] })
+	})
+	if _, err := r.Reconcile(t.Context(), map[string]ndp.RouterLink{"eth0": {Advertise: true, Pref64: want[1:]}}); err != nil {
+		t.Fatal(err)
+	}
+	told(want[1:])
+}
+
+func isPref64(o twin.Option) bool { _, is := o.(*twin.PREF64); return is }

@@ -1,9 +1,12 @@
 package ndp
 
-import "encoding/binary"
+import (
+	"encoding/binary"
+	"slices"
+)
 
 // Bytes writes the IPv6 packet with hop limit 255 and the right checksum. A router advertisement is written as the one kind that
-// this package sends: no default router, no prefix, no MTU, only its source MAC.
+// this package sends: no default router, no prefix, no MTU, only its source MAC and prefixes for NAT64.
 func (p Packet) Bytes() []byte {
 	b := make([]byte, headerLen, headerLen+40)
 	b = append(b, p.Message.icmpType(), 0, 0, 0)
@@ -47,8 +50,25 @@ func appendMessage(b []byte, m Message) []byte {
 	case *RouterAdvertisement:
 		b = append(b, make([]byte, 12)...) // RFC 4861 4.2: 0 is "unspecified" in every field
 		b = appendMAC(b, optionSourceMAC, m.MAC)
+		for _, p := range m.Pref64 {
+			b = appendPref64(b, p)
+		}
 	}
 	return b
+}
+
+// appendPref64 writes a prefix for NAT64, whose lifetime counts in steps of 8 seconds (RFC 8781 4). One of another length than those of
+// RFC 6052 has no form and is left out.
+func appendPref64(b []byte, p Pref64) []byte {
+	code := slices.Index(pref64Lengths[:], p.Prefix.Bits())
+	if code < 0 {
+		return b
+	}
+	steps := min((p.Lifetime+pref64Step-1)/pref64Step, maxPref64Steps)
+	b = append(b, optionPref64, 2)
+	b = binary.BigEndian.AppendUint16(b, uint16(steps)<<3|uint16(code))
+	addr := p.Prefix.Addr().As16()
+	return append(b, addr[:12]...)
 }
 
 func appendMAC(b []byte, option byte, mac MAC) []byte {

@@ -33,6 +33,7 @@ type Purpose string
 const (
 	PurposeHost      Purpose = "host"      // the host's own prefix
 	PurposeFixed     Purpose = "fixed"     // a fixed address of a pool that an endpoint here holds
+	PurposeNAT64     Purpose = "nat64"     // what a translator is reached by: prefixes that carry IPv4, and addresses of its pool
 	PurposeAggregate Purpose = "aggregate" // a rack or a cluster in one route
 	PurposeMember    Purpose = "member"    // one part of an aggregate beside it, or instead of it
 	PurposeRouter    Purpose = "router"    // the address of a router itself
@@ -77,6 +78,7 @@ type Host struct {
 	OnLink  []netip.Prefix       // prefixes of its endpoints that it shares with others on a link
 	Pools   []netip.Prefix       // ranges of fixed addresses
 	Held    iter.Seq[netip.Addr] // addresses of its endpoints, in any order; nil: none
+	NAT64   []netip.Prefix       // what its translator is reached by, while it translates for others
 	Drain   Drain
 	Retired bool
 }
@@ -112,6 +114,13 @@ func ForHost(h Host) (routes []Route, withheld []Withheld) {
 			default:
 				routes = append(routes, Route{Prefix: p, Purpose: PurposeFixed})
 			}
+		}
+	}
+	for _, p := range h.NAT64 {
+		if refuse != "" || h.Drain != InService {
+			withheld = append(withheld, Withheld{p, cmp.Or(refuse, WhyDraining)})
+		} else {
+			routes = append(routes, Route{Prefix: p, Purpose: PurposeNAT64})
 		}
 	}
 	return sorted(routes), sortedWithheld(withheld)

@@ -53,6 +53,15 @@ func TestForHost(t *testing.T) {
 			func(h *announce.Host) { h.OnLink, h.Own = h.Own[:1], nil },
 			[]announce.Route{{Prefix: seven, Purpose: announce.PurposeFixed}, {Prefix: eighty, Purpose: announce.PurposeFixed}},
 			[]announce.Withheld{{own, announce.WhyOnLink}, {stray, announce.WhyNoPool}}},
+		{"a translator", func(h *announce.Host) {
+			h.Held, h.NAT64 = nil, []netip.Prefix{pfx("64:ff9b::/96"), pfx("45.66.0.1/32")}
+		},
+			[]announce.Route{{Prefix: pfx("45.66.0.1/32"), Purpose: announce.PurposeNAT64}, {Prefix: pfx("64:ff9b::/96"), Purpose: announce.PurposeNAT64}, {Prefix: own, Purpose: announce.PurposeHost}}, nil},
+		{"a translator leaves before its host", func(h *announce.Host) {
+			h.Held, h.NAT64, h.Drain = nil, []netip.Prefix{pfx("64:ff9b::/96"), pfx("45.66.0.1/32")}, announce.ServicesLeaving
+		},
+			[]announce.Route{{Prefix: own, Purpose: announce.PurposeHost}},
+			[]announce.Withheld{{pfx("45.66.0.1/32"), announce.WhyDraining}, {pfx("64:ff9b::/96"), announce.WhyDraining}}},
 		{"no prefix", func(h *announce.Host) { h.Own, h.Held = []netip.Prefix{{}}, nil }, nil, nil},
 	} {
 		h := host

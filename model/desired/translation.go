@@ -12,6 +12,8 @@ type Translation struct {
 	Prefixes []netip.Prefix // Pref64, the first is what endpoints see servers by
 	Pool     []netip.Addr   // IPv4 addresses of this host alone
 	Clients  []netip.Prefix // who may use it
+	Announce bool           // prefixes and pool are told by BGP
+	Tell     []string       // links on which the prefixes are told in router advertisements
 	Private  []netip.Prefix // IPv4 ranges that are not global and may be reached
 	Blocks   int            // quota of an endpoint, in blocks of ports
 	Bindings int            // of all endpoints together

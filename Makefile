@@ -24,7 +24,7 @@ SUDO := $(shell command -v sudo)
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help build dist test cuts demo lab cluster cluster-down conformance kube prove bench kernels lint vulncheck generate fuzz soak packages clean
+.PHONY: help build dist test cuts demo lab cluster cluster-down clusters conformance kube prove bench kernels lint vulncheck generate fuzz soak packages clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -67,6 +67,9 @@ cluster: build packages ## bring a real Kubernetes up on this machine and leave 
 cluster-down: ## remove the cluster; what was built for it stays in the cache
 	@test -x $(BIN)/cluster || $(GO) build -o $(BIN)/cluster ./test/cluster/cmd/cluster
 	@$(CLUSTER) down
+
+clusters: ## upstream's suites on every kind of cluster, one after the other (KINDS="plan bgp" only these; tools/clusters.sh lists them)
+	@tools/clusters.sh $(KINDS)
 
 conformance: ## run upstream's network conformance suite on the cluster (SUITE=policy: another)
 	@$(CLUSTER) conformance

@@ -2,6 +2,7 @@
 # Upstream's network suites on every kind of cluster, one after the other: conformance with host prefixes from the plan, adopted (also narrow
 # ones), over BGP, and in dual-stack, which bench/results/conformance.txt keeps; and all other specs on ours beside the reference, which
 # bench/results/sig-network.txt keeps; and make prove, with 2,000 pods that come and go. Needs root. Prints a line for each kind and fails if one does.
+# With arguments only these: reference, plan, compare, prove, adopt, 80, 96, 112, bgp, dual, services.
 set -u
 cd "$(dirname "$0")/.."
 
@@ -27,16 +28,22 @@ kind() { # kind WORDS VERBS KNOB=VALUE ...: a cluster with these knobs, and what
 	echo "cluster $words: $verdict in $(($(date +%s) - begin)) s"
 }
 
-kind "reference, the stock plugin" "record compare" NETWORK=ptp
-kind "host prefixes from the plan" "record webhooks compare" NETWORK=hexapod HOSTPREFIXES=plan
-if ! HEXAPOD_CHURN="${HEXAPOD_CHURN:-2000}" make -s prove; then # on the cluster that is up now
-	failed="$failed, prove"
-fi
-kind "host prefixes adopted" record NETWORK=hexapod HOSTPREFIXES=adopt
-for bits in 80 96 112; do
-	kind "host prefixes adopted, /$bits" record NETWORK=hexapod HOSTPREFIXES=adopt HOSTBITS=$bits
+for mode in ${*:-reference plan compare prove adopt 80 96 112 bgp dual services}; do
+	case $mode in
+	reference) kind "reference, the stock plugin" "record compare" NETWORK=ptp ;;
+	plan) kind "host prefixes from the plan" "record webhooks" HOSTPREFIXES=plan ;;
+	compare) kind "host prefixes from the plan, all other specs" compare HOSTPREFIXES=plan ;;
+	prove)
+		kind "for make prove" check HOSTPREFIXES=plan
+		HEXAPOD_CHURN="${HEXAPOD_CHURN:-2000}" make -s prove || failed="$failed, prove"
+		;;
+	adopt) kind "host prefixes adopted" record HOSTPREFIXES=adopt ;;
+	80 | 96 | 112) kind "host prefixes adopted, /$mode" record HOSTPREFIXES=adopt HOSTBITS="$mode" ;;
+	bgp) kind "racks that speak BGP" record FABRIC=bgp ;;
+	dual) kind "dual-stack" record FAMILY=dual ;;
+	services) kind "services by Hexapod alone" record KUBEPROXY=off ;;
+	*) echo "clusters: no kind $mode" >&2; exit 2 ;;
+	esac
 done
-kind "racks that speak BGP" record NETWORK=hexapod FABRIC=bgp
-kind "dual-stack" record NETWORK=hexapod FAMILY=dual
 
 [ -z "$failed" ] || { echo "clusters: FAILED:${failed#,}" >&2; exit 1; }

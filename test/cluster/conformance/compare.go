@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"maps"
 	"os"
+	"regexp"
 	"slices"
 	"strings"
 )
@@ -25,6 +26,7 @@ var exceptions = map[string]string{}
 type Comparison struct {
 	Title   string                       // what specs they are; its last word is the version of Kubernetes
 	Columns map[string]map[string]string // network to spec to word
+	From    map[string]string            // network to the version of the tree and the state of the machine it ran on
 }
 
 // TitleOfOthers heads the comparison of Others, TitleOfNetwork that of Network.
@@ -46,7 +48,7 @@ const (
 
 // ReadComparison reads the file of an earlier run. A file that does not exist, or of another title, is an empty comparison.
 func ReadComparison(file, title string) (Comparison, error) {
-	empty := Comparison{Title: title, Columns: map[string]map[string]string{}}
+	empty := newComparison(title)
 	f, err := os.Open(file)
 	if errors.Is(err, fs.ErrNotExist) {
 		return empty, nil
@@ -70,14 +72,24 @@ const (
 	heads  = remark + "columns: "
 )
 
+func newComparison(title string) Comparison {
+	return Comparison{Title: title, Columns: map[string]map[string]string{}, From: map[string]string{}}
+}
+
+// passedFrom is the line that sums a column up, as Write writes it.
+var passedFrom = regexp.MustCompile(`^# (\S+): \d+ of \d+ passed; (.+)$`)
+
 func parseComparison(r io.Reader) (Comparison, error) {
-	c := Comparison{Columns: map[string]map[string]string{}}
+	c := newComparison("")
 	var networks []string
 	lines := bufio.NewScanner(r)
 	for lines.Scan() {
 		line := lines.Text()
 		if v, ok := strings.CutPrefix(line, remark); ok && c.Title == "" {
 			c.Title = v
+		}
+		if m := passedFrom.FindStringSubmatch(line); m != nil {
+			c.From[m[1]] = m[2]
 		}
 		if v, ok := strings.CutPrefix(line, heads); ok {
 			networks = strings.Fields(v)
@@ -101,8 +113,8 @@ func parseComparison(r io.Reader) (Comparison, error) {
 	return c, lines.Err()
 }
 
-// Add puts the results of a run in the place of those that the network had.
-func (c Comparison) Add(network string, r Results) {
+// Add puts the results of a run in the place of those that the network had. from says what ran where.
+func (c Comparison) Add(network, from string, r Results) {
 	column := map[string]string{}
 	for _, x := range r {
 		column[x.Spec] = passed
@@ -110,7 +122,7 @@ func (c Comparison) Add(network string, r Results) {
 			column[x.Spec] = failed
 		}
 	}
-	c.Columns[network] = column
+	c.Columns[network], c.From[network] = column, from
 }
 
 // networks are the columns, the reference first.
@@ -142,7 +154,11 @@ func (c Comparison) Write(w io.Writer) error {
 				good++
 			}
 		}
-		fmt.Fprintf(&b, "# %s: %d of %d passed\n", n, good, len(c.Columns[n]))
+		fmt.Fprintf(&b, "# %s: %d of %d passed", n, good, len(c.Columns[n]))
+		if c.From[n] != "" {
+			b.WriteString("; " + c.From[n])
+		}
+		b.WriteString("\n")
 	}
 	fmt.Fprintf(&b, "%s%s\n", heads, strings.Join(names, " "))
 	for _, spec := range slices.Sorted(maps.Keys(specs)) {

@@ -52,19 +52,19 @@ func TestParseRefusesWhatIsNoResult(t *testing.T) {
 }
 
 func TestComparison(t *testing.T) {
-	c := Comparison{Title: TitleOfOthers("v1.2.3"), Columns: map[string]map[string]string{}}
+	c := newComparison(TitleOfOthers("v1.2.3"))
 	if _, err := c.Worse("hexapod"); err == nil {
 		t.Error("nothing to compare with, and no error")
 	}
-	c.Add("hexapod", Results{{Spec: "a", Passed: true}, {Spec: "b"}, {Spec: "d", Passed: true}})
-	c.Add(Reference, Results{{Spec: "a", Passed: true}, {Spec: "b", Passed: true}, {Spec: "c", Passed: true}, {Spec: "d"}})
+	c.Add("hexapod", "version 1234567, load 2.5", Results{{Spec: "a", Passed: true}, {Spec: "b"}, {Spec: "d", Passed: true}})
+	c.Add(Reference, "", Results{{Spec: "a", Passed: true}, {Spec: "b", Passed: true}, {Spec: "c", Passed: true}, {Spec: "d"}})
 	var b strings.Builder
 	if err := c.Write(&b); err != nil {
 		t.Fatal(err)
 	}
 	want := "# " + TitleOfOthers("v1.2.3") + `
 # ptp: 3 of 4 passed
-# hexapod: 2 of 3 passed
+# hexapod: 2 of 3 passed; version 1234567, load 2.5
 # columns: ptp hexapod
 ok	ok	a
 ok	FAIL	b
@@ -78,6 +78,7 @@ FAIL	ok	d
 	if err != nil {
 		t.Fatal(err)
 	}
+	delete(c.From, Reference) // nothing was said
 	if diff := cmp.Diff(c, again); diff != "" {
 		t.Error(diff)
 	}

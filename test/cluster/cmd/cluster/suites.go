@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -105,13 +106,25 @@ func record(ctx context.Context, c call) error {
 	return errors.Join(failed, err)
 }
 
+// machine says what runs here: the version of the tree, and the load of the machine in the last minute.
+func machine() string {
+	version, load := "unknown", "unknown"
+	if out, err := exec.Command("git", "describe", "--tags", "--always", "--dirty").Output(); err == nil {
+		version = strings.TrimSpace(string(out))
+	}
+	if text, err := os.ReadFile("/proc/loadavg"); err == nil {
+		load, _, _ = strings.Cut(string(text), " ")
+	}
+	return fmt.Sprintf("version %s, 1-minute load %s at the end", version, load)
+}
+
 // keep puts the results of a run into the file of all.
 func keep(file, title, column string, results conformance.Results) (conformance.Comparison, error) {
 	table, err := conformance.ReadComparison(file, title)
 	if err != nil {
 		return table, err
 	}
-	table.Add(column, results)
+	table.Add(column, machine(), results)
 	f, err := os.Create(file)
 	if err != nil {
 		return table, fmt.Errorf("keep the results: %w", err)

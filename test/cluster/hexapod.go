@@ -21,6 +21,13 @@ func (c *Cluster) hexapod(ctx context.Context) error {
 			return err
 		}
 	}
+	if !c.Options.KubeProxy {
+		// Who serves Services cannot reach the API server by one: the address that an operator gives the chart, too.
+		if _, err := c.kubectl(ctx, nil, "-n", "hexapod-system", "set", "env", "daemonset/hexapod-agent", "deployment/hexapod-controller",
+			fmt.Sprintf("KUBERNETES_SERVICE_HOST=%s", c.nodeIPs(controlPlane)[0]), "KUBERNETES_SERVICE_PORT=6443"); err != nil {
+			return err
+		}
+	}
 	if err := c.await(ctx, "condition=Established", "crd/addressplans.hexapod.dev"); err != nil {
 		return err
 	}

@@ -95,13 +95,22 @@ func record(ctx context.Context, c call) error {
 		return err
 	}
 	defer k.Close()
+	if err := k.CountServices(ctx); err != nil {
+		return err
+	}
 	results, failed := conformed(ctx, k, conformance.Network)
 	if results == nil {
 		return failed
 	}
+	packets, err := k.CountedServices(ctx)
+	if err != nil {
+		return errors.Join(failed, err)
+	}
+	counted := fmt.Sprintf("%d packets to service addresses reached the nodes' tables", packets)
+	fmt.Fprintln(os.Stdout, "services:", counted)
 	version, err := c.cache.KubeVersion(ctx)
 	if err == nil {
-		_, err = keep(conformity, conformance.TitleOfNetwork(version), k.Options.Kind(), results)
+		_, err = keep(conformity, conformance.TitleOfNetwork(version), k.Options.Kind(), machine()+"; "+counted, results)
 	}
 	return errors.Join(failed, err)
 }
@@ -118,13 +127,13 @@ func machine() string {
 	return fmt.Sprintf("version %s, 1-minute load %s at the end", version, load)
 }
 
-// keep puts the results of a run into the file of all.
-func keep(file, title, column string, results conformance.Results) (conformance.Comparison, error) {
+// keep puts the results of a run into the file of all. from says what ran where.
+func keep(file, title, column, from string, results conformance.Results) (conformance.Comparison, error) {
 	table, err := conformance.ReadComparison(file, title)
 	if err != nil {
 		return table, err
 	}
-	table.Add(column, machine(), results)
+	table.Add(column, from, results)
 	f, err := os.Create(file)
 	if err != nil {
 		return table, fmt.Errorf("keep the results: %w", err)
@@ -152,7 +161,7 @@ func compare(ctx context.Context, c call) error {
 		return err
 	}
 	network := k.Options.Network
-	table, err := keep(comparison, conformance.TitleOfOthers(version), network, results)
+	table, err := keep(comparison, conformance.TitleOfOthers(version), network, machine(), results)
 	if err != nil || network == conformance.Reference {
 		return err
 	}

@@ -29,6 +29,18 @@ const left = `\[Disruptive\]|\[Flaky\]`
 // Network is the conformance suite of upstream's network group.
 var Network = Suite{Name: "conformance", Focus: `\[sig-network\].*\[Conformance\]`, Skip: left, Procs: 4, Timeout: 20 * time.Minute}
 
+// nodePorts are the specs of Network in which somebody connects to a node port.
+const nodePorts = `from ExternalName to NodePort|functioning NodePort service|session affinity .*for NodePort service`
+
+// NetworkOf is Network for a cluster: where no kube-proxy runs nobody serves node ports.
+func NetworkOf(o cluster.Options) Suite {
+	s := Network
+	if !o.KubeProxy {
+		s.Skip += "|" + nodePorts
+	}
+	return s
+}
+
 // Webhooks are the specs in which the API server, on its own node, calls pods on the workers.
 var Webhooks = Suite{Name: "webhooks", Focus: `\[sig-api-machinery\] AdmissionWebhook .*\[Conformance\]`, Skip: left, Procs: 4, Timeout: 20 * time.Minute}
 

@@ -98,7 +98,7 @@ func record(ctx context.Context, c call) error {
 	if err := k.CountServices(ctx); err != nil {
 		return err
 	}
-	results, failed := conformed(ctx, k, conformance.Network)
+	results, failed := conformed(ctx, k, conformance.NetworkOf(k.Options))
 	if results == nil {
 		return failed
 	}
@@ -118,8 +118,11 @@ func record(ctx context.Context, c call) error {
 // machine says what runs here: the version of the tree, and the load of the machine in the last minute.
 func machine() string {
 	version, load := "unknown", "unknown"
-	if out, err := exec.Command("git", "describe", "--tags", "--always", "--dirty").Output(); err == nil {
+	if out, err := exec.Command("git", "describe", "--tags", "--always").Output(); err == nil {
 		version = strings.TrimSpace(string(out))
+		if exec.Command("git", "diff", "--quiet", "HEAD", "--", ".", ":!bench/results").Run() != nil {
+			version += "-dirty"
+		}
 	}
 	if text, err := os.ReadFile("/proc/loadavg"); err == nil {
 		load, _, _ = strings.Cut(string(text), " ")

@@ -8,7 +8,8 @@ import (
 	"strings"
 )
 
-// countTable is a table of nftables on every node that counts packets to addresses of Services, before anybody else sees them.
+// countTable is a table of nftables on every node that counts packets to addresses of Services, after connections are tracked and before
+// anybody translates them.
 const countTable = "inet cluster-services"
 
 // countScript makes the table anew.
@@ -16,17 +17,18 @@ const countScript = `table COUNT {}
 delete table COUNT
 table COUNT {
 	counter seen {}
-	chain forwarded { type filter hook prerouting priority -400; MATCH counter name seen; }
-	chain sent { type filter hook output priority -400; MATCH counter name seen; }
+	chain forwarded { type filter hook prerouting priority -150; MATCH counter name seen; }
+	chain sent { type filter hook output priority -150; MATCH counter name seen; }
 }
 `
 
 var countedPackets = regexp.MustCompile(`packets (\d+)`)
 
-// CountServices begins to count, on every node, packets of TCP and UDP to addresses of Services that reach the kernel's tables. kube-proxy
-// could serve only those: what is led to a backend by its socket, or where it leaves a pod, is not among them.
+// CountServices begins to count, on every node, packets of TCP and UDP to addresses of Services that reach the kernel's tables and begin
+// something there. kube-proxy could serve only those: what is led to a backend by its socket, or where it leaves a pod, is not among them.
+// Connections that are older count no more: agents and controllers may have reached the API server by kube-proxy before there were agents.
 func (c *Cluster) CountServices(ctx context.Context) error {
-	match := fmt.Sprintf("ip6 daddr %s meta l4proto { tcp, udp }", serviceNet6)
+	match := fmt.Sprintf("ip6 daddr %s meta l4proto { tcp, udp } ct state new", serviceNet6)
 	script := strings.NewReplacer("COUNT", countTable, "MATCH", match).Replace(countScript)
 	for _, n := range c.Nodes() {
 		if out, err := c.output(ctx, n, "nft", script); err != nil {

@@ -106,7 +106,7 @@ func record(ctx context.Context, c call) error {
 	if err != nil {
 		return errors.Join(failed, err)
 	}
-	counted := fmt.Sprintf("%d packets to service addresses reached the nodes' tables", packets)
+	counted := fmt.Sprintf("%d packets that begin something reached a service address in the nodes' tables", packets)
 	fmt.Fprintln(os.Stdout, "services:", counted)
 	version, err := c.cache.KubeVersion(ctx)
 	if err == nil {

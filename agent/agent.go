@@ -83,7 +83,7 @@ func New(o Options) *Agent {
 	a.openTranslator()
 	a.policies.took, a.policies.denials = newPolicyTimes(), newDenials()
 	a.resolver = resolver.New(resolver.Options{RunDir: o.RunDir, NS: o.NS, Log: o.Log, Led: func() { a.kick(partServices) }})
-	a.metrics.registry.MustRegister(careCollector{a}, bgpCollector{a}, serviceCollector{a}, a.services.took, policyCollector{a}, a.policies.took, a.policies.denials, resolver.Collector{Resolver: a.resolver}, nat64Collector{a})
+	a.metrics.registry.MustRegister(careCollector{a}, bgpCollector{a}, serviceCollector{a}, a.services.took, policyCollector{a}, a.policies.took, a.policies.denials, resolver.Collector{Resolver: a.resolver}, nat64Collector{a}, heardCollector{a})
 	return a
 }
 

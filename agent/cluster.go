@@ -24,6 +24,8 @@ type Cluster interface {
 	FollowServices(ctx context.Context, sink kube.ServiceSink) error
 	// FollowPolicies tells of policies until ctx ends, each time of all there are.
 	FollowPolicies(ctx context.Context, tell func(*objects.ClusterPolicies)) error
+	// Heard is how many changes of objects this host was told of, by resource.
+	Heard() map[string]uint64
 	// ReportSoon asks for a new HostStatus.
 	ReportSoon()
 	// Refused tells the owner of a pod why it gets no address.

@@ -91,6 +91,24 @@ func result(err error) string {
 	return "ok"
 }
 
+// heardCollector tells what the API server of a cluster had to say, when somebody asks.
+type heardCollector struct{ a *Agent }
+
+var heardDesc = prometheus.NewDesc("hexapod_agent_cluster_changes_total", "Changes of objects that the API server told this host of, by resource; whole lists do not count.", []string{"resource"}, nil)
+
+// Describe implements prometheus.Collector.
+func (c heardCollector) Describe(ch chan<- *prometheus.Desc) { ch <- heardDesc }
+
+// Collect implements prometheus.Collector.
+func (c heardCollector) Collect(ch chan<- prometheus.Metric) {
+	if c.a.options.Cluster == nil {
+		return
+	}
+	for resource, n := range c.a.options.Cluster.Heard() {
+		ch <- prometheus.MustNewConstMetric(heardDesc, prometheus.CounterValue, float64(n), resource)
+	}
+}
+
 // statusCollector turns the status into numbers when somebody asks: how many objects of each kind are done, pending, failed.
 type statusCollector struct{ status func() local.Status }
 

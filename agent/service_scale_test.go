@@ -43,6 +43,8 @@ func (c tellingCluster) FollowServices(ctx context.Context, sink kube.ServiceSin
 	return nil
 }
 
+func (tellingCluster) Heard() map[string]uint64 { return nil }
+
 func (tellingCluster) FollowPolicies(ctx context.Context, tell func(*objects.ClusterPolicies)) error {
 	tell(&objects.ClusterPolicies{})
 	<-ctx.Done()

@@ -3,6 +3,7 @@ package controller
 import (
 	"context"
 	"errors"
+	"slices"
 	"time"
 
 	"hexapod.dev/api/v1alpha1"
@@ -24,6 +25,10 @@ func (t *term) check(ctx context.Context) error {
 	}
 	var errs []error
 	if set.Plan != nil {
+		if c, ok := t.c.numbers.condition(set.Plan.Metadata.Generation); ok {
+			set.Plan.Status.Conditions = slices.Clone(set.Plan.Status.Conditions) // the feed's list is not ours to change
+			set.Plan.Status.Set(c)
+		}
 		errs = append(errs, writeStatus(ctx, t.c.o.Client, t.c.plans, set.Plan, first, &set.Plan.Status.Status))
 	}
 	for _, p := range set.Pools {

@@ -26,6 +26,8 @@ type numberBook struct {
 	rules   func(identity.Set) string
 	highest uint64
 	pending map[string]identity.Number // by key
+	full    string                     // why a set got no number last; empty: sets get theirs
+	wasFull bool                       // in this process
 }
 
 func newNumberBook() *numberBook {
@@ -173,11 +175,25 @@ func (b *numberBook) decide(key string, now time.Time, whole bool) (identity.Num
 	}
 	n, _, err := b.book.Next(ipam.FromUnix(now.Unix()), 0, whole)
 	if err != nil {
-		return 0, &Problem{NumbersFull, fmt.Sprintf("identities: %v: fewer different sets of labels need fewer numbers; write labels that do not matter into spec.identity.excludeLabels", err), err}
+		b.full, b.wasFull = fmt.Sprintf("identities: %v: fewer different sets of labels need fewer numbers; write labels that do not matter into spec.identity.excludeLabels", err), true
+		return 0, &Problem{NumbersFull, b.full, err}
 	}
+	b.full = ""
 	b.book.Living(n)
 	b.pending[key] = identity.Number(n)
 	return identity.Number(n), nil
+}
+
+// condition tells in the status of the plan that there are numbers for new sets of labels, or why not. Where there always were, there is none.
+func (b *numberBook) condition(generation int64) (c v1alpha1.Condition, ok bool) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	c = v1alpha1.Condition{Type: v1alpha1.ConditionNumbers, Status: v1alpha1.ConditionTrue, Reason: string(Accepted), Message: "every set of labels gets a number",
+		LastTransitionTime: v1alpha1.TimeFrom(time.Now()), ObservedGeneration: generation}
+	if b.full != "" {
+		c.Status, c.Reason, c.Message = v1alpha1.ConditionFalse, string(NumbersFull), b.full+"; until then pods with new labels are known to other hosts by no labels (spec.unknownIdentity)"
+	}
+	return c, b.wasFull
 }
 
 func (b *numberBook) forget(key string) {
@@ -229,6 +245,9 @@ func (t *term) ensureIdentity(ctx context.Context, key string) error {
 	}
 	for {
 		n, err := t.c.numbers.decide(written, time.Now(), whole)
+		if _, told := t.c.numbers.condition(0); told {
+			t.queue.add(task{taskCheck, ""})
+		}
 		if err != nil {
 			return err
 		}

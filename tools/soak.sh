@@ -38,6 +38,8 @@ part "twin of the datapath" '^ *---|^ok' env HEXAPOD_TWIN_PACKETS=1000000 go tes
 part "mistakes in the datapath" '^ *[0-9]+ noticed|^all |^faults' go run ./test/faults -results bench/results/faults.txt
 part "restarts under load" '^ *---|^ok|_test.go:[0-9]+: ' env HEXAPOD_SOAK=1 go test -count=1 -v -timeout 60m \
 	-run '^(TestRestartsUnderLoad|TestNothingForbiddenPasses)$' ./linux/datapath
+part "policies" '^ *---|^ok|_test.go:[0-9]+: ' env HEXAPOD_SOAK=1 go test -count=1 -v -timeout 90m \
+	-run '^(TestTablesAgainstJudge|TestNextIsLikeNew|TestTwinPolicy|TestPoliciesOnLiveFlows)$' ./model/policy ./linux/datapath
 part "host care" '^ *---|^ok' env HEXAPOD_SOAK=1 go test -count=1 -v -timeout 30m \
 	-run '^(TestRFC4861_6_3_4_DefaultRouteBesideDocker|TestAddressOfAnotherClientBesideOurPrefix)$' ./agent
 part "neighbours" '^ *---|^ok|_test.go:[0-9]+: ' env HEXAPOD_SOAK=1 go test -count=1 -v -timeout 30m \

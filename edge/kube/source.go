@@ -73,6 +73,9 @@ func New(o Options) *Source {
 // Name is what status and log call the source.
 func (s *Source) Name() string { return "the API server " + s.o.Client.Server() }
 
+// Heard is how many changes of objects the API server told this host of, by resource.
+func (s *Source) Heard() map[string]uint64 { return s.o.Client.Heard() }
+
 // Times of the watch.
 const (
 	firstPatience = time.Second            // for the first whole lists; then what lies on the disk has to do

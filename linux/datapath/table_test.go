@@ -27,6 +27,7 @@ type bench struct {
 	table   *Table
 	pods    []pod
 	uplinks []string
+	sent    int // datagrams that have a text of their own
 }
 
 type pod struct {

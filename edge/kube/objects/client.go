@@ -7,10 +7,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"net/url"
 	"os"
 	"strconv"
+	"sync"
 	"time"
 
 	"k8s.io/client-go/rest"
@@ -22,6 +24,25 @@ type Client struct {
 	http  *http.Client
 	watch *http.Client // without a limit on how long an answer may take
 	base  *url.URL
+
+	mu    sync.Mutex
+	heard map[string]uint64 // guarded by mu
+}
+
+// Heard is how many changes of objects the API server told of, by resource (plural). Whole lists do not count.
+func (c *Client) Heard() map[string]uint64 {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return maps.Clone(c.heard)
+}
+
+func (c *Client) hears(plural string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.heard == nil {
+		c.heard = map[string]uint64{}
+	}
+	c.heard[plural]++
 }
 
 // Connect makes a client from a kubeconfig file; with no file, from the service account of the pod it runs in. userAgent is what

@@ -96,6 +96,7 @@ func (f *follower[T]) once(ctx context.Context) error {
 	begun := time.Now()
 	version, err := f.s.Watch(ctx, f.version, func(c Change[T]) {
 		f.answered()
+		f.s.client.hears(f.s.resource.Plural)
 		f.sink.Apply(c)
 	})
 	f.version, f.highest = version, max(f.highest, number(version))

@@ -242,3 +242,68 @@ func TestNewPodIsClosed(t *testing.T) {
 		<-watching
 	}
 }
+
+// A new pod whose labels have a number costs the other hosts nothing: the API server tells them of no object that policies are made of, their
+// agents write nothing to the maps of policy, and a policy that names the labels holds for it there.
+func TestNewPodOfKnownIdentity(t *testing.T) {
+	b := open(t)
+	names, addrs := b.pods("served")
+	b.apply(`
+apiVersion: networking.k8s.io/v1
+kind: NetworkPolicy
+metadata: {name: served, namespace: default}
+spec:
+  podSelector: {matchLabels: {app: served}}
+  ingress: [{from: [{podSelector: {matchLabels: {known: "yes"}}}]}]
+`)
+	pod := strings.NewReplacer("LABEL", "known", "IMAGE", b.image)
+	start := func(name string) string {
+		b.apply(strings.ReplaceAll(pod.Replace(listener), "NAME", name))
+		b.kubectl("wait", "--for=condition=Ready", "pod/"+name, "--timeout="+patience.String())
+		return sandbox(b, "w1", name)
+	}
+	ping := func(pid string) error {
+		_, err := b.try("w1", "nsenter", "-t", pid, "-n", "ping", "-c1", "-W2", addrs["w2"][0])
+		return err
+	}
+	first := start("known-first")
+	b.until("the policy lets the first one in on w2", func() error { return ping(first) })
+	if _, err := b.try("w1", "nsenter", "-t", sandbox(b, "w1", names["w1"]), "-n", "ping", "-c1", "-W2", addrs["w2"][0]); err == nil {
+		t.Error("the policy is not in force: it lets everybody in")
+	}
+	before := b.counted("w2")
+	if err := ping(start("known-second")); err != nil {
+		t.Errorf("the second one is not let in: %v", err)
+	}
+	after := b.counted("w2")
+	if len(before) == 0 {
+		t.Error("the agent of w2 counts nothing")
+	}
+	for what, n := range after {
+		if n != before[what] {
+			t.Errorf("%s: %s, then %s", what, before[what], n)
+		}
+	}
+	t.Logf("on w2, before and after: %v", after)
+}
+
+// counted are the numbers of an agent that tell what it heard of objects of policies, and what it wrote to the maps.
+func (b bed) counted(node string) map[string]string {
+	b.t.Helper()
+	pid, err := b.agent(node)
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	out := map[string]string{}
+	for _, l := range strings.Split(b.on(node, "nsenter", "-t", pid, "-m", "curl", "-s", "--unix-socket", "/run/hexapod/api.sock", "http://agent/metrics"), "\n") {
+		name, n, ok := strings.Cut(l, " ")
+		heard := strings.HasPrefix(name, "hexapod_agent_cluster_changes_total")
+		for _, other := range []string{"pods", "services", "endpointslices"} { // its own pods, and what services are made of
+			heard = heard && !strings.Contains(name, `"`+other+`"`)
+		}
+		if ok && (heard || strings.HasPrefix(name, "hexapod_agent_changes_total") && strings.Contains(name, `"policy"`)) {
+			out[name] = n
+		}
+	}
+	return out
+}

@@ -137,8 +137,12 @@ func TestLivingFlows(t *testing.T) {
 	next := map[string]string{"w1": "w2", "w2": "cp", "cp": "w1"}
 	cut := map[string]flow{}
 	for from, to := range next {
-		cut[from] = b.begin(from, sandbox(b, from, names[from]), addrs[to][0], "0.01")
-		cut[from].until(t, "bytes from", time.Time{})
+		pid := sandbox(b, from, names[from])
+		for _, addr := range addrs[to] { // of both families, where there are two
+			flow := from + " to " + addr
+			cut[flow] = b.begin(from, pid, addr, "0.01")
+			cut[flow].until(t, "bytes from", time.Time{})
+		}
 	}
 	free := b.begin("w2", sandbox(b, "w2", others["w2"]), otherAddrs["cp"][0], "0.1")
 	free.until(t, "bytes from", time.Time{})

@@ -29,8 +29,10 @@ type system struct {
 	name      string
 	programs  bool
 	conntrack bool
-	big       int // largest super-packet in bytes; 0: the kernel's usual 64 KB
-	policies  int // in the cluster; 0: none are judged
+	big       int  // largest super-packet in bytes; 0: the kernel's usual 64 KB
+	policies  int  // in the cluster; 0: none are judged
+	services  bool // it has many, which sockets are led to
+	proxy     bool // it has many, by the rules of kube-proxy
 }
 
 // systems are what is measured, by the name of the set.
@@ -40,6 +42,8 @@ var systems = map[string][]system{
 		{name: "hexapod", programs: true},
 		{name: "conntrack", conntrack: true},
 		{name: "big", programs: true, big: 256 << 10},
+		{name: "services", programs: true, services: true},
+		{name: "kube-proxy", proxy: true},
 	},
 	"policy": {
 		{name: "none", programs: true},
@@ -54,6 +58,9 @@ type bed struct {
 	hosts  [2]*host
 	folder string
 	undo   []func() error
+
+	target  netip.Addr // address of the service that leads to the server; invalid: there is none
+	clients *os.File   // cgroup of clients; nil: that of this process
 }
 
 type host struct {
@@ -117,7 +124,20 @@ func newBed(ctx context.Context, s system) (b *bed, err error) {
 			return nil, err
 		}
 	}
-	return b, nil
+	client, server := b.hosts[0], b.hosts[1].ends[0].addr
+	switch {
+	case s.services:
+		err = b.serve(ctx, b.runOf(client), server)
+	case s.proxy:
+		b.target = vipOf(0)
+		err = b.load(client, proxyRules(server))
+	}
+	return b, err
+}
+
+// runOf is the folder of a host's agent, had it one.
+func (b *bed) runOf(h *host) string {
+	return filepath.Join(b.folder, fmt.Sprint(h.prefix.Addr().As16()[7]))
 }
 
 // wire joins the hosts.
@@ -149,7 +169,7 @@ func (b *bed) host(ctx context.Context, h *host, n int) error {
 	var table *datapath.Table
 	if b.system.programs {
 		var err error
-		run := filepath.Join(b.folder, fmt.Sprint(h.prefix.Addr().As16()[7]))
+		run := b.runOf(h)
 		if table, err = datapath.Open(datapath.Options{NS: h.ns, Root: filepath.Join(run, "none"), Run: run}); err != nil {
 			return err
 		}
@@ -210,8 +230,12 @@ func (b *bed) police(h *host, table *datapath.Table) error {
 
 // follow loads rules as kube-proxy and firewalls have them: what is established passes, all else is looked at.
 func (b *bed) follow(h *host) error {
+	return b.load(h, "table inet t {\n chain f {\n  type filter hook forward priority 0\n  ct state established,related accept\n  ct state invalid drop\n  ct state new accept\n }\n}\n")
+}
+
+// load loads rules of nftables.
+func (b *bed) load(h *host, rules string) error {
 	file := filepath.Join(b.folder, "rules")
-	rules := "table inet t {\n chain f {\n  type filter hook forward priority 0\n  ct state established,related accept\n  ct state invalid drop\n  ct state new accept\n }\n}\n"
 	if err := os.WriteFile(file, []byte(rules), 0o600); err != nil {
 		return err
 	}

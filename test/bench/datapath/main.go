@@ -2,7 +2,8 @@
 //
 // Each system has two hosts of its own, namespaces that a veth pair joins, with two endpoints on the first and one on the second:
 // `routed` is the kernel's forwarding, `conntrack` the same with nftables rules that follow connections, `hexapod` the programs with
-// anti-spoofing and the flow table, `big` those with super-packets of 256 KB. The systems do the same work in turn, in slices of a
+// anti-spoofing and the flow table, `big` those with super-packets of 256 KB. `services` has the programs and 10,000 services to which sockets
+// are led, `kube-proxy` plain routing and the rules that kube-proxy writes for as many. The systems do the same work in turn, in slices of a
 // fixed CPU time. What counts is work per second of CPU time, of client, server and ksoftirqd together; client and server share one
 // CPU, so that the whole path of a packet is in it, and that other load on the machine matters little.
 package main

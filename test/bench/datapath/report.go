@@ -56,6 +56,8 @@ var marks = map[string][]mark{"policy": {
 	{"connections", "across", "hexapod", "conntrack", 1.12},
 	{"request-response", "same host", "hexapod", "routed", 1.02},
 	{"one stream", "across", "big", "routed", 2.2},
+	{toService, "across", "services", "kube-proxy", 1.2},
+	{toService, "across", "services", "hexapod", 0.92},
 	{"udp 64 bytes", "same host", "hexapod", "routed", 0},
 	{"connections", "same host", "hexapod", "routed", 0},
 	{"one stream", "across", "hexapod", "routed", 0},
@@ -82,6 +84,9 @@ func (r *report) figures(set string) {
 		var ratios []float64
 		for i, v := range r.values(m.kind, m.way, m.of) {
 			ratios = append(ratios, v/below[i])
+		}
+		if len(ratios) == 0 {
+			continue // the kind was left out
 		}
 		low, _ := paired.Bounds(ratios)
 		r.Figures = append(r.Figures, figure{m.kind + ", " + m.way, m.of, m.over, paired.Median(ratios), low, m.mark, low >= m.mark})

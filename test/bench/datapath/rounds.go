@@ -4,11 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/netip"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strconv"
 	"strings"
+	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -49,6 +51,9 @@ func measureWay(ctx context.Context, o options, k kind, way string, beds []*bed,
 		}
 	}()
 	for _, b := range beds {
+		if !k.of(b.system) {
+			continue
+		}
 		p, err := start(ctx, o, k, way, b)
 		if p != nil {
 			pairs = append(pairs, p)
@@ -91,20 +96,27 @@ func start(ctx context.Context, o options, k kind, way string, b *bed) (*pair, e
 	if way != "across" {
 		server = b.hosts[0].ends[1]
 	}
-	if err := p.worker(ctx, o, k, server.ns, "server", server); err != nil {
+	if err := p.worker(ctx, o, k, server.ns, "server", server.addr, nil); err != nil {
 		return p, err
 	}
-	return p, p.worker(ctx, o, k, client.ns, "client", server)
+	to := server.addr
+	if b.target.IsValid() {
+		to = b.target
+	}
+	return p, p.worker(ctx, o, k, client.ns, "client", to, b.clients)
 }
 
-// worker starts one end. A server is awaited.
-func (p *pair) worker(ctx context.Context, o options, k kind, ns *netns.NS, role string, to end) error {
+// worker starts one end, in a cgroup of its own if one is given. A server is awaited.
+func (p *pair) worker(ctx context.Context, o options, k kind, ns *netns.NS, role string, to netip.Addr, cgroup *os.File) error {
 	self, err := os.Executable()
 	if err != nil {
 		return err
 	}
-	cmd := exec.CommandContext(ctx, self, workerVerb, k.name, role, to.addr.String(), strconv.Itoa(o.cpu))
+	cmd := exec.CommandContext(ctx, self, workerVerb, k.name, role, to.String(), strconv.Itoa(o.cpu))
 	cmd.Stderr, cmd.ExtraFiles = os.Stderr, []*os.File{p.file}
+	if cgroup != nil {
+		cmd.SysProcAttr = &syscall.SysProcAttr{UseCgroupFD: true, CgroupFD: int(cgroup.Fd())}
+	}
 	out, err := cmd.StdoutPipe()
 	if err != nil {
 		return err

@@ -93,6 +93,18 @@ var kinds = []kind{
 	{"udp 64 bytes", "packets", true, (*worker).blast, (*worker).sink},
 	{"connections", "connections", true, (*worker).connect, (*worker).accept},
 	{"one stream", "bytes", true, (*worker).pour, (*worker).drain},
+	{toService, "connections", false, (*worker).connect, (*worker).accept},
+}
+
+// toService is the kind in which the client connects to a service, or to its backend where there is none.
+const toService = "connections to a service"
+
+// of tells whether a system does this kind of work: those with services connect to them, and one to their backend.
+func (k kind) of(s system) bool {
+	if k.name == toService {
+		return s.services || s.proxy || s.name == "hexapod"
+	}
+	return !s.services && !s.proxy
 }
 
 // idle waits until clients work. It is asked a thousand times a second: who waits must cost nothing.

@@ -31,7 +31,7 @@ type attack struct {
 
 // patience is how long a frame may take; frames that must not come are given a moment.
 const (
-	patience = 5 * time.Second
+	patience = 30 * time.Second
 	moment   = 100 * time.Millisecond
 )
 

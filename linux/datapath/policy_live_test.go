@@ -108,13 +108,13 @@ func (l liveFlow) send(t *testing.T, b *bench, ns *netns.NS, ear int, want bool)
 	if want {
 		n, _, err := unix.Recvfrom(ear, in, 0)
 		if err != nil || string(in[:n]) != text {
-			return fmt.Errorf("it is accepted, and %q came (%w)", in[:max(n, 0)], err)
+			return errors.Join(fmt.Errorf("it is accepted, and %q came", in[:max(n, 0)]), err)
 		}
 		return nil
 	}
 	eventually(t, "the datagram is denied", func() bool { return b.count(t, place, datapath.Denied) > before })
 	if n, _, err := unix.Recvfrom(ear, in, unix.MSG_DONTWAIT); !errors.Is(err, unix.EAGAIN) {
-		return fmt.Errorf("it is denied, and %q came (%w)", in[:max(n, 0)], err)
+		return errors.Join(fmt.Errorf("it is denied, and %q came", in[:max(n, 0)]), err)
 	}
 	return nil
 }

@@ -142,6 +142,8 @@ func (c *Compiler) named(port Port, peers []Peer) map[uint16][]identity.Number {
 			}
 		}
 	}
+	slices.Sort(in) // peers may select the same ones
+	in = slices.Compact(in)
 	by := map[uint16][]identity.Number{}
 	for _, n := range in {
 		for _, p := range c.w.Named[n] {

@@ -1,6 +1,7 @@
 package policy_test
 
 import (
+	"fmt"
 	"math/rand/v2"
 	"net/netip"
 	"testing"
@@ -8,6 +9,7 @@ import (
 	"hexapod.dev/model/identity"
 	"hexapod.dev/model/policy"
 	"hexapod.dev/model/policy/policytest"
+	"hexapod.dev/model/transport"
 )
 
 // A compiler that goes from world to world says of each what its rules say, and what concerns nobody here is not made again.
@@ -54,4 +56,32 @@ func TestNextIsLikeNew(t *testing.T) {
 		t.Errorf("%d of %d tables were kept", kept, all)
 	}
 	t.Logf("%d of %d tables were kept", kept, all)
+}
+
+// Peers of a rule for a port by name may select the same identities, in any order.
+func TestNamedPortsOfSeveralPeers(t *testing.T) {
+	w := &policy.World{Identities: map[identity.Number]identity.Set{}, Named: map[identity.Number][]policy.NamedPort{}}
+	http := policy.NamedPort{Name: "http", Protocol: transport.TCP, Port: 8080}
+	for n := range identity.Number(12) {
+		w.Identities[0x100+n] = identity.Set{Namespace: "shop", Labels: map[string]string{"odd": fmt.Sprint(n % 2), "third": fmt.Sprint(n % 3)}}
+		w.Named[0x100+n] = []policy.NamedPort{http}
+	}
+	peer := func(key, value string) policy.Peer {
+		return policy.Peer{Workloads: &policy.Workloads{Namespace: "shop", Endpoints: policy.Selector{{Key: key, Op: policy.In, Values: []string{value}}}}}
+	}
+	p := &policy.Policy{Name: "NetworkPolicy shop/p", Tier: policy.Namespace, Subject: policy.Workloads{Namespace: "shop"}, Governs: [2]bool{policy.Egress: true}}
+	p.Rules[policy.Egress] = []policy.Rule{{Name: "egress 0", Peers: []policy.Peer{peer("odd", "1"), peer("third", "2"), peer("third", "0")},
+		Ports: []policy.Port{{Protocol: transport.TCP, Name: "http"}}}}
+	w.Policies = []*policy.Policy{p}
+	s := &policy.Subject{Number: 0x100, Set: w.Identities[0x100]}
+	table, err := policy.NewCompiler(w).Compile(s, policy.Egress)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for n := range w.Identities {
+		f := policy.Flow{Direction: policy.Egress, Other: policy.Other{Who: identity.Answer{Number: n, By: identity.ByBits}}, Protocol: transport.TCP, Port: 8080}
+		if got, want := table.Lookup(f), w.Judge(s, f); got != want {
+			t.Errorf("identity %d: the table says %v, the rules %v", n, got, want)
+		}
+	}
 }

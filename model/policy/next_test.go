@@ -63,7 +63,7 @@ func TestNamedPortsOfSeveralPeers(t *testing.T) {
 	w := &policy.World{Identities: map[identity.Number]identity.Set{}, Named: map[identity.Number][]policy.NamedPort{}}
 	http := policy.NamedPort{Name: "http", Protocol: transport.TCP, Port: 8080}
 	for n := range identity.Number(12) {
-		w.Identities[0x100+n] = identity.Set{Namespace: "shop", Labels: map[string]string{"odd": fmt.Sprint(n % 2), "third": fmt.Sprint(n % 3)}}
+		w.Identities[0x100+n] = identity.Set{Namespace: "shop", Labels: map[string]string{"odd": fmt.Sprint(int(n) % 2), "third": fmt.Sprint(int(n) % 3)}}
 		w.Named[0x100+n] = []policy.NamedPort{http}
 	}
 	peer := func(key, value string) policy.Peer {
@@ -78,10 +78,16 @@ func TestNamedPortsOfSeveralPeers(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	accepted := 0
 	for n := range w.Identities {
 		f := policy.Flow{Direction: policy.Egress, Other: policy.Other{Who: identity.Answer{Number: n, By: identity.ByBits}}, Protocol: transport.TCP, Port: 8080}
 		if got, want := table.Lookup(f), w.Judge(s, f); got != want {
 			t.Errorf("identity %d: the table says %v, the rules %v", n, got, want)
+		} else if want.Action == policy.Accept {
+			accepted++
 		}
+	}
+	if accepted != 10 { // of 12, all but two even ones that three leaves 1 of
+		t.Errorf("%d identities are accepted", accepted)
 	}
 }

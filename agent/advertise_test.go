@@ -69,8 +69,16 @@ func TestNothingIsAdvertisedBesideARouter(t *testing.T) {
 	netnstest.Run(t, router, "sysctl -qw net.ipv6.conf.all.forwarding=1")
 	from := advertisements(t, sw.ns, "br0")
 	hosts[0].radvdOn(router, "up0", 12)
+	until(t, "radvd advertises", func() bool { return from(routerMAC) > 0 })
+	// Both begin to listen at one time: one that is alone with a router for a second has a cable, as far as it can see.
+	for _, port := range []string{"p1", "p2"} {
+		netnstest.Run(t, sw.ns, "ip link set "+port+" down")
+	}
 	for _, h := range hosts {
 		h.spawn()
+	}
+	for _, port := range []string{"p1", "p2"} {
+		netnstest.Run(t, sw.ns, "ip link set "+port+" up")
 	}
 	for _, h := range hosts {
 		until(t, h.name+" says why it does not advertise", func() bool {
@@ -92,8 +100,9 @@ func TestNothingIsAdvertisedBesideARouter(t *testing.T) {
 		from := advertisements(t, router, "rt0")
 		h.spawn()
 		until(t, "it advertises", func() bool { return from("") > 0 })
-		if o := h.object("advertises", "up0"); o.State != local.Done || !strings.Contains(o.Detail, "lifetime 0") {
-			t.Errorf("status: %+v", o)
-		}
+		until(t, "the status says so", func() bool {
+			o := h.object("advertises", "up0")
+			return o.State == local.Done && strings.Contains(o.Detail, "lifetime 0")
+		})
 	})
 }

@@ -178,7 +178,7 @@ func (a *Agent) Drain(ctx context.Context, wait time.Duration, undo bool) error 
 		return err
 	}
 	if !rest(ctx, wait) {
-		return fmt.Errorf("drain of %s was broken off; fixed addresses are withdrawn, the host's prefix is not; finish with hexapod drain, or undo with hexapod drain --undo", a.options.Host)
+		return fmt.Errorf("drain of %s was broken off; fixed addresses are told to the next routers alone, the host's prefix is announced; finish with hexapod drain, or undo with hexapod drain --undo", a.options.Host)
 	}
 	if err := step(announce.Leaving, false); err != nil {
 		return err

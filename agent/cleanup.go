@@ -68,7 +68,9 @@ func Cleanup(ctx context.Context, o Options, force bool) (report string, err err
 	err = errors.Join(err, settingsErr, server, translator, services, off, pins)
 	// Without a sign of life STATUS says at once that no endpoint can be added here.
 	forget := (&cni.Server{RunDir: o.RunDir}).Forget()
-	return report, errors.Join(err, forget, retireAll(ctx, o, "journal"), retireAll(ctx, o, secondDir))
+	err = errors.Join(err, forget, retireAll(ctx, o, "journal"), retireAll(ctx, o, secondDir))
+	given, releaseErr := releaseDelegation(ctx, o)
+	return report + given, errors.Join(err, releaseErr)
 }
 
 // removePins takes away the folder of what was pinned, when nothing hangs on links and cgroups any more.

@@ -1,6 +1,7 @@
 package agent
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -174,3 +175,29 @@ func (d *delegation) linkUp(name string) {
 	default:
 	}
 }
+
+// releaseDelegation gives a delegated prefix back when nothing of this host uses it any more, and tells so. A server that does not answer
+// keeps no host from being cleaned up.
+func releaseDelegation(ctx context.Context, o Options) (report string, err error) {
+	file := edge.File(filepath.Join(o.StateDir, leaseName))
+	kept, err := file.Load()
+	if err != nil || len(kept.Lease.Prefixes) == 0 {
+		return "", err
+	}
+	port, err := dhcp.Open(o.NS, kept.Link)
+	if err != nil {
+		return "", err
+	}
+	released, answered, err := edge.Release(ctx, edge.Options{Link: kept.Link, Port: port, Clock: edge.SystemClock{}, Store: file})
+	switch {
+	case answered:
+		report = fmt.Sprintf("prefixes given back to the DHCPv6 server: %d\n", len(released))
+	case len(released) > 0:
+		report = fmt.Sprintf("prefixes given up: %d; the DHCPv6 server did not hear of it: %v\n", len(released), cmp.Or(err, errNoAnswer))
+		err = nil
+	}
+	return report, errors.Join(err, port.Close())
+}
+
+// errNoAnswer is why a server does not know that a prefix was given up.
+var errNoAnswer = errors.New("it did not answer")

@@ -9,6 +9,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"hexapod.dev/agent"
 	"hexapod.dev/agent/local"
 	"hexapod.dev/edge/cni"
 	"hexapod.dev/linux/netns"
@@ -159,6 +160,26 @@ func TestRFC8415_18_2_10_1_AnotherPrefix(t *testing.T) {
 	h.add(a, "third", poolB)
 	h.reaches(first)
 	h.reaches(second)
+}
+
+// RFC 8415 18.2.7: what a host does not use any more is given back, and the next life of it asks anew.
+func TestRFC8415_18_2_7_GivenBackByCleanup(t *testing.T) {
+	h, router := newRoutedHost(t, planWith("dhcpv6-pd"))
+	h.start()
+	h.kea(router, poolA, long)
+	h.delegationIs(local.Done)
+	if err := h.stop(); err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{"prefixes given back to the DHCPv6 server: 1\n", ""} {
+		report, err := agent.Cleanup(t.Context(), h.options(), false)
+		if err != nil || !strings.Contains(report, want) || want == "" && strings.Contains(report, "prefixes") {
+			t.Errorf("--cleanup: %v\n%swant: %s", err, report, want)
+		}
+	}
+	a := h.start()
+	h.delegationIs(local.Done)
+	h.add(a, "first", poolA)
 }
 
 // RFC 9762 6: a host asks for a prefix when a router on its link says by the P flag that they are delegated, and not before.

@@ -74,6 +74,7 @@ type Controller struct {
 	claims  *claimBook
 	slices  *sliceBook
 	missed  missing
+	reached *reachedBook
 	stale   staleList
 
 	mu   sync.Mutex
@@ -100,7 +101,7 @@ func New(o Options) *Controller {
 		nat64: newFeed(o.Client, objects.Translations()),
 		nodes: newFeed(o.Client, objects.Nodes()), pods: newPodFeed(o.Client),
 		networkPolicies: newFeed(o.Client, objects.NetworkPolicies()), clusterPolicies: newFeed(o.Client, objects.ClusterNetworkPolicies()),
-		ledger: newLedger(), numbers: newNumberBook(), claims: newClaimBook(), slices: newSliceBook(),
+		ledger: newLedger(), numbers: newNumberBook(), claims: newClaimBook(), slices: newSliceBook(), reached: newReachedBook(),
 	}
 	c.connect()
 	return c
@@ -112,6 +113,9 @@ func (c *Controller) connect() {
 	c.nodes.changed = func(n *objects.Node, _ bool) { host(n.ObjectName()) }
 	c.hosts.changed = func(h *v1alpha1.Host, gone bool) {
 		if gone {
+			for _, name := range c.reached.forget(h.ObjectName()) {
+				host(name)
+			}
 			host(h.ObjectName())
 			c.ask(task{taskSlices, h.ObjectName()})
 		}

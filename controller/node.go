@@ -12,14 +12,20 @@ import (
 	"hexapod.dev/edge/kube/objects"
 )
 
-// writeHost makes the Host what is wanted.
+// writeHost makes the Host what is wanted. An address that another host has is left out, and is the problem that is returned.
 func (t *term) writeHost(ctx context.Context, node *objects.Node, g given) error {
 	report, _ := t.c.statuses.get(node.ObjectName())
-	want := v1alpha1.NewHost(node.ObjectName(), wantHost(node, report, g))
+	spec := wantHost(node, report, g)
+	twice, freed := t.c.reached.claim(node.ObjectName(), &spec)
+	for _, name := range freed {
+		t.c.ask(task{taskHost, name})
+	}
+	want := v1alpha1.NewHost(node.ObjectName(), spec)
 	want.Metadata.Labels = node.Metadata.Labels // policies select hosts by them
 	all := objects.In(t.c.o.Client, objects.Hosts())
 	have, ok := t.c.hosts.get(node.ObjectName())
 	var err error
+	written := true
 	switch {
 	case !ok:
 		have, err = all.Create(ctx, want)
@@ -33,12 +39,18 @@ func (t *term) writeHost(ctx context.Context, node *objects.Node, g given) error
 		want.Status = have.Status
 		have, err = all.Update(ctx, want)
 	default:
-		return nil
+		written = false
 	}
-	if err == nil {
+	if err != nil {
+		return err
+	}
+	if written {
 		t.c.hosts.store.Wrote(have)
 	}
-	return err
+	if twice != nil {
+		return twice
+	}
+	return nil
 }
 
 // errAgain asks for a task once more; it is no failure.

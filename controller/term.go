@@ -142,6 +142,7 @@ func (t *term) rebuild() {
 	reports := func() []*v1alpha1.HostStatus { return values(t.c.statuses.store) }
 	t.c.ledger.restart(l, func() []*v1alpha1.HostPrefix { return values(t.c.prefixes.store) }, reports)
 	t.c.numbers.restart(func() []*v1alpha1.Identity { return values(t.c.identities.store) }, reports)
+	t.c.reached.restart(func() []*v1alpha1.Host { return values(t.c.hosts.store) })
 	t.c.slices.restart(func() []*v1alpha1.AddressSlice { return values(t.c.slicesFeed.store) }, reports)
 	t.c.claims.restart(func() []*v1alpha1.Pool { return values(t.c.pools.store) }, func() []*v1alpha1.Address { return values(t.c.addresses.store) }, reports)
 }

@@ -40,7 +40,7 @@ func TestRouters(t *testing.T) {
 		t.Run(string(kind), func(t *testing.T) {
 			labtest.Router(t, kind)
 			began := time.Now()
-			l := up(t, lab.Options{Name: testName(string(kind)), Router: kind, Size: topology.Size{Racks: 2, Hosts: 2, Endpoints: 1, Cables: 2},
+			l := up(t, lab.Options{Name: testName(string(kind)), Router: kind, Open: true, Size: topology.Size{Racks: 2, Hosts: 2, Endpoints: 1, Cables: 2},
 				Report: func(step string) {
 					if strings.HasPrefix(step, "routers") {
 						began = time.Now()

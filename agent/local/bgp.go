@@ -16,7 +16,7 @@ type Speaking interface {
 	BGPPeers() []bgp.PeerStatus
 	BGPOffers(rejected bool) []bgp.Offer
 	BGPSent() Sent
-	// Drain takes the host out of service: services first, everything else after wait. undo brings all back.
+	// Drain takes the host out of service: services first, everything after wait. undo brings all back.
 	Drain(ctx context.Context, wait time.Duration, undo bool) error
 }
 

@@ -115,7 +115,11 @@ func runBGPSent(ctx context.Context, env environment, args []string) error {
 
 func sentRows(announced []announce.Route, withheld []announce.Withheld) (rows [][]string) {
 	for _, r := range announced {
-		rows = append(rows, []string{r.Prefix.String(), string(r.Purpose), "-"})
+		purpose := string(r.Purpose)
+		if r.Leaving {
+			purpose += ", leaving"
+		}
+		rows = append(rows, []string{r.Prefix.String(), purpose, "-"})
 	}
 	for _, w := range withheld {
 		rows = append(rows, []string{w.Prefix.String(), "-", string(w.Why)})

@@ -10,13 +10,13 @@ import (
 
 const drainUsage = "[--wait DURATION] [--undo] [--run DIR]"
 
-// drainWait is how long a drained host answers under its fixed addresses after it withdrew them, by default.
+// drainWait is how long a drained host answers under its fixed addresses while routers forget them, by default.
 const drainWait = 10 * time.Second
 
 func runDrain(ctx context.Context, env environment, args []string) error {
-	f := newFlags(env, "Takes this host out of service: withdraws its fixed addresses, waits, withdraws its prefix, and takes leave of its BGP peers.")
+	f := newFlags(env, "Takes this host out of service: lets far routers forget its fixed addresses, waits, withdraws everything, and takes leave of its BGP peers.")
 	run := f.runDir()
-	wait := f.Duration("wait", drainWait, "`DURATION` between withdrawing the fixed addresses and the rest")
+	wait := f.Duration("wait", drainWait, "`DURATION` for far routers to forget the fixed addresses, before the rest is withdrawn")
 	undo := f.Bool("undo", false, "bring the host back into service")
 	if help, err := f.parse(args); help || err != nil {
 		return err

@@ -2,6 +2,7 @@ package bgp
 
 import (
 	"net/netip"
+	"slices"
 
 	"github.com/osrg/gobgp/v4/pkg/apiutil"
 	"github.com/osrg/gobgp/v4/pkg/packet/bgp"
@@ -26,8 +27,12 @@ func toPath(r announce.Route, t tags) (*apiutil.Path, error) {
 		segment := bgp.NewAs4PathParam(bgp.BGP_ASPATH_ATTR_TYPE_SEQ, r.Path)
 		attrs = append(attrs, bgp.NewPathAttributeAsPath([]bgp.AsPathParamInterface{segment}))
 	}
-	if len(t.communities) > 0 {
-		attrs = append(attrs, bgp.NewPathAttributeCommunities(t.communities))
+	communities := t.communities
+	if r.Leaving {
+		communities = slices.Concat(communities, []uint32{uint32(bgp.COMMUNITY_PLANNED_SHUT), uint32(bgp.COMMUNITY_NO_ADVERTISE)})
+	}
+	if len(communities) > 0 {
+		attrs = append(attrs, bgp.NewPathAttributeCommunities(communities))
 	}
 	if len(t.large) > 0 {
 		var list []*bgp.LargeCommunity
@@ -60,6 +65,7 @@ type attrs struct {
 	hop    desired.NextHop
 	path   []uint32
 	origin uint8
+	near   bool // to be told to nobody else (NO_ADVERTISE, RFC 1997)
 }
 
 // attrsOf reads the attributes of a path from the peer at from.
@@ -73,6 +79,8 @@ func attrsOf(list []bgp.PathAttributeInterface, from netip.Addr) *attrs {
 			for _, segment := range v.Value {
 				a.path = append(a.path, segment.GetAS()...)
 			}
+		case *bgp.PathAttributeCommunities:
+			a.near = slices.Contains(v.Value, uint32(bgp.COMMUNITY_NO_ADVERTISE))
 		case *bgp.PathAttributeNextHop:
 			a.hop = nextHop(v.Value, netip.Addr{}, from)
 		case *bgp.PathAttributeMpReachNLRI:

@@ -136,9 +136,10 @@ type Offer struct {
 	Peer    string          `json:"peer"`
 	NextHop desired.NextHop `json:"nextHop"`
 	ASPath  []uint32        `json:"asPath"`
-	Used    bool            `json:"used"`          // packets are sent there
-	Kept    bool            `json:"kept"`          // from before the session broke
-	Why     announce.Why    `json:"why,omitempty"` // it is not taken
+	Used    bool            `json:"used"`           // packets are sent there
+	Kept    bool            `json:"kept"`           // from before the session broke
+	Near    bool            `json:"near,omitempty"` // to be told to nobody else (NO_ADVERTISE, RFC 1997)
+	Why     announce.Why    `json:"why,omitempty"`  // it is not taken
 }
 
 // Received returns what peers offer, sorted by prefix and peer. rejected asks for those that are not taken alone.
@@ -154,7 +155,7 @@ func (s *Speaker) Received(rejected bool) []Offer {
 				continue
 			}
 			out = append(out, Offer{
-				Prefix: p, Peer: e.from.peer.Name, NextHop: e.attrs.hop, ASPath: e.attrs.path, Why: e.why,
+				Prefix: p, Peer: e.from.peer.Name, NextHop: e.attrs.hop, ASPath: e.attrs.path, Near: e.attrs.near, Why: e.why,
 				Used: e.why == "" && slices.Contains(used, e.attrs.hop),
 				Kept: e.session != e.from.session || e.from.state != Established,
 			})

@@ -21,10 +21,12 @@ const (
 	Renew     Kind = 5
 	Rebind    Kind = 6
 	Reply     Kind = 7
+
+	releaseKind Kind = 8
 )
 
 func (k Kind) String() string {
-	if name, ok := map[Kind]string{Solicit: "Solicit", Advertise: "Advertise", Request: "Request", Renew: "Renew", Rebind: "Rebind", Reply: "Reply"}[k]; ok {
+	if name, ok := map[Kind]string{Solicit: "Solicit", Advertise: "Advertise", Request: "Request", Renew: "Renew", Rebind: "Rebind", Reply: "Reply", releaseKind: "Release"}[k]; ok {
 		return name
 	}
 	return "other message"

@@ -40,6 +40,7 @@ func has(list []prefix.Match, p netip.Prefix) bool {
 type way struct {
 	hops []desired.NextHop
 	path []uint32
+	near bool // nobody offers it for others to be told
 }
 
 // reached returns what of the offers packets are sent by. A link that is down reaches nothing, whatever its session still says.
@@ -49,7 +50,10 @@ func reached(offers []bgp.Offer, up map[string]bool) map[netip.Prefix]way {
 		if !o.Used || !up[o.NextHop.Link] || !o.Prefix.Addr().Is6() {
 			continue
 		}
-		w := all[o.Prefix]
+		w, more := all[o.Prefix]
+		if !more || w.near && !o.Near { // the path of one that may be passed on
+			w.near, w.path = o.Near, nil
+		}
 		if !slices.Contains(w.hops, o.NextHop) {
 			w.hops = append(w.hops, o.NextHop)
 		}
@@ -88,7 +92,7 @@ func (c Config) announced(taken map[netip.Prefix]way) (routes []announce.Route, 
 		routes = append(routes, announce.Route{Prefix: netip.PrefixFrom(c.Loopback, c.Loopback.BitLen()), Purpose: announce.PurposeRouter})
 	}
 	for p, w := range taken {
-		if !said[p] && !slices.Contains(c.Discard, p) && c.tells(p) {
+		if !w.near && !said[p] && !slices.Contains(c.Discard, p) && c.tells(p) {
 			routes = append(routes, announce.Route{Prefix: p, Purpose: announce.PurposePassed, Path: w.path})
 		}
 	}

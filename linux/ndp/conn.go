@@ -85,9 +85,15 @@ func (c *conn) until(t time.Time) error { return c.file.SetReadDeadline(t) }
 
 // receive waits for the next packet for this host. Invalid ones are an *invalidError. A link that goes down is no error: the
 // socket works again when the link does.
-func (c *conn) receive() (Packet, error) {
+func (c *conn) receive() (Packet, error) { return c.next(c.read) }
+
+// waiting returns the next packet that has come already; unix.EAGAIN when there is none.
+func (c *conn) waiting() (Packet, error) { return c.next(c.look) }
+
+// next is the next valid packet that read finds.
+func (c *conn) next(read func() (int, []byte, unix.Sockaddr, error)) (Packet, error) {
 	for {
-		n, oob, from, err := c.read()
+		n, oob, from, err := read()
 		switch {
 		case errors.Is(err, unix.ENETDOWN):
 			continue
@@ -109,15 +115,26 @@ func (c *conn) receive() (Packet, error) {
 
 func (c *conn) read() (n int, oob []byte, from unix.Sockaddr, err error) {
 	waited := c.raw.Read(func(fd uintptr) bool {
-		var size int
-		n, size, _, from, err = unix.Recvmsg(int(fd), c.buf, c.oob, unix.MSG_DONTWAIT)
-		oob = c.oob[:max(size, 0)]
+		n, oob, from, err = c.recvmsg(fd)
 		return !errors.Is(err, unix.EAGAIN)
 	})
 	if waited != nil {
 		err = waited
 	}
 	return n, oob, from, err
+}
+
+// look is read without waiting, also when the deadline of a wait has passed.
+func (c *conn) look() (n int, oob []byte, from unix.Sockaddr, err error) {
+	if failed := c.raw.Control(func(fd uintptr) { n, oob, from, err = c.recvmsg(fd) }); failed != nil {
+		err = failed
+	}
+	return n, oob, from, err
+}
+
+func (c *conn) recvmsg(fd uintptr) (n int, oob []byte, from unix.Sockaddr, err error) {
+	n, size, _, from, err := unix.Recvmsg(int(fd), c.buf, c.oob, unix.MSG_DONTWAIT)
+	return n, c.oob[:max(size, 0)], from, err
 }
 
 // checksumIsDue reports whether the packet comes from this machine and its checksum was left to a network card (packet(7)).

@@ -208,7 +208,8 @@ func (m *discovery) tick(now time.Time) (send []Packet, next time.Time) {
 
 // tickAdvertise asks for routers and advertises, if the link allows it.
 func (m *discovery) tickAdvertise(now time.Time) (send []Packet, next time.Time) {
-	if m.local.IsValid() && m.asked < askTimes && !m.knowsRouter() {
+	// Once also where the router is known: it is how another host that listens as this one does hears of it.
+	if m.local.IsValid() && (m.asked == 0 || m.asked < askTimes && !m.knowsRouter()) {
 		if !now.Before(m.nextAsk) {
 			// Without the delay of RFC 4861 6.3.7: there is nobody else on a cable who starts at the same time.
 			m.asked, m.nextAsk = m.asked+1, now.Add(askInterval)

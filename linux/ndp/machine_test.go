@@ -193,3 +193,22 @@ func TestRFC4861_6_2_Times(t *testing.T) {
 		t.Errorf("answered %+v, want one advertisement to who asked", answer)
 	}
 }
+
+// Two hosts that know the router of their link already still hear of each other: each asks for routers once.
+func TestHostsBesideAKnownRouter(t *testing.T) {
+	m := newDiscovery(bobMAC, func() float64 { return 0 }, func() {})
+	m.want, m.local = RouterLink{Advertise: true, RouterPeer: true}, netip.MustParseAddr("fe80::b")
+	routerMAC := MAC{2, 0, 0, 0, 0, 9}
+	m.hear(Packet{Src: netip.MustParseAddr("fe80::1"), Dst: allNodes, SrcMAC: routerMAC, Message: &RouterAdvertisement{MAC: routerMAC}}, start)
+	sent, _ := m.tick(start)
+	if len(sent) != 1 || sent[0].Dst != allRouters {
+		t.Fatalf("sent %+v, want one router solicitation", sent)
+	}
+	m.hear(Packet{Src: netip.MustParseAddr("fe80::a"), Dst: allRouters, SrcMAC: aliceMAC, Message: &RouterSolicitation{MAC: aliceMAC}}, start.Add(listenPeer/2))
+	sent, _ = play(m, start.Add(listenPeer/2), idleBeforeTest/2)
+	for _, p := range sent {
+		if _, ok := p.Message.(*RouterAdvertisement); ok {
+			t.Fatalf("advertises beside a router and another host: %+v", p)
+		}
+	}
+}

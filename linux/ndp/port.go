@@ -8,6 +8,8 @@ import (
 	"sync"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"hexapod.dev/linux/netns"
 	"hexapod.dev/linux/rtnl"
 )
@@ -67,9 +69,21 @@ func (p *port) run() {
 	}
 }
 
+// burst is how many packets are heard before what is due is done: a flood must not hold that up for ever.
+const burst = 256
+
 // step does what is due and takes one packet.
 func (p *port) step() error {
 	p.mu.Lock()
+	// What came in time counts, also where this process had no time to look: an answer to a probe may lie there since.
+	for range burst {
+		if err := p.take(p.conn.waiting()); errors.Is(err, unix.EAGAIN) {
+			break
+		} else if err != nil {
+			p.mu.Unlock()
+			return err
+		}
+	}
 	due, next := p.machine.tick(time.Now())
 	p.send(due)
 	err := p.conn.until(next)
@@ -80,6 +94,11 @@ func (p *port) step() error {
 	packet, err := p.conn.receive()
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	return p.take(packet, err)
+}
+
+// take lets the machine hear a packet, if it is one. The caller holds mu.
+func (p *port) take(packet Packet, err error) error {
 	if _, invalid := errors.AsType[*invalidError](err); invalid {
 		p.counts.Ignored++
 		return nil

@@ -45,11 +45,14 @@ type Route struct {
 	Prefix  netip.Prefix
 	Purpose Purpose
 	Path    []uint32 `json:",omitempty"` // AS path of what is passed on, as it was told (RFC 4271 section 9.2)
+	// Leaving says that it is about to be withdrawn: the peer goes on to forward, tells nobody else (NO_ADVERTISE, RFC 1997) and prefers
+	// any other way there is (GRACEFUL_SHUTDOWN, RFC 8326). So routers far off forget it first, while those near still lead there.
+	Leaving bool `json:",omitempty"`
 }
 
 // Equal reports whether peers would be told the same.
 func (r Route) Equal(o Route) bool {
-	return r.Prefix == o.Prefix && r.Purpose == o.Purpose && slices.Equal(r.Path, o.Path)
+	return r.Prefix == o.Prefix && r.Purpose == o.Purpose && r.Leaving == o.Leaving && slices.Equal(r.Path, o.Path)
 }
 
 // Discard reports whether a discard route must lie under the announced one: packets to unused addresses of an aggregate would
@@ -68,7 +71,7 @@ type Drain int
 // The steps of a drain. Services leave first: their last packets are still answered while others take over.
 const (
 	InService       Drain = iota
-	ServicesLeaving       // fixed addresses are withdrawn, the host's prefix stays
+	ServicesLeaving       // fixed addresses are withdrawn from all but the routers next to the host, its prefix stays
 	Leaving               // everything is withdrawn
 )
 
@@ -109,10 +112,10 @@ func ForHost(h Host) (routes []Route, withheld []Withheld) {
 			case own.Contains(a), onLink.Contains(a): // the usual endpoint: its host's prefix, or the link's, brings its packets here
 			case !pools.Contains(a):
 				withheld = append(withheld, Withheld{p, WhyNoPool})
-			case refuse != "" || h.Drain != InService:
+			case refuse != "" || h.Drain == Leaving:
 				withheld = append(withheld, Withheld{p, cmp.Or(refuse, WhyDraining)})
 			default:
-				routes = append(routes, Route{Prefix: p, Purpose: PurposeFixed})
+				routes = append(routes, Route{Prefix: p, Purpose: PurposeFixed, Leaving: h.Drain == ServicesLeaving})
 			}
 		}
 	}

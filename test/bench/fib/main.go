@@ -2,8 +2,8 @@
 // iproute2, a whole resync beside routes of others, and a feed from a BGP router beside FRR and BIRD.
 //
 // Systems are measured in turn (A B A B), each in a network namespace of its own. `writer` adds routes by one group of next
-// hops to an empty table: `hexapod` through linux/route, `floor` by messages that are all but ready and need no
-// bookkeeping, which is the most that one socket can do on this kernel, and `iproute2` by `ip -batch`. `resync` compares a
+// hops to an empty table: `hexapod` through linux/route, `floor of S x B` by messages that were made before and go out through
+// S sockets, B at a time, which is the most that any program can do on this kernel, and `iproute2` by `ip -batch`. `resync` compares a
 // full table that lies between as many routes of others with what is wanted, once when nothing is missing and once when
 // everything is. `feed` is the time from the first UPDATE on the wire to the last route in the kernel, and back; the sender
 // is BIRD in each case.

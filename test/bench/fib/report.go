@@ -48,13 +48,17 @@ func (r *report) figures() {
 	rate := func(of func(round) float64) func(round) float64 {
 		return func(one round) float64 { return float64(one.Routes) / of(one) }
 	}
-	for _, name := range []string{"hexapod", "floor", "iproute2"} {
+	writers := []string{"hexapod", "iproute2"}
+	for _, f := range floors {
+		writers = append(writers, f.String())
+	}
+	for _, name := range writers {
 		mark := map[string]float64{"hexapod": 800_000}[name]
 		r.least("writer: routes/s, "+name, r.values("writer", name, r.Routes, rate(wall)), mark)
 		r.least("writer: routes per CPU-second, "+name, r.values("writer", name, r.Routes, rate(cpu)), 0)
 	}
-	r.least("writer: wall time, floor over hexapod", r.ratios("writer", "floor", "hexapod", r.Routes, wall), 0)
-	r.least("writer: CPU time, floor over hexapod", r.ratios("writer", "floor", "hexapod", r.Routes, cpu), 0)
+	r.least("writer: wall time, floor over hexapod", r.ratios("writer", likeHexapod.String(), "hexapod", r.Routes, wall), 0)
+	r.least("writer: CPU time, floor over hexapod", r.ratios("writer", likeHexapod.String(), "hexapod", r.Routes, cpu), 0)
 	r.least("writer: wall time, iproute2 over hexapod", r.ratios("writer", "iproute2", "hexapod", r.Routes, wall), 0)
 	for _, step := range []string{"as wanted", "all missing", "all to go"} {
 		r.most("resync, "+step+": s", r.values("resync", step, r.Routes, wall), 3)

@@ -11,11 +11,8 @@ import (
 	"syscall"
 	"time"
 
-	"golang.org/x/sys/unix"
-
 	"hexapod.dev/linux/netns"
 	"hexapod.dev/linux/route"
-	"hexapod.dev/linux/rtnl"
 	"hexapod.dev/model/desired"
 	"hexapod.dev/test/paired"
 )
@@ -60,12 +57,16 @@ func (b *bed) ways() ([]writing, error) {
 	if err != nil {
 		return nil, err
 	}
-	floor, err := b.allButReady()
-	if err != nil {
-		return nil, err
+	all := []writing{hexapod}
+	for _, f := range floors {
+		w, err := b.allReady(f)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", f, err)
+		}
+		all = append(all, w)
 	}
 	ip, err := b.ipBatch()
-	return []writing{hexapod, floor, ip}, err
+	return append(all, ip), err
 }
 
 func (b *bed) openFIB(ns *netns.NS) (*route.FIB, error) {
@@ -107,31 +108,6 @@ func (b *bed) withGroup() (*netns.NS, error) {
 	}
 	keep := netip.MustParsePrefix("3fff:ffff::/64")
 	return ns, fib.Ensure(context.Background(), map[netip.Prefix][]desired.NextHop{keep: {hop}})
-}
-
-func (b *bed) allButReady() (writing, error) {
-	ns, err := b.withGroup()
-	if err != nil {
-		return writing{}, err
-	}
-	conn, err := rtnl.Dial(ns)
-	if err != nil {
-		return writing{}, err
-	}
-	b.undo = append(b.undo, conn.Close)
-	at := func(i int) rtnl.Route {
-		return rtnl.Route{Dst: nth(i), Protocol: unix.RTPROT_STATIC, Metric: route.LearnedMetric, NextHop: firstGroup}
-	}
-	bulk := func(ctx context.Context, all rtnl.Bulk) error {
-		_, refused, err := conn.DoBulk(ctx, all)
-		if err == nil && len(refused) > 0 {
-			err = fmt.Errorf("%d routes were refused", len(refused))
-		}
-		return err
-	}
-	return writing{"floor",
-		func(ctx context.Context) error { return bulk(ctx, rtnl.AddRoutes(b.o.routes, at, rtnl.IfAbsent)) },
-		func(ctx context.Context) error { return bulk(ctx, rtnl.DeleteRoutes(b.o.routes, at)) }}, nil
 }
 
 func (b *bed) ipBatch() (writing, error) {

@@ -127,6 +127,7 @@ func (b *bed) openUnbound(upstream netip.AddrPort) error {
   rrset-cache-size: %[3]dm
   module-config: "dns64 iterator"
   dns64-prefix: 64:ff9b::/96
+  local-zone: "test." nodefault
 forward-zone:
   name: "."
   forward-addr: ::1@%[2]d

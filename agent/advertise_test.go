@@ -10,15 +10,7 @@ import (
 )
 
 // unnumberedPlan is a plan of hosts that look for a router on up0 by router advertisements.
-const unnumberedPlan = `
-apiVersion: hexapod.dev/v1alpha1
-kind: AddressPlan
-metadata: {name: fabric}
-spec:
-  prefix: 2001:db8:a000::/37
-  lab: true
-  clusters: [{name: c1, number: 0, racks: [{name: r1, number: 1}]}]
----
+const unnumberedPlan = oneRack + `
 apiVersion: hexapod.dev/v1alpha1
 kind: Host
 metadata: {name: h1}

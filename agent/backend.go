@@ -41,7 +41,7 @@ func (a *Agent) Add(ctx context.Context, r cni.Request) (_ cni.Attachment, err e
 		return cni.Attachment{}, a.tellRefusal(r, err)
 	}
 	begun := a.begin(r)
-	e, err := a.give(ctx, config, r, fixed)
+	e, err := a.give(ctx, config, r, fixed, has)
 	b := <-begun
 	if err != nil {
 		return cni.Attachment{}, errors.Join(a.tellRefusal(r, a.refused(err)), a.abandon(ctx, b, r.Key, has))
@@ -130,8 +130,9 @@ func (a *Agent) Status(context.Context) error {
 	return a.bookWell()
 }
 
-// give writes down the addresses of an endpoint and returns it as it is to be.
-func (a *Agent) give(ctx context.Context, c *configuration, r cni.Request, fixed netip.Addr) (desired.Endpoint, error) {
+// give writes down the addresses of an endpoint and returns it as it is to be. had says that it has one of before, which it keeps
+// whatever fails.
+func (a *Agent) give(ctx context.Context, c *configuration, r cni.Request, fixed netip.Addr, had bool) (desired.Endpoint, error) {
 	number, bandwidth := a.who(ctx, c, r)
 	given, err := a.book.Allocate(ctx, allocation.Request{Owner: ownerOf(r), Identity: number, Fixed: fixed})
 	if err != nil {
@@ -147,7 +148,7 @@ func (a *Agent) give(ctx context.Context, c *configuration, r cni.Request, fixed
 	if err == nil && second.IsValid() {
 		e.Addrs = append(e.Addrs, second)
 	}
-	if err != nil {
+	if err != nil && !had {
 		err = errors.Join(err, a.book.Retire(context.WithoutCancel(ctx), r.Key))
 	}
 	return e, err

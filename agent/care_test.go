@@ -14,15 +14,7 @@ import (
 )
 
 // routedPlan is a host whose uplink leads to a router that advertises itself.
-const routedPlan = `
-apiVersion: hexapod.dev/v1alpha1
-kind: AddressPlan
-metadata: {name: fabric}
-spec:
-  prefix: 2001:db8:a000::/37
-  lab: true
-  clusters: [{name: c1, number: 0, racks: [{name: r1, number: 1}]}]
----
+const routedPlan = oneRack + `
 apiVersion: hexapod.dev/v1alpha1
 kind: Host
 metadata: {name: h1}

@@ -245,6 +245,46 @@ func TestFailedSecondAddKeepsTheFirst(t *testing.T) {
 	h.reaches(got.Addrs[0].String())
 }
 
+// An endpoint of before the host had IPv4 asks again when no IPv4 address is left. It is refused, and keeps what it has.
+func TestSecondAddWithoutIPv4LeftKeepsTheAddress(t *testing.T) {
+	h := newHost(t)
+	a := h.start()
+	var all []cni.Request
+	had := map[string]netip.Addr{}
+	for _, name := range []string{"a", "b", "c", "d", "e"} { // one more than a /30 has addresses
+		r := h.endpoint(name)
+		got, err := a.Add(t.Context(), r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		all, had[name] = append(all, r), got.Addrs[0]
+	}
+	for range 2 { // and what the journal says is the same
+		if err := h.stop(); err != nil {
+			t.Fatal(err)
+		}
+		h.configure(strings.Replace(plan, "number: 1, clock", "number: 1, ipv4Prefix: 192.0.2.0/30, clock", 1))
+		a = h.start()
+		refused := 0
+		for _, r := range all {
+			if _, err := a.Add(t.Context(), r); err != nil {
+				refused++
+			}
+		}
+		if refused == 0 {
+			t.Fatal("every endpoint got an IPv4 address")
+		}
+		for _, e := range a.Endpoints() {
+			if had[e.Container] != e.Addrs[0] {
+				t.Errorf("%s has %s, want %s", e.Container, e.Addrs, had[e.Container])
+			}
+		}
+		if n := len(a.Endpoints()); n != len(all) {
+			t.Errorf("%d endpoints live, want %d", n, len(all))
+		}
+	}
+}
+
 func TestFailedAddLeavesNothing(t *testing.T) {
 	h := newHost(t)
 	a := h.start()

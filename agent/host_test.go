@@ -22,8 +22,8 @@ import (
 	"hexapod.dev/model/desired"
 )
 
-// plan is a rack of two hosts on one segment. It uses addresses for documentation only (RFC 3849).
-const plan = `
+// oneRack is the plan of all tests: a cluster with one rack. Its hosts follow. It uses addresses for documentation only (RFC 3849).
+const oneRack = `
 apiVersion: hexapod.dev/v1alpha1
 kind: AddressPlan
 metadata: {name: fabric}
@@ -31,7 +31,10 @@ spec:
   prefix: 2001:db8:a000::/37
   lab: true
   clusters: [{name: c1, number: 0, racks: [{name: r1, number: 1}]}]
----
+---`
+
+// plan is a rack of two hosts on one segment.
+const plan = oneRack + `
 apiVersion: hexapod.dev/v1alpha1
 kind: Host
 metadata: {name: h1}

@@ -17,15 +17,7 @@ import (
 )
 
 // delegatedPlan is a host without number and prefix: SOURCE says where it gets one.
-const delegatedPlan = `
-apiVersion: hexapod.dev/v1alpha1
-kind: AddressPlan
-metadata: {name: fabric}
-spec:
-  prefix: 2001:db8:a000::/37
-  lab: true
-  clusters: [{name: c1, number: 0, racks: [{name: r1, number: 1}]}]
----
+const delegatedPlan = oneRack + `
 apiVersion: hexapod.dev/v1alpha1
 kind: Host
 metadata: {name: h1}

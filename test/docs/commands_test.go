@@ -9,9 +9,10 @@ import (
 )
 
 var (
-	commandCall = regexp.MustCompile("(?m)(?:`|`bin/|/bin/|^)hexapod ([a-z][a-z0-9]*)")
-	commandName = regexp.MustCompile(`(?m)^\t\t\{name: "([a-z][a-z0-9]*)"`)
-	flagName    = regexp.MustCompile(`f\.[A-Za-z0-9]*Var\([^,]+, "([a-z-]+)"`)
+	commandCall  = regexp.MustCompile("(?m)(?:`|`bin/|/bin/|^)hexapod ([a-z][a-z0-9]*)")
+	commandName  = regexp.MustCompile(`(?m)^\t\t\{name: "([a-z][a-z0-9]*)"`)
+	localRequest = regexp.MustCompile(`HandleFunc\("[A-Z]+ (/[^"]+)"`)
+	flagName     = regexp.MustCompile(`f\.[A-Za-z0-9]*Var\([^,]+, "([a-z-]+)"`)
 )
 
 func read(t *testing.T, path string) string {
@@ -46,6 +47,31 @@ func TestCommandsExist(t *testing.T) {
 				t.Errorf("%s: hexapod %s: no such command", path, verb)
 			}
 		}
+	}
+}
+
+// TestLocalAPIIsTold: docs/agent.md names every request that the agent answers on its socket.
+func TestLocalAPIIsTold(t *testing.T) {
+	page := read(t, "docs/agent.md")
+	files, err := filepath.Glob(filepath.Join(root, "agent/local/*.go"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	requests := 0
+	for _, file := range files {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for path := range names(localRequest, string(text)) {
+			requests++
+			if !strings.Contains(page, path+"`") && !strings.Contains(page, path+"?") {
+				t.Errorf("docs/agent.md does not tell of %s (%s)", path, file)
+			}
+		}
+	}
+	if requests < 10 {
+		t.Errorf("only %d requests found", requests)
 	}
 }
 

@@ -91,8 +91,12 @@ func (t *term) returnClaims(ctx context.Context, quarantine time.Duration) error
 		if t.c.missed.since(o.Metadata.UID, time.Now()) < quarantine {
 			continue
 		}
-		errs = append(errs, gone(objects.In(t.c.o.Client, objects.Addresses()).Delete(ctx, o.ObjectName(),
-			objects.Only{UID: o.Metadata.UID, ResourceVersion: o.Metadata.ResourceVersion})))
+		err := gone(objects.In(t.c.o.Client, objects.Addresses()).Delete(ctx, o.ObjectName(),
+			objects.Only{UID: o.Metadata.UID, ResourceVersion: o.Metadata.ResourceVersion}))
+		if err == nil {
+			t.c.missed.forget(o.Metadata.UID)
+		}
+		errs = append(errs, err)
 	}
 	return errors.Join(errs...)
 }
@@ -120,7 +124,11 @@ func (t *term) forgetReports(ctx context.Context, rest time.Duration) error {
 			continue
 		}
 		if t.c.missed.since(r.Metadata.UID, time.Now()) >= rest {
-			errs = append(errs, gone(objects.In(t.c.o.Client, objects.HostStatuses()).Delete(ctx, r.ObjectName(), objects.Only{UID: r.Metadata.UID})))
+			err := gone(objects.In(t.c.o.Client, objects.HostStatuses()).Delete(ctx, r.ObjectName(), objects.Only{UID: r.Metadata.UID}))
+			if err == nil {
+				t.c.missed.forget(r.Metadata.UID)
+			}
+			errs = append(errs, err)
 		}
 	}
 	return errors.Join(errs...)

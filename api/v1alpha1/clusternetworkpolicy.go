@@ -114,10 +114,4 @@ const (
 	MaxPolicyPeers    = 25
 )
 
-// NewClusterNetworkPolicy makes a policy by program.
-func NewClusterNetworkPolicy(name string, spec ClusterNetworkPolicySpec) *ClusterNetworkPolicy {
-	h := header(KindClusterNetworkPolicy, name)
-	return &ClusterNetworkPolicy{Header: h, Spec: spec}
-}
-
 func (p *ClusterNetworkPolicy) setDefaults() {}

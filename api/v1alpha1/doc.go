@@ -6,8 +6,6 @@
 // the person who has to repair it. Nothing here acts on anything.
 package v1alpha1
 
-import "slices"
-
 // APIVersion is the value of `apiVersion` in every document of our own kinds.
 const APIVersion = "hexapod.dev/v1alpha1"
 
@@ -36,14 +34,6 @@ const (
 func Kinds() []string {
 	return []string{KindAddressPlan, KindHost, KindPool, KindIdentity, KindAddress, KindAddressSlice, KindBGPPeer, KindTranslation, KindService,
 		KindNetworkPolicy, KindClusterNetworkPolicy, KindPublication}
-}
-
-// ClusterKinds lists the kinds that Hexapod brings into a Kubernetes cluster: those of Kinds that it does not have already, and
-// those that the controller and the agents write.
-func ClusterKinds() []string {
-	inFiles := []string{KindService, KindNetworkPolicy, KindClusterNetworkPolicy, KindPublication}
-	own := slices.DeleteFunc(Kinds(), func(kind string) bool { return slices.Contains(inFiles, kind) })
-	return append(own, KindHostPrefix, KindHostStatus)
 }
 
 // Header opens every document.

@@ -137,13 +137,6 @@ func (p PortRef) Number() (uint16, bool) {
 // DefaultNamespace is the namespace of documents that name none.
 const DefaultNamespace = "default"
 
-// NewNetworkPolicy makes a policy by program. Validate fills its defaults.
-func NewNetworkPolicy(namespace, name string, spec NetworkPolicySpec) *NetworkPolicy {
-	h := header(KindNetworkPolicy, name)
-	h.Metadata.Namespace = namespace
-	return &NetworkPolicy{Header: h, Spec: spec}
-}
-
 func (p *NetworkPolicy) setDefaults() {
 	orDefault(&p.Metadata.Namespace, DefaultNamespace)
 	if len(p.Spec.PolicyTypes) == 0 {

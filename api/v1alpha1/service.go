@@ -87,11 +87,6 @@ const (
 	MaxServiceAffinity = 7 * 24 * time.Hour // a memory of clients is not for ever
 )
 
-// NewService makes a service by program. Validate fills its defaults.
-func NewService(name string, spec ServiceSpec) *Service {
-	return &Service{Header: header(KindService, name), Spec: spec}
-}
-
 func (s *Service) setDefaults() {
 	for i := range s.Spec.Ports {
 		p := &s.Spec.Ports[i]

@@ -44,19 +44,6 @@ func (s Set) Contains(a netip.Addr) bool { _, ok := s.Match(a); return ok }
 // Covers reports whether one member contains the whole of p.
 func (s Set) Covers(p netip.Prefix) bool { _, ok := s.covering(p); return ok }
 
-// Overlap returns a member that shares an address with p.
-func (s Set) Overlap(p netip.Prefix) (netip.Prefix, bool) {
-	if q, ok := s.covering(p); ok {
-		return q, true
-	}
-	// Nothing contains p, so what overlaps it lies in it, and the first of those is the next in order.
-	i, _ := slices.BinarySearchFunc(s.sorted, p, Compare)
-	if i < len(s.sorted) && ContainsPrefix(p, s.sorted[i]) {
-		return s.sorted[i], true
-	}
-	return netip.Prefix{}, false
-}
-
 func (s Set) covering(p netip.Prefix) (netip.Prefix, bool) {
 	if !p.IsValid() {
 		return netip.Prefix{}, false

@@ -37,18 +37,30 @@ func (s *Server) handle(out, in []byte, from netip.Addr, udp bool, q *query, lat
 		s.counts.hits.Add(1)
 		return q.reply(out[begin:], in, udp, extra), false
 	}
-	select {
-	case s.waiting <- struct{}{}:
-	default:
+	if !s.wait(from) {
 		s.counts.overload.Add(1)
 		return nil, false
 	}
 	mine, copied := *q, append([]byte(nil), in...)
 	go func() {
-		defer func() { <-s.waiting }()
+		defer func() { <-s.waiting; s.waits.give(from) }()
 		later(s.slow(st, &mine, copied, client, udp))
 	}()
 	return nil, true
+}
+
+// wait takes a place among those that wait, if there is one for this client.
+func (s *Server) wait(client netip.Addr) bool {
+	if !s.waits.take(client) {
+		return false
+	}
+	select {
+	case s.waiting <- struct{}{}:
+		return true
+	default:
+		s.waits.give(client)
+		return false
+	}
 }
 
 // slow answers what is not remembered.

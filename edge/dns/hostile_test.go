@@ -1,8 +1,11 @@
 package dns
 
 import (
+	"errors"
 	"fmt"
+	"net"
 	"net/netip"
+	"os"
 	"strings"
 	"sync"
 	"testing"
@@ -309,4 +312,43 @@ func TestLookupEndsBeforeItsLastQuestion(t *testing.T) {
 	}
 	answerA()
 	s.ask("slow.test.", dns.TypeA) // comes when the question of before has its answer
+}
+
+// One client cannot take all connections, nor all places of those that wait.
+func TestOneClientLeavesRoom(t *testing.T) {
+	f := four(t)
+	f.hold = make(chan struct{})
+	s := run(t, configFor(f))
+	var conns []net.Conn
+	for range maxTCPOfOne + 1 {
+		c, err := net.Dial("tcp", s.addr.String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+		conns = append(conns, c)
+	}
+	last := conns[maxTCPOfOne]
+	if err := last.SetReadDeadline(time.Now().Add(time.Minute)); err != nil {
+		t.Fatal(err)
+	}
+	if n, err := last.Read(make([]byte, 1)); err == nil || errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Errorf("one connection more than a client may have: %d bytes, %v, want it closed", n, err)
+	}
+
+	s.waits.most = 1 // nobody waits yet
+	m := new(dns.Msg)
+	m.SetQuestion("four.test.", dns.TypeA)
+	c := dns.Client{Timeout: 100 * time.Millisecond}
+	for s.Status().Overload == 1 { // the connection; until one question waits and another one is refused
+		if got, _, err := c.Exchange(m, s.addr.String()); err == nil && got.Rcode == dns.RcodeSuccess {
+			t.Fatalf("a question that has to wait: %s", shown(got))
+		}
+	}
+	close(f.hold)
+	for {
+		if got, _, err := c.Exchange(m, s.addr.String()); err == nil && got.Rcode == dns.RcodeSuccess {
+			break
+		}
+	}
 }

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io"
 	"net"
+	"net/netip"
 	"sync"
 	"time"
 )
@@ -107,23 +108,47 @@ func (s *Server) serveTCP(ctx context.Context, l *net.TCPListener, slots chan st
 			}
 			continue
 		}
+		from := clientOf(c)
+		if !s.admit(from) {
+			c.Close()
+			<-slots
+			continue
+		}
 		wait.Go(func() {
-			defer func() { <-slots }()
+			defer func() { s.streams.give(from); <-slots }()
 			defer c.Close()
 			stop := context.AfterFunc(ctx, func() { _ = c.SetReadDeadline(time.Unix(1, 0)) })
 			defer stop()
-			s.converse(ctx, c)
+			s.converse(ctx, c, from)
 		})
 	}
 }
 
-// converse answers the questions of one connection, each as soon as it can (RFC 7766 6.2.1.1, 7).
-func (s *Server) converse(ctx context.Context, c *net.TCPConn) {
-	peer, ok := c.RemoteAddr().(*net.TCPAddr)
-	if !ok {
-		return
+// admit takes a place for a connection of a client that is answered here at all and does not have too many.
+func (s *Server) admit(from netip.Addr) bool {
+	refused := &s.counts.stranger
+	if holds(s.state.Load().Allow, from) {
+		if s.streams.take(from) {
+			return true
+		}
+		refused = &s.counts.overload
 	}
-	from, in, q := peer.AddrPort().Addr(), make([]byte, 2+plainUDP), new(query)
+	s.counts.queries.Add(1) // as the question that it would have begun with
+	refused.Add(1)
+	return false
+}
+
+// clientOf is the address of who connected; the zero value if it is gone already.
+func clientOf(c *net.TCPConn) netip.Addr {
+	if peer, ok := c.RemoteAddr().(*net.TCPAddr); ok {
+		return canonicalAddr(peer.AddrPort().Addr())
+	}
+	return netip.Addr{}
+}
+
+// converse answers the questions of one connection, each as soon as it can (RFC 7766 6.2.1.1, 7).
+func (s *Server) converse(ctx context.Context, c *net.TCPConn, from netip.Addr) {
+	in, q := make([]byte, 2+plainUDP), new(query)
 	var mu sync.Mutex // one answer at a time
 	write := func(b []byte) {
 		mu.Lock()

@@ -17,6 +17,12 @@ import (
 // maxWaiting is how many clients may wait for an answer at a time. More are not answered: they ask again.
 const maxWaiting = 8192
 
+// An endpoint that asks for much, or that is out for harm, leaves room for the others.
+const (
+	maxWaitingOfOne = maxWaiting / 8
+	maxTCPOfOne     = maxTCP / 8
+)
+
 // Server answers. It is safe for use by many.
 type Server struct {
 	log     *slog.Logger
@@ -24,6 +30,8 @@ type Server struct {
 	state   atomic.Pointer[state]
 	flights singleflight.Group
 	waiting chan struct{}
+	waits   *shares // of waiting
+	streams *shares // of connections by TCP
 	counts  counts
 }
 
@@ -37,7 +45,8 @@ type state struct {
 
 // New returns a server that does as c says.
 func New(c Config, log *slog.Logger) (*Server, error) {
-	s := &Server{log: log, began: time.Now(), waiting: make(chan struct{}, maxWaiting)}
+	s := &Server{log: log, began: time.Now(), waiting: make(chan struct{}, maxWaiting),
+		waits: newShares(maxWaitingOfOne), streams: newShares(maxTCPOfOne)}
 	s.counts.made = newReasons()
 	return s, s.Configure(c)
 }

@@ -36,7 +36,7 @@ func (t *term) ensureHost(ctx context.Context, name string) error {
 		return err
 	}
 	if problem != nil && problem.Why == WaitingForHosts {
-		return errors.Join(err, t.writeTaint(ctx, node, true)) // for some seconds: nothing else is known yet that a node could be told
+		return err // for some seconds: nothing is known yet that a node could be told
 	}
 	if problem != nil && problem.Why != WaitingForCIDR {
 		t.c.events.warn(ctx, aboutNode(name), problem.Why, problem.Text)

@@ -151,7 +151,8 @@ func (a *Agent) Run(ctx context.Context) (err error) {
 	g.Go(func() error { return server.Run(ctx) })
 	err = g.Wait()
 	a.log.Info("agent ends; what it made stays", "host", a.options.Host)
-	return errors.Join(err, a.reap(context.WithoutCancel(ctx)))
+	last := context.WithoutCancel(ctx)
+	return errors.Join(err, a.reap(last), a.kernel.links.Complete(last))
 }
 
 // openHost takes the run folder and looks at the kernel, before anything is known of the configuration.

@@ -40,9 +40,7 @@ func (a *Agent) Add(ctx context.Context, r cni.Request) (_ cni.Attachment, err e
 	if err != nil {
 		return cni.Attachment{}, a.tellRefusal(r, err)
 	}
-	begun := a.begin(r)
-	e, err := a.give(ctx, config, r, fixed, has)
-	b := <-begun
+	e, b, err := a.prepare(ctx, config, r, fixed, has)
 	if err != nil {
 		return cni.Attachment{}, errors.Join(a.tellRefusal(r, a.refused(err)), a.abandon(ctx, b, r.Key, has))
 	}
@@ -130,20 +128,37 @@ func (a *Agent) Status(context.Context) error {
 	return a.bookWell()
 }
 
-// give writes down the addresses of an endpoint and returns it as it is to be. had says that it has one of before, which it keeps
+// prepare writes down the addresses of an endpoint and returns it as it is to be. Its link is made meanwhile: one without an address is
+// nothing that could be given out twice, and one that a kill leaves behind is removed at the next start. A link that could not be made
+// is nil; what went wrong goes wrong again in connect, and is told there. had says that it has an address of before, which it keeps
 // whatever fails.
-func (a *Agent) give(ctx context.Context, c *configuration, r cni.Request, fixed netip.Addr, had bool) (desired.Endpoint, error) {
+//
+// The disk works for another goroutine, since to begin that one takes some of the time that the link takes longer.
+func (a *Agent) prepare(ctx context.Context, c *configuration, r cni.Request, fixed netip.Addr, had bool) (e desired.Endpoint, b *link.Begun, err error) {
 	number, bandwidth := a.who(ctx, c, r)
-	given, err := a.book.Allocate(ctx, allocation.Request{Owner: ownerOf(r), Identity: number, Fixed: fixed})
+	written := make(chan error, 1)
+	go func() {
+		var failed error
+		e, failed = a.give(ctx, r, allocation.Request{Owner: ownerOf(r), Identity: number, Fixed: fixed}, had)
+		written <- failed
+	}()
+	b, _ = a.kernel.links.Begin(desired.LinkFor(desired.Endpoint{Key: r.Key, NetNS: r.NetNS}, a.sections.Snapshot().MTU()))
+	err = <-written
+	e.Bandwidth = bandwidth
+	if number != 0 {
+		e.Identity = number // an endpoint that is added again may have got its number since
+	}
+	return e, b, err
+}
+
+// give writes down the addresses of an endpoint.
+func (a *Agent) give(ctx context.Context, r cni.Request, q allocation.Request, had bool) (desired.Endpoint, error) {
+	given, err := a.book.Allocate(ctx, q)
 	if err != nil {
 		return desired.Endpoint{}, err
 	}
 	e := endpointOf(given)
 	e.NetNS = r.NetNS // it may be named anew for the same container; the address stays
-	e.Bandwidth = bandwidth
-	if number != 0 {
-		e.Identity = number // an endpoint that is added again may have got its number since
-	}
 	second, err := a.second.Allocate(ctx, given.Owner)
 	if err == nil && second.IsValid() {
 		e.Addrs = append(e.Addrs, second)
@@ -162,19 +177,7 @@ func (a *Agent) tellRefusal(r cni.Request, err error) error {
 	return err
 }
 
-// begin makes the link of an endpoint while its address is written down. A link without an address is nothing that could be given
-// out twice, and one that a kill leaves behind is removed at the next start. What goes wrong here goes wrong again in connect, and
-// is told there.
-func (a *Agent) begin(r cni.Request) <-chan *link.Begun {
-	begun := make(chan *link.Begun, 1)
-	go func() {
-		b, _ := a.kernel.links.Begin(desired.LinkFor(desired.Endpoint{Key: r.Key, NetNS: r.NetNS}, a.sections.Snapshot().MTU()))
-		begun <- b
-	}()
-	return begun
-}
-
-// abandon takes back what begin made for an endpoint that gets no address; had says that it has one of before.
+// abandon takes back a link that was made for an endpoint that gets no address; had says that it has one of before.
 func (a *Agent) abandon(ctx context.Context, b *link.Begun, k desired.EndpointKey, had bool) error {
 	if b == nil {
 		return nil
@@ -188,7 +191,7 @@ func (a *Agent) abandon(ctx context.Context, b *link.Begun, k desired.EndpointKe
 }
 
 // connect puts e into the snapshot and makes its link, routes and neighbours. The snapshot comes first: a pass that runs next
-// must want what is made here. begun is the link if begin made it, else nil.
+// must want what is made here. begun is the link if there is one, else nil.
 func (a *Agent) connect(ctx context.Context, begun *link.Begun, e desired.Endpoint) error {
 	if err := a.claim(ctx, e); err != nil {
 		if begun != nil {
@@ -211,6 +214,7 @@ func (a *Agent) connect(ctx context.Context, begun *link.Begun, e desired.Endpoi
 	}
 	err := a.kernel.Connect(ctx, begun, e, a.kinOf(e), a.sections.Snapshot().MTU())
 	a.board.set(e.Key, err)
+	a.runners[partComplete].Kick()
 	return err
 }
 

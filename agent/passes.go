@@ -10,9 +10,10 @@ import (
 
 // Times of single runners.
 const (
-	reapGather  = time.Second      // links of deleted endpoints wait so long for others: removing 64 costs little more than removing one
-	guardResync = 10 * time.Second // nobody tells the agent of a change of nftables
-	hostResync  = time.Minute      // the kernel tells nobody of a change of accept_ra
+	reapGather     = time.Second      // links of deleted endpoints wait so long for others: removing 64 costs little more than removing one
+	completeGather = time.Second      // a burst of endpoints comes first
+	guardResync    = 10 * time.Second // nobody tells the agent of a change of nftables
+	hostResync     = time.Minute      // the kernel tells nobody of a change of accept_ra
 )
 
 // addRunners makes the runners. They begin to work in Run.
@@ -34,10 +35,12 @@ func (a *Agent) addRunners() {
 		partBypass:     a.bypass,
 		partDNS:        a.dnsPass,
 		partReap:       a.reap,
+		partComplete:   a.kernel.links.Complete,
 	} {
 		a.runners[name] = newRunner(name, a.log, pass, a.metrics.passed)
 	}
 	a.runners[partReap].gather = reapGather
+	a.runners[partComplete].gather = completeGather
 	a.runners[partHost].resync = hostResync
 	a.runners[partDatapath].resync = guardResync
 	a.runners[partBypass].resync = redirectLook

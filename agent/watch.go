@@ -24,10 +24,12 @@ const (
 	partDatapath   = "datapath" // programs on links, what they know, and the guard
 )
 
-// Runners beside the parts: single endpoints that somebody disturbed, and links of endpoints that are gone.
+// Runners beside the parts: single endpoints that somebody disturbed, links of endpoints that are gone, and what links of new ones can
+// do without for a second.
 const (
 	partEndpoints = "endpoints"
 	partReap      = "reap"
+	partComplete  = "complete"
 )
 
 // parts in the order of the first passes.

@@ -18,11 +18,12 @@ import (
 
 // Limits of the server.
 const (
-	maxServed    = 256              // requests at a time; more wait in the socket's backlog
-	requestLimit = 5 * time.Second  // for the request line to arrive
-	answerLimit  = 10 * time.Second // for the answer line to leave
-	graceLimit   = 5 * time.Second  // for requests under way when the server stops
-	beatInterval = 10 * time.Second // between two signs of life
+	maxServed    = 256                   // requests at a time; more wait in the socket's backlog
+	requestLimit = 5 * time.Second       // for the request line to arrive
+	answerLimit  = 10 * time.Second      // for the answer line to leave
+	graceLimit   = 5 * time.Second       // for requests under way when the server stops
+	lookAfter    = 50 * time.Millisecond // before the server looks whether the caller is still there: most are answered by then
+	beatInterval = 10 * time.Second      // between two signs of life
 )
 
 // Server answers the plugin on a unix socket.
@@ -134,7 +135,12 @@ func (s *Server) serve(ctx context.Context, conn *net.UnixConn) {
 	conn.SetReadDeadline(time.Time{})
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	s.reply(conn, s.answer(ctx, line, func() { go cancelWhenGone(conn, cancel) }))
+	var look *time.Timer
+	answer := s.answer(ctx, line, func() { look = time.AfterFunc(lookAfter, func() { cancelWhenGone(conn, cancel) }) })
+	if look != nil {
+		look.Stop()
+	}
+	s.reply(conn, answer)
 }
 
 // readLine reads one line of at most wire.MaxLine bytes.

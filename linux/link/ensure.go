@@ -34,7 +34,7 @@ func (t *Table) EnsureBegun(ctx context.Context, b *Begun, want desired.Link, pa
 	var err error
 	for range tries {
 		if b == nil {
-			b, err = t.Begin(want)
+			b, err = t.begin(want, false)
 		}
 		if b != nil {
 			err = errors.Join(t.finish(ctx, b, want, parts), b.Close())
@@ -74,7 +74,11 @@ func (t *Table) finish(ctx context.Context, b *Begun, want desired.Link, parts [
 			return err
 		}
 	}
-	if err := t.setHost(want, host, addrs, parts); err != nil {
+	late := b.made && b.late
+	if late {
+		t.incomplete.add(host.Index, want.Name)
+	}
+	if err := t.setHost(want, host, addrs, late, parts); err != nil {
 		return err
 	}
 	if err := t.do(in, insideSteps(want, seen)...); err != nil {
@@ -85,10 +89,10 @@ func (t *Table) finish(ctx context.Context, b *Begun, want desired.Link, parts [
 	}
 	ctx, cancel := context.WithTimeout(ctx, readyLimit)
 	defer cancel()
-	if err := listening(ctx, in, want.Addrs); err != nil {
+	if err := t.sending(ctx, host); err != nil { // first: what listening waits for goes on meanwhile
 		return err
 	}
-	return t.sending(ctx, host)
+	return listening(ctx, in, want.Addrs)
 }
 
 // make makes the pair, or finds the one that is there; made tells which.
@@ -101,8 +105,10 @@ func (t *Table) make(want desired.Link, ns *netns.NS) (host rtnl.Link, made bool
 			rtnl.VethEnd{Name: want.Key.Interface, MAC: want.MAC, MTU: want.MTU, NetNS: ns.FD()},
 		).Fine(unix.EEXIST).OnFine(func(unix.Errno) { made = false }),
 		rtnl.GetLink(want.Name, &host),
-		rtnl.PeerNSID(ns.FD(), &nsid),
 	)
+	if err == nil && !made {
+		err = t.do(t.conn, rtnl.PeerNSID(ns.FD(), &nsid))
+	}
 	switch {
 	case errors.Is(err, unix.ENODEV) && !made:
 		return host, false, t.occupied(want, ns)
@@ -140,9 +146,9 @@ func (t *Table) occupied(want desired.Link, ns *netns.NS) error {
 	return errAgain
 }
 
-// setHost sets up the host side together with the parts of other tables.
-func (t *Table) setHost(want desired.Link, host rtnl.Link, addrs []rtnl.Addr, parts []rtnl.Part) error {
-	steps := hostSteps(want, host, addrs)
+// setHost sets up the host side together with the parts of other tables. late leaves its address for Complete.
+func (t *Table) setHost(want desired.Link, host rtnl.Link, addrs []rtnl.Addr, late bool, parts []rtnl.Part) error {
+	steps := hostSteps(want, host, addrs, late)
 	exists := make([]bool, len(parts))
 	for i, p := range parts {
 		r := p.Request(host.Index)

@@ -14,8 +14,8 @@ import (
 // two more routes for each link, and it walks all routes whenever a link comes up.
 func linkLocal() netip.Prefix { return netip.PrefixFrom(desired.Gateway(), 128) }
 
-// hostSteps is what is missing on the host side: nothing when it is as wanted.
-func hostSteps(want desired.Link, have rtnl.Link, addrs []rtnl.Addr) []*rtnl.Request {
+// hostSteps is what is missing on the host side: nothing when it is as wanted. With late its address is not missing.
+func hostSteps(want desired.Link, have rtnl.Link, addrs []rtnl.Addr, late bool) []*rtnl.Request {
 	var steps []*rtnl.Request
 	alias := desired.LinkAlias(want.Key)
 	if have.AddrGenMode != rtnl.GenNone || have.Alias != alias {
@@ -37,10 +37,14 @@ func hostSteps(want desired.Link, have rtnl.Link, addrs []rtnl.Addr) []*rtnl.Req
 		}
 		steps = append(steps, rtnl.DeleteAddr(a, want.Name))
 	}
-	if !found {
-		steps = append(steps, rtnl.AddAddr(rtnl.Addr{Index: have.Index, Prefix: linkLocal(), Flags: unix.IFA_F_NOPREFIXROUTE, Protocol: Protocol}, want.Name, rtnl.Replace))
+	if !found && !late {
+		steps = append(steps, addLinkLocal(have.Index, want.Name))
 	}
 	return steps
+}
+
+func addLinkLocal(index int, name string) *rtnl.Request {
+	return rtnl.AddAddr(rtnl.Addr{Index: index, Prefix: linkLocal(), Flags: unix.IFA_F_NOPREFIXROUTE, Protocol: Protocol}, name, rtnl.Replace)
 }
 
 // endSteps is what both ends have in common.

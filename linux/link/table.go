@@ -34,6 +34,8 @@ type Table struct {
 	conn *rtnl.Conn
 	reap *rtnl.Conn // a reap waits for RCU grace periods; others do not have to wait with it
 	do   func(*rtnl.Conn, ...*rtnl.Request) error
+
+	incomplete incomplete
 }
 
 // Open opens the table of ns; nil is the namespace of the process. ns stays the caller's and open as long as the Table.

@@ -6,6 +6,7 @@
 package rtnl
 
 import (
+	"cmp"
 	"context"
 	"encoding/binary"
 	"errors"
@@ -23,6 +24,10 @@ const (
 	MaxBatch = 200
 	// maxSend bounds one send in bytes, below the send buffer the kernel gives by default (212,992).
 	maxSend = 128 << 10
+	// receiveRoom is what one reading may bring: the kernel's dumps come in pieces of at most 32 KiB.
+	receiveRoom = 64 << 10
+	// briefRoom is that of a Conn for few and small answers.
+	briefRoom = 16 << 10
 	// receiveBuffer is asked for so that the answers of a full batch never overrun it.
 	receiveBuffer = 1 << 20
 	// dumpTries is how often a dump is taken again because something changed meanwhile.
@@ -37,7 +42,8 @@ var errUnanswered = errors.New("the kernel did not answer")
 
 // Conn is a netlink socket in one namespace. It may be used from several goroutines.
 type Conn struct {
-	ns string
+	ns   string
+	room int // bytes of in; 0: receiveRoom
 
 	mu  sync.Mutex // guards all following fields
 	fd  int
@@ -49,8 +55,13 @@ type Conn struct {
 }
 
 // Dial opens a Conn in ns; nil is the namespace of the process.
-func Dial(ns *netns.NS) (*Conn, error) {
-	c := &Conn{fd: -1}
+func Dial(ns *netns.NS) (*Conn, error) { return dial(ns, 0) }
+
+// DialBrief is Dial for a Conn that lives for a few requests inside an endpoint: it takes less memory.
+func DialBrief(ns *netns.NS) (*Conn, error) { return dial(ns, briefRoom) }
+
+func dial(ns *netns.NS, room int) (*Conn, error) {
+	c := &Conn{fd: -1, room: room}
 	if err := inside(ns, c.open); err != nil {
 		return nil, fmt.Errorf("open a netlink socket: %w", err)
 	}
@@ -238,7 +249,7 @@ func (c *Conn) answers(requests []*Request) error {
 // receive returns the next datagram. It is valid until the next call.
 func (c *Conn) receive(flags int) ([]byte, error) {
 	if c.in == nil {
-		c.in = make([]byte, 64<<10) // the kernel's dumps come in pieces of at most 32 KiB
+		c.in = make([]byte, cmp.Or(c.room, receiveRoom))
 	}
 	for {
 		n, _, err := unix.Recvfrom(c.fd, c.in, flags|unix.MSG_TRUNC)

@@ -24,6 +24,7 @@ func TestConverges(t *testing.T) {
 		t.Fatal(err)
 	}
 	addr, link := got.Addrs[0].String(), got.HostName
+	h.whole(r.Key)
 	want := h.ip()
 	ns, err := netns.Open(r.NetNS)
 	if err != nil {

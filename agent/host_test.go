@@ -202,6 +202,15 @@ func (h *host) ip() string {
 	return b.String()
 }
 
+// whole waits for what an ADD leaves for later.
+func (h *host) whole(k desired.EndpointKey) {
+	h.t.Helper()
+	link := desired.LinkName(k)
+	until(h.t, link+" has its address", func() bool {
+		return strings.Contains(netnstest.Run(h.t, h.ns, "ip -6 addr show dev "+link), desired.Gateway().String())
+	})
+}
+
 // files lists what lies in the folders, the journal's segments left out: they stay for ever.
 func (h *host) files() (list []string) {
 	h.t.Helper()

@@ -183,6 +183,7 @@ func TestEndAndCleanup(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	h.whole(r.Key)
 	serving := h.ip()
 	cleanup := func(flags ...string) (string, error) {
 		args := append([]string{"agent", "--cleanup", "--host", "h1", "--state", h.state(), "--run", h.run()}, flags...)

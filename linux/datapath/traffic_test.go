@@ -236,6 +236,7 @@ func (l *load) answer(listener int) {
 			if err != nil {
 				continue // nobody for a while
 			}
+			_ = unix.SetsockoptTimeval(fd, unix.SOL_SOCKET, unix.SO_RCVTIMEO, &unix.Timeval{Sec: 60}) // not that of the listener
 			if n, err := unix.Read(fd, b); err == nil && n == 1 {
 				_, _ = unix.Write(fd, b)
 				_, _ = unix.Read(fd, b) // until the client has closed

@@ -196,7 +196,8 @@ func (b *bed) host(ctx context.Context, h *host, n int) error {
 			return err
 		}
 	}
-	return table.Maps().SetFast(true)
+	// Where there are services, packets to them are looked for too: some clients have no hook.
+	return errors.Join(table.Maps().SetServices(b.system.services), table.Maps().SetFast(true))
 }
 
 // police puts policies in force, as an agent does: those of a cluster, by which each endpoint is closed, and one that opens the ports of

@@ -76,6 +76,7 @@ func (a *Agent) chooseWay(ctx context.Context) error {
 	}
 	if before := a.datapath.slow.Swap(&why); before == nil || *before != why {
 		a.log.Info("way of packets of endpoints", "direct", why == "", "why", why)
+		a.kick(partNAT64)
 	}
 	return a.datapath.table.Maps().SetFast(why == "")
 }

@@ -33,6 +33,8 @@ type translating struct {
 	begin  chan struct{} // the keeper is to run
 
 	mu    sync.Mutex // guards all following fields
+	fast  *nat64.Fast
+	slow  string // why there is no fast path
 	want  *nat64.Config
 	stop  func()        // ends the keeper; nil: it does not run
 	ended chan struct{} // closed when it has
@@ -67,7 +69,7 @@ func (a *Agent) openTranslatorFiles(had []child.Named) (files []child.Named, err
 		if err != nil {
 			return
 		}
-		if i := slices.IndexFunc(had, func(f child.Named) bool { return f.Name == name }); i >= 0 && name != nat64.FileGrants { // the log is read from its begin
+		if i := slices.IndexFunc(had, func(f child.Named) bool { return f.Name == name }); i >= 0 && name != nat64.FileGrants { // the log is read from its begin; memory of the fast path is opened anew
 			files = append(files, had[i])
 			return
 		}
@@ -83,6 +85,9 @@ func (a *Agent) openTranslatorFiles(had []child.Named) (files []child.Named, err
 	open(nat64.FileGrants, func() (*os.File, error) {
 		return os.OpenFile(a.grantsFile(), os.O_RDWR|os.O_CREATE|os.O_APPEND, 0o600)
 	})
+	if memory := a.hangFastPath(); err == nil && memory != nil {
+		files = append(files, child.Named{Name: nat64.FileFast, File: memory})
+	}
 	return files, err
 }
 
@@ -112,6 +117,7 @@ func (a *Agent) findTranslator() {
 // runTranslator keeps the translator alive while it is wanted, until ctx ends. The translator goes on then.
 func (a *Agent) runTranslator(ctx context.Context) error {
 	t := &a.nat64
+	defer a.closeFastPath()
 	for {
 		select {
 		case <-ctx.Done():
@@ -150,6 +156,7 @@ func (a *Agent) translate(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	err = a.tellFastPath(want)
 	t := &a.nat64
 	t.mu.Lock()
 	running := t.stop != nil
@@ -161,7 +168,7 @@ func (a *Agent) translate(ctx context.Context) error {
 		default:
 		}
 	} else if s := t.keeper.State(); s.PID != 0 {
-		err = a.tellTranslator(ctx)
+		err = errors.Join(err, a.tellTranslator(ctx))
 	}
 	return errors.Join(err, nft.Replace(ctx, a.options.NS, nat64Table, untracked(o)))
 }
@@ -187,6 +194,8 @@ func (a *Agent) translateNothing(ctx context.Context) error {
 func (a *Agent) removeTranslator(ctx context.Context) error {
 	ended := a.nat64.keeper.End()
 	removed, err := tun.Remove(a.options.NS, desired.TranslationLink)
+	a.closeFastPath()
+	err = errors.Join(err, nat64.RemoveFast(a.fastOptions()))
 	if !removed {
 		return errors.Join(ended, err)
 	}
@@ -225,6 +234,9 @@ func (a *Agent) translatorConfig(s desired.Snapshot, o *desired.Translation) (*n
 	}
 	c := &nat64.Config{Prefixes: o.Prefixes, Pool: o.Pool, Gateway: a.options.Host, Gateways: []string{a.options.Host}, Private: o.Private,
 		Clients: slices.Clone(o.Clients), Blocks: o.Blocks, Bindings: o.Bindings, Self4: o.Pool[0], MTU6: s.MTU(), Secret: secret}
+	if f := a.fastPath(); f != nil {
+		c.Fast = f.Buckets()
+	}
 	for _, own := range s.Own() {
 		if r := desired.RouterAddr(own); r.IsValid() {
 			c.Self6 = r

@@ -33,7 +33,7 @@ func (a *Agent) reportTranslation(st desired.State) []local.Object {
 	case child.PID == 0:
 		o.State, o.Why = local.Pending, "the translator does not run yet"
 	default:
-		o.Detail = fmt.Sprintf("%v by %v, process %d", t.Prefixes, t.Pool, child.PID)
+		o.Detail = fmt.Sprintf("%v by %v, %s, process %d", t.Prefixes, t.Pool, a.fastDetail(), child.PID)
 	}
 	for _, u := range st.Undone {
 		if u.Kind == "nat64" {
@@ -92,13 +92,16 @@ var (
 	nat64Answers  = prometheus.NewDesc("hexapod_nat64_answers_total", "ICMP errors that the translator made itself.", nil, nil)
 	nat64Refused  = prometheus.NewDesc("hexapod_nat64_refused_total", "Bindings that were not made.", []string{"why"}, nil)
 	nat64Lost     = prometheus.NewDesc("hexapod_nat64_fragments_lost_total", "Fragments that waited for the first of their packet in vain.", nil, nil)
+	nat64Fast     = prometheus.NewDesc("hexapod_nat64_fast_packets_total", "Packets that were translated in the kernel, by the family they went to (4 or 6).", []string{"to"}, nil)
+	nat64Flows    = prometheus.NewDesc("hexapod_nat64_fast_flows", "Flows that are translated in the kernel.", nil, nil)
+	nat64Slow     = prometheus.NewDesc("hexapod_nat64_fast_full_total", "Times that a flow found no place in the kernel and stayed with the translator.", nil, nil)
 	nat64Starts   = prometheus.NewDesc("hexapod_nat64_starts_total", "Translators that this agent started.", nil, nil)
 )
 
 // Describe implements prometheus.Collector.
 func (c nat64Collector) Describe(ch chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{nat64Up, nat64Bindings, nat64Sessions, nat64Most, nat64Free, nat64Near, nat64Packets, nat64Answers,
-		nat64Refused, nat64Lost, nat64Starts} {
+		nat64Refused, nat64Lost, nat64Fast, nat64Flows, nat64Slow, nat64Starts} {
 		ch <- d
 	}
 }
@@ -117,6 +120,10 @@ func (c nat64Collector) Collect(ch chan<- prometheus.Metric) {
 	counter := func(d *prometheus.Desc, n uint64, labels ...string) {
 		ch <- prometheus.MustNewConstMetric(d, prometheus.CounterValue, float64(n), labels...)
 	}
+	if n, ok := c.a.fastCounts(); ok {
+		counter(nat64Fast, n.To4, "4")
+		counter(nat64Fast, n.To6, "6")
+	}
 	counter(nat64Starts, uint64(c.a.nat64.keeper.State().Starts))
 	ctx, cancel := context.WithTimeout(context.Background(), nat64Patience)
 	defer cancel()
@@ -131,6 +138,8 @@ func (c nat64Collector) Collect(ch chan<- prometheus.Metric) {
 	gauge(nat64Most, s.Most)
 	gauge(nat64Free, s.Free)
 	gauge(nat64Near, s.Near)
+	gauge(nat64Flows, s.Fast)
+	counter(nat64Slow, s.Slow)
 	counter(nat64Answers, s.Counts.Answers)
 	counter(nat64Lost, s.Counts.Lost)
 	for to, by := range map[string]map[string]uint64{"4": s.Counts.To4, "6": s.Counts.To6} {

@@ -56,6 +56,7 @@ func printNAT64(w io.Writer, f format, s nat64.Status) error {
 	}
 	fmt.Fprintf(w, "prefixes %v, bindings %d of %d, TCP sessions %d, free blocks %d, endpoints at 80 %% of their quota %d\n",
 		s.Prefixes, s.Bindings, s.Most, s.Sessions, s.Free, s.Near)
+	fmt.Fprintf(w, "flows translated in the kernel %d, that found no place there %d\n", s.Fast, s.Slow)
 	if s.Problem != "" {
 		fmt.Fprintf(w, "PROBLEM %s\n", s.Problem)
 	}

@@ -23,6 +23,7 @@ const (
 	FileTUN    = "tun"
 	FileTable  = "table"
 	FileGrants = "grants"
+	FileFast   = "fast" // none: there is no fast path
 
 	CallConfigure = "configure" // Config
 	CallStatus    = "status"    // how many endpoints and blocks -> Status
@@ -39,7 +40,7 @@ func RunChild(ctx context.Context, self *child.Self, log *slog.Logger) error {
 	if err != nil {
 		return err
 	}
-	t := New(Files{TUN: tun, Table: self.File(FileTable), Grants: grants}, log)
+	t := New(Files{TUN: tun, Table: self.File(FileTable), Grants: grants, Fast: self.File(FileFast)}, log)
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	ended := make(chan error, 1)

@@ -32,6 +32,7 @@ type Config struct {
 	MTU4     int            `json:"mtu4,omitempty"`
 	MTU6     int            `json:"mtu6,omitempty"`
 	Secret   nat64.Secret   `json:"secret"`
+	Fast     int            `json:"fast,omitempty"` // buckets of the fast path's memory; 0: there is none
 }
 
 // Ports is a range of ports, both ends included.

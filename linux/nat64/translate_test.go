@@ -28,6 +28,17 @@ type bed struct {
 	translator                   *Translator
 	grants                       *os.File
 	table                        *os.File
+	fast                         *Fast // nil: the translator sees every packet
+}
+
+// ways are how packets of known flows go: by the translator, by the fast path and then the kernel's routes, by the fast path to the next hop.
+var ways = []string{"slow", "fast", "direct"}
+
+// eachWay runs a test on a bed of each kind.
+func eachWay(t *testing.T, run func(t *testing.T, b *bed)) {
+	for _, way := range ways {
+		t.Run(way, func(t *testing.T) { run(t, newBedBy(t, way)) })
+	}
 }
 
 var (
@@ -49,7 +60,9 @@ func config() Config {
 		Clients: prefixes("2001:db8:1::/64"), Blocks: 2, Bindings: 10_000, Self4: poolAddr, Self6: gatewayAddr, MTU6: 1500}
 }
 
-func newBed(t *testing.T) *bed {
+func newBed(t *testing.T) *bed { return newBedBy(t, "slow") }
+
+func newBedBy(t *testing.T, way string) *bed {
 	t.Helper()
 	b := &bed{endpoint: netnstest.New(t), gw: netnstest.New(t), router: netnstest.New(t), server: netnstest.New(t)}
 	netnstest.Connect(t, netnstest.End{NS: b.endpoint, Name: "eth0", Addrs: prefixes("2001:db8:1::5/64")}, netnstest.End{NS: b.gw, Name: "in0", Addrs: prefixes("2001:db8:1::1/64")})
@@ -70,8 +83,24 @@ func newBed(t *testing.T) *bed {
 			netnstest.Run(t, ns, line)
 		}
 	}
+	if way != "slow" {
+		b.fast = &Fast{ns: b.gw, loaded: unpinned(t, 256, 0)}
+		must(t, b.fast.Hang("pref64"))
+		must(t, b.fast.Set(config(), way == "direct"))
+	}
 	b.begin(t, file)
 	return b
+}
+
+// wantFast wants at least so many packets of each direction translated by the fast path, if there is one.
+func (b *bed) wantFast(t *testing.T, packets uint64) {
+	t.Helper()
+	if b.fast == nil {
+		return
+	}
+	if c, err := b.fast.Counts(); err != nil || c.To4 < packets || c.To6 < packets {
+		t.Errorf("the fast path translated %+v, want %d packets of each direction: %v", c, packets, err)
+	}
 }
 
 // begin runs a translator as the child does.
@@ -87,8 +116,15 @@ func (b *bed) begin(t *testing.T, tunFile *os.File) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	b.translator = New(Files{TUN: tunFile, Table: b.table, Grants: b.grants}, slog.New(slog.NewTextHandler(io.Discard, nil)))
-	if err := b.translator.Configure(config()); err != nil {
+	files, c := Files{TUN: tunFile, Table: b.table, Grants: b.grants}, config()
+	if b.fast != nil {
+		c.Fast = b.fast.Buckets()
+		if files.Fast, err = b.fast.Memory(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	b.translator = New(files, slog.New(slog.NewTextHandler(io.Discard, nil)))
+	if err := b.translator.Configure(c); err != nil {
 		t.Fatal(err)
 	}
 	ctx, cancel := context.WithCancel(context.Background())
@@ -179,12 +215,17 @@ func echo(t *testing.T, c net.Conn, size int) {
 	}
 }
 
-func TestTCPAndUDPReachIPv4(t *testing.T) {
-	b := newBed(t)
+func TestTCPAndUDPReachIPv4(t *testing.T) { eachWay(t, tcpAndUDP) }
+
+func tcpAndUDP(t *testing.T, b *bed) {
 	b.listen(t, "tcp", 80)
 	b.listen(t, "udp", 53)
-	echo(t, b.dial(t, "tcp", 80), 1<<20)
-	echo(t, b.dial(t, "udp", 53), 512)
+	echo(t, b.dial(t, "tcp", 80), 16<<20)
+	udp := b.dial(t, "udp", 53)
+	for range 20 {
+		echo(t, udp, 512)
+	}
+	b.wantFast(t, 100)
 	s := b.translator.Status(10)
 	if s.Bindings != 2 || s.Sessions != 1 || len(s.Endpoints) != 1 || s.Endpoints[0].Addr != endpointAddr || len(s.Blocks) != 1 {
 		t.Errorf("status %+v", s)
@@ -192,8 +233,9 @@ func TestTCPAndUDPReachIPv4(t *testing.T) {
 }
 
 // S9, H4: fragments of both families cross, each way.
-func TestRFC6146_3_4_UDPInFragments(t *testing.T) {
-	b := newBed(t)
+func TestRFC6146_3_4_UDPInFragments(t *testing.T) { eachWay(t, udpInFragments) }
+
+func udpInFragments(t *testing.T, b *bed) {
 	b.listen(t, "udp", 7)
 	c := b.dial(t, "udp", 7)
 	for _, size := range []int{2000, 8000, 40000} {
@@ -201,19 +243,24 @@ func TestRFC6146_3_4_UDPInFragments(t *testing.T) {
 	}
 }
 
-func TestPing(t *testing.T) {
-	b := newBed(t)
+func TestPing(t *testing.T) { eachWay(t, ping) }
+
+func ping(t *testing.T, b *bed) {
 	to := xlat.WellKnown.Embed(serverAddr).String()
 	for _, size := range []string{"8", "1400"} {
 		if out := netnstest.Run(t, b.endpoint, "ping -6 -n -c 3 -i 0.01 -s "+size+" "+to); !strings.Contains(out, " 0% packet loss") {
 			t.Error(out)
 		}
 	}
+	b.wantFast(t, 4)
 }
 
 // The gateway is one hop, and the routers behind it are seen: H1, H2.
-func TestRFC7915_5_1_TracerouteSeesOneHop(t *testing.T) {
-	b := newBed(t)
+func TestRFC7915_5_1_TracerouteSeesOneHop(t *testing.T) { eachWay(t, oneHop) }
+
+func oneHop(t *testing.T, b *bed) {
+	b.listen(t, "udp", 33434) // so that the fast path has a flow whose hop limit ends
+	echo(t, b.dial(t, "udp", 33434), 8)
 	out := netnstest.Run(t, b.endpoint, "traceroute -6 -n -q 1 -w 3 "+xlat.WellKnown.Embed(serverAddr).String())
 	want := []string{gatewayAddr.String(), xlat.WellKnown.Embed(netip.MustParseAddr("198.19.0.2")).String(), xlat.WellKnown.Embed(serverAddr).String()}
 	lines := strings.Split(strings.TrimSpace(out), "\n")[1:]
@@ -229,9 +276,9 @@ func TestRFC7915_5_1_TracerouteSeesOneHop(t *testing.T) {
 
 // Path MTU discovery sees through the gateway, also a link that IPv6 could not have: RFC 7915 4.2.
 func TestRFC7915_4_2_PathMTU(t *testing.T) {
-	for _, mtu := range []int{1400, 905, 576} {
+	for i, mtu := range []int{1400, 905, 576} {
 		t.Run(fmt.Sprint(mtu), func(t *testing.T) {
-			b := newBed(t)
+			b := newBedBy(t, ways[i])
 			netnstest.Run(t, b.router, fmt.Sprintf("ip link set srv0 mtu %d", mtu))
 			netnstest.Run(t, b.server, fmt.Sprintf("ip link set eth0 mtu %d", mtu))
 			out := netnstest.Run(t, b.endpoint, "tracepath -6 -n "+xlat.WellKnown.Embed(serverAddr).String())
@@ -278,4 +325,21 @@ func reread(t *testing.T, f *os.File) *os.File {
 	}
 	t.Cleanup(func() { g.Close() })
 	return g
+}
+
+// H11: a route that is more specific than the prefix wins over translation.
+func TestRFC7915_4_6_NativeRouteWins(t *testing.T) {
+	b := newBedBy(t, "direct")
+	netnstest.Run(t, b.gw, "ip -6 addr add 64:ff9b::808:404/128 dev in0 nodad") // what carries the server's address lies here itself
+	netnstest.Do(t, b.gw, func() error {
+		l, err := net.Listen("tcp6", six(80).String())
+		if err == nil {
+			t.Cleanup(func() { l.Close() })
+		}
+		return err
+	})
+	b.dial(t, "tcp", 80)
+	if s := b.translator.Status(1); s.Bindings != 0 || s.Counts.To4[xlat.Translated.String()] != 0 {
+		t.Errorf("the translator saw %+v", s.Counts)
+	}
 }

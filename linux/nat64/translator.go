@@ -24,6 +24,7 @@ type Files struct {
 	TUN    io.ReadWriter // a packet is one read or write
 	Table  *os.File      // memory for bindings; nil: they end with the process
 	Grants io.ReadWriter // the log of grants, read from its begin and appended to
+	Fast   *os.File      // memory shared with the fast path; nil: every packet comes here
 }
 
 // Translator translates what comes out of one TUN device.
@@ -37,6 +38,8 @@ type Translator struct {
 	table   *nat64.Table
 	blocks  *nat64.Blocks
 	store   []nat64.Binding
+	buckets []nat64.Bucket
+	fast    *nat64.Fast
 	grants  *Grants
 	waiting waiting
 	out     xlat.Packets
@@ -93,12 +96,29 @@ func (t *Translator) Configure(c Config) error {
 			return err
 		}
 	}
-	t.table = nat64.New(nat64.Config{Prefixes: prefixes, Self4: c.Self4, Secret: c.Secret, Times: nat64.DefaultTimes, Limit: c.Bindings,
+	if t.fast, err = t.share(c); err != nil {
+		return err
+	}
+	t.table = nat64.New(nat64.Config{Fast: t.fast,
+		Prefixes: prefixes, Self4: c.Self4, Secret: c.Secret, Times: nat64.DefaultTimes, Limit: c.Bindings,
 		Blocks: t.blocks, Clients: c.Clients, Private: c.Private, Bindings: t.store, Now: now()})
 	t.table.Refused = t.refused
 	t.engine = &xlat.Translator{Mapper: t.table, MTU4: c.MTU4, MTU6: c.MTU6, LowestMTU6: c.MTU6, Carried: true, Self4: c.Self4, Self6: c.Self6, ID: identification()}
 	t.config = c
 	return nil
+}
+
+// share opens the memory of the fast path; nil: there is none.
+func (t *Translator) share(c Config) (_ *nat64.Fast, err error) {
+	if t.files.Fast == nil || c.Fast == 0 {
+		return nil, nil
+	}
+	if len(t.buckets) != c.Fast {
+		if t.buckets, err = shared(t.files.Fast, c.Fast); err != nil {
+			return nil, err
+		}
+	}
+	return nat64.NewFast(t.buckets, fastSeed(c.Secret)), nil
 }
 
 // identification counts from a random number: IPv4 packets of one pair of ends repeat one after 65,536 (RFC 6864 4.3).
@@ -178,6 +198,8 @@ func (t *Translator) tick(stop <-chan struct{}) {
 			t.table.Advance(now())
 			if n%10 == 0 {
 				t.table.Expire()
+			} else {
+				t.table.Merge()
 			}
 			t.watchQuota()
 		}
@@ -265,6 +287,8 @@ type Status struct {
 	Most      int            `json:"most"`     // bindings that fit
 	Quota     int            `json:"quota"`    // bindings of each protocol that an endpoint can have
 	Free      int            `json:"freeBlocks"`
+	Fast      int            `json:"fast"` // flows that the fast path knows
+	Slow      uint64         `json:"slow"` // flows that did not fit there
 	Counts    Counts         `json:"counts"`
 	Near      int            `json:"near"`      // endpoints at 80 % of their quota or above
 	Endpoints []Endpoint     `json:"endpoints"` // fullest first
@@ -298,6 +322,9 @@ func (t *Translator) Status(top int) Status {
 	}
 	s.Prefixes, s.Most, s.Quota, s.Free = t.config.Prefixes, t.config.Bindings, t.config.Blocks*nat64.BlockSize, t.blocks.Free()
 	s.Bindings, s.Sessions = t.table.Len()
+	if t.fast != nil {
+		s.Fast, s.Slow = t.fast.Len()
+	}
 	s.Near = len(t.alerted)
 	if t.problem != nil {
 		s.Problem = t.problem.Error()

@@ -14,12 +14,25 @@ import (
 // bed is where mistakes are made: copies of the sources, and the test programs.
 type bed struct {
 	tree, work string
+	of         subject
 }
 
-// twins are the programs that have a twin, and the tests that compare them.
-var twins = []struct{ source, pkg, tests string }{
-	{"judge.c", "linux/datapath", "^(TestTwin|TestTwinPolicy|TestServicesForRealSockets|TestWaysAreKept)$"},
-	{"connect_twin.c", "linux/datapath/connect", "^TestTwin"},
+// twin is a program that has a twin, and the tests that compare them.
+type twin struct{ source, pkg, tests string }
+
+// subject is where mistakes are made: the files that decide about packets, and their twins.
+type subject struct {
+	sources []string
+	twins   []twin
+}
+
+// subjects are what mistakes can be made in.
+var subjects = map[string]subject{
+	"datapath": {sources, []twin{
+		{"judge.c", "linux/datapath", "^(TestTwin|TestTwinPolicy|TestServicesForRealSockets|TestWaysAreKept)$"},
+		{"connect_twin.c", "linux/datapath/connect", "^TestTwin"},
+	}},
+	"nat64": {[]string{"nat64.c"}, []twin{{"nat64.c", "linux/nat64", "^(TestTwin|TestTCPAndUDPReachIPv4|TestPing|TestRFC7915_5_1_TracerouteSeesOneHop)$"}}},
 }
 
 func binary(pkg string) string { return strings.ReplaceAll(pkg, "/", "-") + ".test" }
@@ -29,7 +42,7 @@ const objectEnv = "HEXAPOD_TWIN_OBJECT"
 
 // build makes the test programs.
 func (b *bed) build(ctx context.Context) error {
-	for _, t := range twins {
+	for _, t := range b.of.twins {
 		cmd := exec.CommandContext(ctx, "go", "test", "-c", "-o", filepath.Join(b.work, binary(t.pkg)), "./"+t.pkg)
 		cmd.Dir = b.tree
 		if out, err := cmd.CombinedOutput(); err != nil {
@@ -58,8 +71,8 @@ func (b *bed) try(ctx context.Context, f *fault) (by string, err error) {
 			return "", err
 		}
 	}
-	for _, t := range twins {
-		if f != nil && t.source != "judge.c" && f.file != "include/service.h" {
+	for _, t := range b.of.twins {
+		if f != nil && t.source == "connect_twin.c" && f.file != "include/service.h" {
 			continue // its program does not hold the line
 		}
 		object, err := compile(ctx, dir, t.source)

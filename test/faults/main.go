@@ -20,24 +20,29 @@ import (
 
 func main() {
 	seed := flag.Uint64("seed", 1, "where mistakes are made")
+	of := flag.String("of", "datapath", "what they are made in: datapath or nat64")
 	count := flag.Int("count", 20, "how many are made")
 	results := flag.String("results", "", "file for the list of mistakes and who noticed them")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	if err := run(ctx, *seed, *count, *results); err != nil {
+	if err := run(ctx, *of, *seed, *count, *results); err != nil {
 		fmt.Fprintln(os.Stderr, "faults:", err)
 		os.Exit(1)
 	}
 }
 
-func run(ctx context.Context, seed uint64, count int, results string) error {
+func run(ctx context.Context, of string, seed uint64, count int, results string) error {
 	work, err := os.MkdirTemp("", "hexapod-faults-")
 	if err != nil {
 		return err
 	}
 	defer os.RemoveAll(work)
-	b := &bed{tree: ".", work: work}
+	s, known := subjects[of]
+	if !known {
+		return fmt.Errorf("no mistakes are made in %q", of)
+	}
+	b := &bed{tree: ".", work: work, of: s}
 	if err := b.build(ctx); err != nil {
 		return err
 	}
@@ -50,11 +55,17 @@ func run(ctx context.Context, seed uint64, count int, results string) error {
 	if err != nil {
 		return err
 	}
+	var kinds []string
+	for _, o := range operators {
+		if len(faults[o.name]) > 0 {
+			kinds = append(kinds, o.name)
+		}
+	}
 	var report strings.Builder
-	fmt.Fprintf(&report, "# %d mistakes in the C sources of the datapath, placed by seed %d: what was made of a line, and which test noticed\n", count, seed)
+	fmt.Fprintf(&report, "# %d mistakes in the C sources of %s, placed by seed %d: what was made of a line, and which test noticed\n", count, of, seed)
 	missed := 0
 	for i, next := 0, map[string]int{}; i < count; {
-		kind := operators[i%len(operators)].name
+		kind := kinds[i%len(kinds)]
 		if next[kind] == len(faults[kind]) {
 			return fmt.Errorf("no more places for %q", kind)
 		}
@@ -94,7 +105,7 @@ func run(ctx context.Context, seed uint64, count int, results string) error {
 // draw lists all places of each kind, in the order of the dice.
 func (b *bed) draw(dice *rand.Rand) (map[string][]fault, error) {
 	faults := map[string][]fault{}
-	for _, name := range sources {
+	for _, name := range b.of.sources {
 		text, err := os.ReadFile(filepath.Join(b.tree, "bpf", name))
 		if err != nil {
 			return nil, err

@@ -37,13 +37,14 @@ func (t *Table) To4(q xlat.Query) (xlat.Ends, xlat.Why) {
 	case q.Offset > 0:
 		return t.rest(q)
 	}
-	i, why := t.admit6(q, remote)
+	i, s, why := t.admit6(q, remote)
 	if why != xlat.Translated {
 		return xlat.Ends{}, why
 	}
 	four := t.bindings[i].four
 	e := xlat.Ends{Src: netip.AddrFrom4(four.addr), Dst: remote, SrcPort: four.port, DstPort: q.Ends.DstPort}
 	t.first(q, e)
+	t.hurry(i, s, q, q.Ends, e)
 	return echoed(e, four.port, q.Protocol), xlat.Translated
 }
 
@@ -70,14 +71,31 @@ func (t *Table) To6(q xlat.Query) (xlat.Ends, xlat.Why) {
 		return xlat.Ends{}, xlat.NoMapping
 	}
 	six := t.bindings[i].six
+	var s *session
 	if q.Protocol != tcp {
 		t.refresh(i, q.Protocol)
-	} else if why := t.segment(i, q.Ends.Src.As4(), q.Ends.SrcPort, eventOf(q.Payload, true)); why != xlat.Translated {
-		return xlat.Ends{}, why
+	} else {
+		var why xlat.Why
+		if s, why = t.segment(i, q.Ends.Src.As4(), q.Ends.SrcPort, eventOf(q.Payload, true)); why != xlat.Translated {
+			return xlat.Ends{}, why
+		}
 	}
 	e := xlat.Ends{Src: t.embed(q.Ends.Src), Dst: netip.AddrFrom16(six.addr), SrcPort: q.Ends.SrcPort, DstPort: six.port}
 	t.first(q, e)
+	t.hurry(i, s, q, turned(e), turned(q.Ends))
 	return echoed(e, six.port, q.Protocol), xlat.Translated
+}
+
+func turned(e xlat.Ends) xlat.Ends {
+	return xlat.Ends{Src: e.Dst, Dst: e.Src, SrcPort: e.DstPort, DstPort: e.SrcPort}
+}
+
+// hurry lets the fast path have the flow of a packet that was just mapped. Ends are those of packets from the endpoint, before and after.
+func (t *Table) hurry(i uint32, s *session, q xlat.Query, six, four xlat.Ends) {
+	if t.c.Fast == nil || q.More || q.Protocol == tcp && (s == nil || s.fast != 0) {
+		return
+	}
+	t.c.Fast.add(t, i, six, four, t.embed(four.Dst), q.Protocol, s)
 }
 
 // echoed gives both ports of an ICMP query its identifier: it has but one.
@@ -89,40 +107,34 @@ func echoed(e xlat.Ends, id uint16, protocol uint8) xlat.Ends {
 }
 
 // admit6 finds or makes the binding of a packet from an endpoint, and keeps it alive.
-func (t *Table) admit6(q xlat.Query, remote netip.Addr) (uint32, xlat.Why) {
+func (t *Table) admit6(q xlat.Query, remote netip.Addr) (i uint32, s *session, why xlat.Why) {
 	if q.Protocol != tcp {
-		i, why := t.outbound(q.Ends.Src, q.Ends.SrcPort, q.Protocol)
-		if why == xlat.Translated {
+		if i, why = t.outbound(q.Ends.Src, q.Ends.SrcPort, q.Protocol); why == xlat.Translated {
 			t.refresh(i, q.Protocol)
 		}
-		return i, why
+		return i, nil, why
 	}
 	event := eventOf(q.Payload, false)
 	i, known := t.by6[key6{q.Ends.Src.As16(), q.Ends.SrcPort, tcp}]
 	if event != SYN6 && (!known || !t.alive(i)) {
-		return 0, xlat.NoMapping // only a SYN begins anything (RFC 6146 3.5.2.2, CLOSED)
+		return 0, nil, xlat.NoMapping // only a SYN begins anything (RFC 6146 3.5.2.2, CLOSED)
 	}
-	i, why := t.outbound(q.Ends.Src, q.Ends.SrcPort, tcp)
-	if why == xlat.Translated {
-		why = t.segment(i, remote.As4(), q.Ends.DstPort, event)
+	if i, why = t.outbound(q.Ends.Src, q.Ends.SrcPort, tcp); why == xlat.Translated {
+		s, why = t.segment(i, remote.As4(), q.Ends.DstPort, event)
 	}
-	return i, why
+	return i, s, why
 }
 
 // refresh keeps a UDP or ICMP binding alive. Errors never come here: they refresh nothing (RFC 5508 REQ-5).
 func (t *Table) refresh(i uint32, protocol uint8) {
-	life := t.c.Times.UDP
-	if protocol == icmp {
-		life = t.c.Times.ICMP
-	}
-	t.bindings[i].expires = t.now + life
+	t.bindings[i].expires = t.now + t.c.Times.of(protocol)
 }
 
-// segment lets a TCP segment act on its session.
-func (t *Table) segment(i uint32, addr [4]byte, port uint16, e Event) xlat.Why {
+// segment lets a TCP segment act on its session, and returns the session if there is one.
+func (t *Table) segment(i uint32, addr [4]byte, port uint16, e Event) (*session, xlat.Why) {
 	k := sessionKey{i, addr, port}
 	s := t.sessions[k]
-	if s != nil && s.expires <= t.now {
+	if s != nil && t.isOver(s) {
 		t.bindings[i].sessions++ // the segment holds the binding, whatever ends now
 		t.silent(k, s)
 		t.bindings[i].sessions--
@@ -131,41 +143,38 @@ func (t *Table) segment(i uint32, addr [4]byte, port uint16, e Event) xlat.Why {
 	switch {
 	case s != nil:
 	case e == SYN6 || e == SYN4 && t.bindings[i].sessions > 0:
-		s = &session{}
-		t.sessions[k] = s
-		t.bindings[i].sessions++
+		s = t.begin(k, Closed)
 	case t.bindings[i].expires > t.now: // it was here before this process, its sessions are not known any more
-		s = &session{state: Established}
-		t.sessions[k] = s
-		t.bindings[i].sessions++
+		s = t.begin(k, Established)
 	case t.bindings[i].sessions == 0: // its last session just ended, and nobody inside asks for another
 		t.remove(i)
-		return xlat.NoMapping
+		return nil, xlat.NoMapping
 	default:
-		return xlat.Translated // by the binding, and it makes nothing (RFC 6146 3.5.2.2, CLOSED)
+		return nil, xlat.Translated // by the binding, and it makes nothing (RFC 6146 3.5.2.2, CLOSED)
 	}
-	step := next[s.state][e]
-	s.state = step.to
-	t.live(s, step.timer)
-	return xlat.Translated
+	t.step(s, e)
+	return s, xlat.Translated
 }
 
-func (t *Table) live(s *session, by timer) {
-	switch by {
-	case trans, probe:
-		s.expires = t.now + t.c.Times.TCPTrans
-	case est:
-		s.expires = t.now + t.c.Times.TCPEst
-	}
+func (t *Table) begin(k sessionKey, state State) *session {
+	s := &session{own: life(state, t.now+t.c.Times.TCPTrans)}
+	t.sessions[k] = s
+	t.bindings[k.binding].sessions++
+	return s
+}
+
+func (t *Table) isOver(s *session) bool {
+	_, expires := t.look(s)
+	return expires <= t.now
 }
 
 // silent is the time-out of a session.
 func (t *Table) silent(k sessionKey, s *session) {
-	step := next[s.state][Timeout]
-	s.state = step.to
-	t.live(s, step.timer)
-	switch step.timer {
+	switch t.step(s, Timeout) {
 	case gone:
+		if s.fast != 0 {
+			t.c.Fast.drop(t, s.fast-1)
+		}
 		delete(t.sessions, k)
 		if t.bindings[k.binding].sessions--; t.bindings[k.binding].sessions == 0 {
 			t.remove(k.binding)
@@ -178,10 +187,18 @@ func (t *Table) silent(k sessionKey, s *session) {
 	}
 }
 
+// Merge learns what passed by the fast path. It is called every second: until then the packets of the last one count for nothing.
+func (t *Table) Merge() {
+	if t.c.Fast != nil {
+		t.c.Fast.merge(t)
+	}
+}
+
 // Expire ends everything whose time is over.
 func (t *Table) Expire() {
+	t.Merge()
 	for k, s := range t.sessions {
-		if s.expires <= t.now {
+		if t.isOver(s) {
 			t.silent(k, s)
 		}
 	}

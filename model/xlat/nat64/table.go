@@ -6,6 +6,7 @@ package nat64
 
 import (
 	"net/netip"
+	"sync/atomic"
 
 	"hexapod.dev/model/xlat"
 )
@@ -31,6 +32,8 @@ type Config struct {
 	Blocks   *Blocks
 	Clients  []netip.Prefix // who may have bindings; none: everybody
 	Private  []netip.Prefix // IPv4 addresses that are not global and may be reached all the same
+	// Fast is told of flows that can be translated without the Table; nil: all packets come here.
+	Fast *Fast
 	// Bindings is room for Limit bindings, which may outlive the process: what it holds goes on, as of Now. nil: the table makes its own.
 	Bindings []Binding
 	Now      Seconds
@@ -72,9 +75,44 @@ type sessionKey struct {
 	port    uint16
 }
 
+// session is where a TCP session stands. While the fast path knows it, its life is in the memory that both share.
 type session struct {
-	expires Seconds
-	state   State
+	own  uint64 // see life
+	fast uint32 // its place in the fast path, and one; 0: none
+}
+
+// life packs what the fast path and the Table both write: the state, and the second it ends.
+func life(s State, expires Seconds) uint64 { return uint64(s)<<32 | uint64(uint32(expires)) }
+
+// word is where the life of a session is.
+func (t *Table) word(s *session) *uint64 {
+	if s.fast != 0 {
+		return &t.c.Fast.at(s.fast - 1).life
+	}
+	return &s.own
+}
+
+func (t *Table) look(s *session) (State, Seconds) {
+	w := atomic.LoadUint64(t.word(s))
+	return State(w >> 32 & (states - 1)), Seconds(uint32(w))
+}
+
+// step moves a session by an event. The fast path may do so at the same time.
+func (t *Table) step(s *session, e Event) timer {
+	for {
+		old := atomic.LoadUint64(t.word(s))
+		n := next[old>>32&(states-1)][e]
+		expires := Seconds(uint32(old))
+		switch n.timer {
+		case trans, probe:
+			expires = t.now + t.c.Times.TCPTrans
+		case est:
+			expires = t.now + t.c.Times.TCPEst
+		}
+		if atomic.CompareAndSwapUint64(t.word(s), old, life(n.to, expires)) {
+			return n.timer
+		}
+	}
 }
 
 // Table is the state of one gateway.
@@ -100,6 +138,9 @@ func New(c Config) *Table {
 	t := &Table{c: c, now: c.Now, by6: map[key6]uint32{}, by4: map[key4]uint32{}, sessions: map[sessionKey]*session{}, pieces: map[piece]ports{},
 		used: map[Block]int{}, usage: map[[16]byte]*Usage{}}
 	t.resume()
+	if c.Fast != nil {
+		c.Fast.adopt(t)
+	}
 	return t
 }
 
@@ -163,6 +204,9 @@ func (t *Table) enter(i uint32) {
 
 // remove ends a binding. A block that has none left goes back.
 func (t *Table) remove(i uint32) {
+	if t.c.Fast != nil {
+		t.c.Fast.dropAll(t, i)
+	}
 	b := &t.bindings[i]
 	delete(t.by6, b.six)
 	delete(t.by4, b.four)

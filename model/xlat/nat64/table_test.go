@@ -301,8 +301,8 @@ func TestSessionsAgainstModel(t *testing.T) {
 			t.Fatalf("step %d: %d sessions, the model is %s", step, n, m.state)
 		}
 		for _, s := range b.sessions {
-			if s.state != m.state || s.expires != m.expires {
-				t.Fatalf("step %d, %s: %s until %d, the model is %s until %d", step, e, s.state, s.expires, m.state, m.expires)
+			if state, expires := b.look(s); state != m.state || expires != m.expires {
+				t.Fatalf("step %d, %s: %s until %d, the model is %s until %d", step, e, state, expires, m.state, m.expires)
 			}
 		}
 	}
@@ -403,5 +403,28 @@ func TestSipHash24Vector(t *testing.T) {
 	}
 	if got, want := s.hash(nil), uint64(0x726fdb47dd0e0e31); got != want {
 		t.Errorf("empty: %016x, want %016x", got, want)
+	}
+}
+
+// S17: what becomes of a flow does not depend on what others do at the same time.
+func TestRFC4787_REQ11_SameWhateverTheLoad(t *testing.T) {
+	idle, busy := newBed(4, 10_000), newBed(4, 10_000)
+	dice := rand.New(rand.NewPCG(4787, 11))
+	for i := range 3000 {
+		a := netip.AddrFrom16([16]byte{0x20, 1, 0xd, 0xb8, 7, 15: byte(1 + i%20)})
+		if _, why := busy.out(udp, a, uint16(1024+i), third, 53, nil); why != xlat.Translated {
+			t.Fatal(why)
+		}
+	}
+	for _, b := range []*bed{idle, busy} {
+		for i := range 200 {
+			port := uint16(2000 + i)
+			first, why := b.out(udp, endpoint, port, server, 53, nil)
+			again, _ := b.out(udp, endpoint, port, third, uint16(1+dice.IntN(60000)), nil)
+			back, came := b.in(udp, netip.MustParseAddr("1.1.1.1"), 999, first.Src, first.SrcPort, nil)
+			if why != xlat.Translated || came != xlat.Translated || again.Src != first.Src || again.SrcPort != first.SrcPort || back.Dst != endpoint || back.DstPort != port {
+				t.Fatalf("port %d: %v %v, %v, back %v %v", port, first, why, again, back, came)
+			}
+		}
 	}
 }

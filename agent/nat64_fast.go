@@ -1,0 +1,100 @@
+package agent
+
+import (
+	"errors"
+	"os"
+
+	"hexapod.dev/linux/nat64"
+	"hexapod.dev/model/desired"
+)
+
+// fastFlows is how many flows the fast path of NAT64 knows at a time; those beyond are translated all the same, by the translator. The
+// memory is 6 MiB.
+const fastFlows = 16_384
+
+func (a *Agent) fastOptions() nat64.FastOptions {
+	return nat64.FastOptions{NS: a.options.NS, Root: a.options.BPF, Run: a.options.RunDir, Flows: fastFlows}
+}
+
+// fastPath opens the fast path, once; nil: this host has none, and every packet goes to the translator.
+func (a *Agent) fastPath() *nat64.Fast {
+	t := &a.nat64
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.fast != nil || t.slow != "" {
+		return t.fast
+	}
+	if a.datapath.table == nil {
+		t.slow = "no eBPF programs: " + a.datapath.why
+		return nil
+	}
+	f, err := nat64.OpenFast(a.fastOptions())
+	if err != nil {
+		t.slow = oneLine(err)
+		a.log.Warn("every packet to IPv4 goes through the translator's process", "error", err)
+		return nil
+	}
+	t.fast = f
+	return f
+}
+
+// closeFastPath closes what this process has open of it; the program goes on.
+func (a *Agent) closeFastPath() {
+	t := &a.nat64
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.fast != nil {
+		_ = t.fast.Close() // maps and program stay with the device
+	}
+	t.fast, t.slow = nil, ""
+}
+
+// hangFastPath hangs the program on the device and returns the memory that it shares with a translator; nil: there is no fast path.
+func (a *Agent) hangFastPath() *os.File {
+	f := a.fastPath()
+	if f == nil {
+		return nil
+	}
+	memory, err := f.Memory()
+	if err = errors.Join(err, f.Hang(desired.TranslationLink)); err != nil {
+		a.log.Warn("every packet to IPv4 goes through the translator's process", "error", err)
+	}
+	return memory
+}
+
+// tellFastPath tells the program what the translator is told, and hangs it on the device if that is there: it may be another release's.
+func (a *Agent) tellFastPath(want *nat64.Config) error {
+	f := a.fastPath()
+	if f == nil {
+		return nil
+	}
+	why := a.datapath.slow.Load()
+	err := f.Set(*want, why != nil && *why == "")
+	if _, missing := a.kernel.linkIndex(desired.TranslationLink); missing == nil {
+		err = errors.Join(err, f.Hang(desired.TranslationLink))
+	}
+	return err
+}
+
+// fastDetail is what the status says of the fast path.
+func (a *Agent) fastDetail() string {
+	t := &a.nat64
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.fast == nil {
+		return "no fast path: " + t.slow
+	}
+	return "fast path"
+}
+
+// fastCounts returns what the fast path did; false: there is none.
+func (a *Agent) fastCounts() (c nat64.FastCounts, ok bool) {
+	t := &a.nat64
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.fast == nil {
+		return c, false
+	}
+	c, err := t.fast.Counts()
+	return c, err == nil
+}

@@ -1,0 +1,206 @@
+package nat64
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"os"
+	"unsafe"
+
+	"github.com/cilium/ebpf"
+	"golang.org/x/sys/unix"
+
+	"hexapod.dev/linux/datapath/pin"
+	"hexapod.dev/linux/netns"
+	"hexapod.dev/linux/rtnl"
+	"hexapod.dev/model/xlat/nat64"
+)
+
+// fastProgram is the program of the fast path, and what rtnetlink calls its filter.
+const fastProgram = "nat64"
+
+// Names of its maps (bpf/nat64.c).
+const (
+	flowsMap    = "nat64_flows"
+	settingsMap = "nat64_settings"
+	countsMap   = "nat64_counts"
+)
+
+// Fast is the fast path of a host: the program, the memory that it shares with the translator, and what it is told.
+type Fast struct {
+	ns     *netns.NS
+	loaded *ebpf.Collection
+}
+
+// FastOptions are where a fast path lives.
+type FastOptions struct {
+	NS    *netns.NS // nil: the namespace of the process
+	Root  string    // a BPF file system; empty: pin.DefaultRoot
+	Run   string    // folder of the agent, for a file system of its own where root is none
+	Flows int       // that it can know at least; what is pinned keeps its size
+}
+
+// OpenFast loads the program over the maps that are pinned. It hangs nowhere yet. After Close everything goes on.
+func OpenFast(o FastOptions) (*Fast, error) {
+	folder, err := openFolder(o)
+	if err != nil {
+		return nil, fmt.Errorf("fast path of NAT64: %w", err)
+	}
+	spec, err := loadNat64()
+	if err != nil {
+		return nil, fmt.Errorf("fast path of NAT64: %w", err)
+	}
+	spec.Maps[flowsMap].MaxEntries = uint32(nat64.FastBuckets(o.Flows))
+	m, err := folder.Map(spec.Maps[flowsMap], nil)
+	if err != nil {
+		return nil, fmt.Errorf("fast path of NAT64: %w", err)
+	}
+	err = errors.Join(setVariables(spec, m.MaxEntries()), m.Close())
+	if err != nil {
+		return nil, fmt.Errorf("fast path of NAT64: %w", err)
+	}
+	f := &Fast{ns: o.NS}
+	if f.loaded, err = folder.Load(spec, pin.Options{}); err != nil {
+		return nil, fmt.Errorf("fast path of NAT64: %w", err)
+	}
+	return f, nil
+}
+
+func openFolder(o FastOptions) (*pin.Folder, error) {
+	if o.Root == "" {
+		o.Root = pin.DefaultRoot
+	}
+	return pin.Open(o.Root, o.Run)
+}
+
+// setVariables writes what the program takes from the model.
+func setVariables(spec *ebpf.CollectionSpec, buckets uint32) error {
+	return errors.Join(spec.Variables["bucket_mask"].Set(buckets-1), spec.Variables["tcp_steps"].Set(nat64.Steps()))
+}
+
+// Close closes what this process has open.
+func (f *Fast) Close() error {
+	f.loaded.Close()
+	return nil
+}
+
+// Hang hangs the program on the way into a device, in place of one that hangs there.
+func (f *Fast) Hang(link string) error {
+	conn, err := rtnl.Dial(f.ns)
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+	l, ok, err := conn.Link(link)
+	if err != nil || !ok {
+		return errors.Join(fmt.Errorf("fast path of NAT64: no link %s", link), err)
+	}
+	p := f.loaded.Programs[fastProgram]
+	info, err := p.Info()
+	if err != nil {
+		return fmt.Errorf("fast path of NAT64: %w", err)
+	}
+	id, _ := info.ID()
+	if have, ok, err := conn.Filter(l.Index, rtnl.Egress, fastProgram); err != nil || ok && have == uint32(id) {
+		return err
+	}
+	return conn.Do(rtnl.AddClsact(l.Index, link), rtnl.SetFilter(l.Index, link, rtnl.Egress, p.FD(), fastProgram))
+}
+
+// Buckets is the size of the shared memory.
+func (f *Fast) Buckets() int { return int(f.loaded.Maps[flowsMap].MaxEntries()) }
+
+// Memory is the shared memory, for a translator. The caller closes it.
+func (f *Fast) Memory() (*os.File, error) {
+	fd, err := unix.FcntlInt(uintptr(f.loaded.Maps[flowsMap].FD()), unix.F_DUPFD_CLOEXEC, 0)
+	if err != nil {
+		return nil, fmt.Errorf("memory of the fast path of NAT64: %w", err)
+	}
+	return os.NewFile(uintptr(fd), FileFast), nil
+}
+
+// fastSettings is struct nat64_settings of bpf/nat64.c.
+type fastSettings struct {
+	Seed                                  uint64
+	Flags, MTU6                           uint32
+	LifeUDP, LifeICMP, LifeTrans, LifeEst uint32
+	Now, ID                               uint32
+}
+
+const (
+	fastOn = 1 << iota
+	fastDirect
+	fastTest
+)
+
+// Set tells the program what the translator is told. direct: packets go to their next hop from here; else the kernel's routes, and the
+// rules that others have for forwarding, take them on.
+func (f *Fast) Set(c Config, direct bool) error {
+	s := settingsOf(c)
+	s.Flags = fastOn
+	if direct {
+		s.Flags |= fastDirect
+	}
+	return f.put(s)
+}
+
+func settingsOf(c Config) fastSettings {
+	t := nat64.DefaultTimes
+	return fastSettings{Seed: fastSeed(c.Secret), MTU6: uint32(max(c.MTU6, 1280)), LifeUDP: uint32(t.UDP), LifeICMP: uint32(t.ICMP),
+		LifeTrans: uint32(t.TCPTrans), LifeEst: uint32(t.TCPEst)}
+}
+
+// Off leaves every packet to the translator.
+func (f *Fast) Off() error { return f.put(fastSettings{}) }
+
+func (f *Fast) put(s fastSettings) error {
+	if err := f.loaded.Maps[settingsMap].Put(uint32(0), s); err != nil {
+		return fmt.Errorf("settings of the fast path of NAT64: %w", err)
+	}
+	return nil
+}
+
+// fastSeed keys the hash of flows.
+func fastSeed(s nat64.Secret) uint64 { return binary.LittleEndian.Uint64(s[8:]) }
+
+// FastCounts are the packets that came to the fast path.
+type FastCounts struct {
+	To4, To6 uint64 // that it translated
+	Left     uint64 // that it left to the translator
+}
+
+// Counts returns what the program has done since its maps were made.
+func (f *Fast) Counts() (c FastCounts, err error) {
+	var each [][6]uint64 // struct nat64_count, by processor
+	if err := f.loaded.Maps[countsMap].Lookup(uint32(0), &each); err != nil {
+		return c, fmt.Errorf("counts of the fast path of NAT64: %w", err)
+	}
+	for _, n := range each {
+		c.Left += n[0]
+		c.To4 += n[1] + n[3]
+		c.To6 += n[2] + n[4]
+	}
+	return c, nil
+}
+
+// RemoveFast unpins what the fast path has. A program that hangs on a device goes with it.
+func RemoveFast(o FastOptions) error {
+	if o.Root == "" {
+		o.Root = pin.DefaultRoot
+	}
+	folder, err := pin.Find(o.Root, o.Run)
+	if err != nil || folder == nil {
+		return err
+	}
+	return folder.Unpin(flowsMap, settingsMap, countsMap)
+}
+
+// shared maps the memory of the fast path.
+func shared(f *os.File, buckets int) ([]nat64.Bucket, error) {
+	b, err := unix.Mmap(int(f.Fd()), 0, buckets*int(unsafe.Sizeof(nat64.Bucket{})), unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED)
+	if err != nil {
+		return nil, fmt.Errorf("memory of the fast path of NAT64: %w", err)
+	}
+	// A Bucket is numbers alone, and a mapping begins at a page: any bytes are a valid one, and it is aligned.
+	return unsafe.Slice((*nat64.Bucket)(unsafe.Pointer(&b[0])), buckets), nil
+}

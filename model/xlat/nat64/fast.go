@@ -1,0 +1,345 @@
+package nat64
+
+import (
+	"encoding/binary"
+	"net/netip"
+	"sync/atomic"
+
+	"hexapod.dev/model/xlat"
+)
+
+// fastWays is how many flows can stand in one bucket.
+const fastWays = 4
+
+// Bucket is a row of the table that the fast path reads (bpf/nat64.c). It lies in memory that this process shares with the kernel, has
+// no pointers, and any bytes are a valid one.
+type Bucket struct{ entry [fastWays]fastEntry }
+
+// fastEntry is one direction of a flow: what a packet's ends are, and what they become.
+type fastEntry struct {
+	life     uint64 // of the flow, in the entry of packets from IPv6: see life; of a free entry, when it was freed
+	used     uint32
+	twin     uint32 // place of the other direction
+	from, to fastEnds
+}
+
+// fastEnds are ends with ports in network order. IPv4 addresses are written as ::ffff:0:0/96 has them.
+type fastEnds struct {
+	src, dst         [16]byte
+	srcPort, dstPort [2]byte
+	protocol         uint8
+	_                [3]byte
+}
+
+// Values of fastEntry.used.
+const (
+	free    = 0
+	outward = 1 // of packets from IPv6
+	back    = 2
+)
+
+const (
+	// fastRest is how long a freed entry stays unused: a packet may be between reading it and going by it.
+	fastRest Seconds = 2
+	// fastIdle is how long a flow without connection was silent when it may make room for another one.
+	fastIdle Seconds = 10
+)
+
+// Fast is the flows that the fast path translates by itself. It is a cache: what does not fit is translated by the Table.
+type Fast struct {
+	buckets  []Bucket
+	seed     uint64
+	of       []uint32            // the binding of an outward entry, by place
+	places   map[uint32][]uint32 // outward entries of a binding
+	sessions map[uint32]*session // TCP sessions whose life is in an entry, by place
+	refused  uint64
+}
+
+// NewFast makes the table of the fast path in shared memory of a power of two of buckets. seed keys its hash. What the memory holds goes on
+// with the next New.
+func NewFast(buckets []Bucket, seed uint64) *Fast {
+	return &Fast{buckets: buckets, seed: seed, of: make([]uint32, len(buckets)*fastWays), places: map[uint32][]uint32{}, sessions: map[uint32]*session{}}
+}
+
+// FastBuckets is the number of buckets for so many flows, both directions, at half of what they hold; a power of two.
+func FastBuckets(flows int) int {
+	n := 1
+	for n*fastWays < 4*flows {
+		n *= 2
+	}
+	return n
+}
+
+// Len returns the flows that the fast path knows, and how many did not fit since the beginning.
+func (f *Fast) Len() (flows int, refused uint64) {
+	for _, list := range f.places {
+		flows += len(list)
+	}
+	return flows, f.refused
+}
+
+func fastEndsOf(e xlat.Ends, protocol uint8) (f fastEnds) {
+	f.src, f.dst, f.protocol = e.Src.As16(), e.Dst.As16(), protocol
+	binary.BigEndian.PutUint16(f.srcPort[:], e.SrcPort)
+	binary.BigEndian.PutUint16(f.dstPort[:], e.DstPort)
+	return f
+}
+
+func (e fastEnds) ends() xlat.Ends {
+	return xlat.Ends{Src: netip.AddrFrom16(e.src).Unmap(), Dst: netip.AddrFrom16(e.dst).Unmap(),
+		SrcPort: binary.BigEndian.Uint16(e.srcPort[:]), DstPort: binary.BigEndian.Uint16(e.dstPort[:])}
+}
+
+// place is the first place in the bucket of ends: bucket_of in bpf/nat64.c.
+func (f *Fast) place(e *fastEnds) uint32 {
+	h := f.seed
+	for _, w := range [...]uint64{
+		binary.LittleEndian.Uint64(e.src[:]), binary.LittleEndian.Uint64(e.src[8:]), binary.LittleEndian.Uint64(e.dst[:]), binary.LittleEndian.Uint64(e.dst[8:]),
+		uint64(binary.LittleEndian.Uint16(e.srcPort[:])) | uint64(binary.LittleEndian.Uint16(e.dstPort[:]))<<16 | uint64(e.protocol)<<32,
+	} {
+		h = (h ^ w) * 0x9e3779b97f4a7c15
+		h ^= h >> 32
+	}
+	h *= 0xff51afd7ed558ccd
+	h ^= h >> 32
+	return uint32(h) & uint32(len(f.buckets)-1) * fastWays
+}
+
+func (f *Fast) at(place uint32) *fastEntry { return &f.buckets[place/fastWays].entry[place%fastWays] }
+
+// find returns the entry of ends.
+func (f *Fast) find(e *fastEnds) (place uint32, ok bool) {
+	first := f.place(e)
+	for p := first; p < first+fastWays; p++ {
+		if x := f.at(p); x.used != free && x.from == *e {
+			return p, true
+		}
+	}
+	return 0, false
+}
+
+// room returns a place for ends that is not the one taken already.
+func (f *Fast) room(t *Table, e *fastEnds, taken uint32) (place uint32, ok bool) {
+	first := f.place(e)
+	for p := first; p < first+fastWays; p++ {
+		if x := f.at(p); p != taken && x.used == free && (x.life == 0 || Seconds(x.life)+fastRest <= t.now) {
+			return p, true
+		}
+	}
+	f.refused++
+	for p := first; p < first+fastWays; p++ { // one that is silent goes; its place rests, so that a later packet finds it
+		if f.at(p).used == free {
+			continue
+		}
+		out := f.outward(p)
+		x := f.at(out)
+		protocol := x.from.protocol
+		if protocol != tcp && Seconds(uint32(atomic.LoadUint64(&x.life)))+fastIdle <= t.now+t.c.Times.of(protocol) {
+			f.drop(t, out)
+			break
+		}
+	}
+	return 0, false
+}
+
+// nowhere is no place.
+const nowhere = ^uint32(0)
+
+// outward is the place of the outward entry of a flow, of whose entries p is one.
+func (f *Fast) outward(p uint32) uint32 {
+	if x := f.at(p); x.used == back {
+		return x.twin
+	}
+	return p
+}
+
+// add lets the fast path have a flow: six are its ends as the endpoint sends them, four as the server sees them. shown is the server's
+// address as the endpoint is shown it. s is its TCP session.
+func (f *Fast) add(t *Table, binding uint32, six, four xlat.Ends, shown netip.Addr, protocol uint8, s *session) {
+	from, to := fastEndsOf(six, protocol), fastEndsOf(four, protocol)
+	if protocol == icmp { // an echo has one identifier, and both directions have it
+		from.dstPort, to.dstPort = from.srcPort, to.srcPort
+	}
+	if _, known := f.find(&from); known {
+		return
+	}
+	answer := to.turned()
+	if _, known := f.find(&answer); known { // the endpoint reaches one server by two prefixes: one of them is fast
+		return
+	}
+	shownTo := from.turned()
+	shownTo.src = shown.As16()
+	out, ok := f.room(t, &from, nowhere)
+	if !ok {
+		return
+	}
+	in, ok := f.room(t, &answer, out)
+	if !ok {
+		return
+	}
+	life := uint64(t.now + t.c.Times.of(protocol))
+	if s != nil {
+		life = s.own
+		s.fast = out + 1
+		f.sessions[out] = s
+	}
+	f.write(in, back, out, answer, shownTo, life)
+	f.write(out, outward, in, from, to, life)
+	f.of[out] = binding
+	f.places[binding] = append(f.places[binding], out)
+}
+
+func (e fastEnds) turned() fastEnds {
+	return fastEnds{src: e.dst, dst: e.src, srcPort: e.dstPort, dstPort: e.srcPort, protocol: e.protocol}
+}
+
+// write fills an entry; whether it counts is written last.
+func (f *Fast) write(place, used, twin uint32, from, to fastEnds, life uint64) {
+	e := f.at(place)
+	e.twin, e.from, e.to = twin, from, to
+	atomic.StoreUint64(&e.life, life)
+	atomic.StoreUint32(&e.used, used)
+}
+
+func (f *Fast) free(place uint32, now Seconds) {
+	e := f.at(place)
+	atomic.StoreUint32(&e.used, free)
+	atomic.StoreUint64(&e.life, uint64(now))
+}
+
+// drop takes a flow from the fast path; the Table goes on with it.
+func (f *Fast) drop(t *Table, out uint32) {
+	e := f.at(out)
+	life := atomic.LoadUint64(&e.life)
+	i := f.of[out]
+	if s := f.sessions[out]; s != nil {
+		s.own, s.fast = life, 0
+		delete(f.sessions, out)
+	} else {
+		t.bindings[i].expires = max(t.bindings[i].expires, Seconds(uint32(life)))
+	}
+	f.free(e.twin, t.now)
+	f.free(out, t.now)
+	list := f.places[i]
+	for k, p := range list {
+		if p == out {
+			list[k] = list[len(list)-1]
+			list = list[:len(list)-1]
+			break
+		}
+	}
+	if f.places[i] = list; len(list) == 0 {
+		delete(f.places, i)
+	}
+}
+
+// dropAll takes all flows of a binding from the fast path.
+func (f *Fast) dropAll(t *Table, binding uint32) {
+	for len(f.places[binding]) > 0 {
+		f.drop(t, f.places[binding][0])
+	}
+}
+
+// merge tells the Table of what passed by the fast path, and ends flows that are silent.
+func (f *Fast) merge(t *Table) {
+	for b := range f.buckets {
+		for w := range f.buckets[b].entry {
+			e, place := &f.buckets[b].entry[w], uint32(b*fastWays+w)
+			if e.used != outward || e.from.protocol == tcp {
+				continue
+			}
+			ends := Seconds(uint32(atomic.LoadUint64(&e.life)))
+			i := f.of[place]
+			t.bindings[i].expires = max(t.bindings[i].expires, ends)
+			if ends <= t.now {
+				f.drop(t, place)
+			}
+		}
+	}
+}
+
+// adopt takes up the flows that a table before left in the memory, as far as the bindings of t still say the same.
+func (f *Fast) adopt(t *Table) {
+	for b := range f.buckets {
+		for w := range f.buckets[b].entry {
+			place := uint32(b*fastWays + w)
+			if f.at(place).used == outward && !f.adoptOne(t, place) {
+				f.free(place, t.now)
+			}
+		}
+	}
+	for b := range f.buckets {
+		for w := range f.buckets[b].entry {
+			place := uint32(b*fastWays + w)
+			e := f.at(place)
+			if e.used == back && (int(e.twin) >= len(f.of) || f.at(e.twin).used != outward || f.at(e.twin).twin != place) {
+				f.free(place, t.now)
+			}
+		}
+	}
+}
+
+func (f *Fast) adoptOne(t *Table, place uint32) bool {
+	e := f.at(place)
+	six, four := e.from.ends(), e.to.ends()
+	i, ok := t.by6[key6{e.from.src, six.SrcPort, e.from.protocol}]
+	if !ok || int(e.twin) >= len(f.of) || !four.Src.Is4() || !four.Dst.Is4() {
+		return false
+	}
+	remote, why := t.extract(six.Dst)
+	back := f.at(e.twin)
+	if why != xlat.Translated || remote != four.Dst || !t.mayHave(six.Src) || t.bindings[i].four != (key4{four.Src.As4(), four.SrcPort, e.from.protocol}) ||
+		back.from != e.to.turned() || back.to.dst != e.from.src || netip.AddrFrom16(back.to.src) != t.embed(remote) {
+		return false
+	}
+	if e.from.protocol == tcp {
+		k := sessionKey{i, four.Dst.As4(), four.DstPort}
+		if t.sessions[k] != nil {
+			return false
+		}
+		s := &session{own: e.life, fast: place + 1}
+		t.sessions[k], f.sessions[place] = s, s
+		t.bindings[i].sessions++
+	}
+	f.of[place] = i
+	f.places[i] = append(f.places[i], place)
+	return true
+}
+
+// of is the life of a binding without connections.
+func (t Times) of(protocol uint8) Seconds {
+	if protocol == icmp {
+		return t.ICMP
+	}
+	return t.UDP
+}
+
+// Kinds of timers in the upper half of a step.
+const (
+	stepKeep  = 0
+	stepTrans = 1
+	stepEst   = 2
+)
+
+// Steps is the state machine of TCP sessions as the fast path has it: by state times eight and event, the state after it, and in the
+// upper half what becomes of its life.
+func Steps() (steps [states * 8]byte) {
+	timers := map[timer]byte{keep: stepKeep, trans: stepTrans, est: stepEst}
+	for s := range states {
+		for e := range int(Timeout) {
+			n := next[s][e]
+			steps[s*8+e] = byte(n.to) | timers[n.timer]<<4
+		}
+	}
+	return steps
+}
+
+// IsFast reports whether the fast path knows a flow and decides by itself about its next packet. six are its ends as the endpoint sends them.
+func (t *Table) IsFast(six xlat.Ends, protocol uint8) bool {
+	if t.c.Fast == nil {
+		return false
+	}
+	e := fastEndsOf(six, protocol)
+	p, ok := t.c.Fast.find(&e)
+	return ok && Seconds(uint32(atomic.LoadUint64(&t.c.Fast.at(p).life))) > t.now
+}

@@ -69,12 +69,24 @@ func TestWellKnown(t *testing.T) {
 		"2e00:1:2::/48": {"global unicast space", Fit}, "fd12:3456:789a::/48": {"unique local space", Fit}, "fec0::/48": {"the deprecated site-local range", Unfit},
 		"64:ff9b::/96": {"the well-known NAT64 prefix", Unfit}, "2002:101:101::/48": {"the 6to4 range", Unfit},
 	} {
-		r, ok := InWellKnown(pfx(p))
+		r, ok := inWellKnown(pfx(p))
 		if !ok || r.Name != want.name || r.Plan != want.use {
-			t.Errorf("InWellKnown(%s) = %+v, %v, want %+v", p, r, ok, want)
+			t.Errorf("range of %s: %+v, %v, want %+v", p, r, ok, want)
 		}
 	}
-	if r, ok := InWellKnown(pfx("4000::/32")); ok {
+	if r, ok := inWellKnown(pfx("4000::/32")); ok {
 		t.Errorf("4000::/32 is said to be %s", r.Name)
 	}
+}
+
+// inWellKnown returns the most specific well-known range that p lies in.
+func inWellKnown(p netip.Prefix) (Range, bool) {
+	var best Range
+	found := false
+	for _, r := range WellKnown() {
+		if ContainsPrefix(r.Prefix, p) && (!found || r.Prefix.Bits() > best.Prefix.Bits()) {
+			best, found = r, true
+		}
+	}
+	return best, found
 }

@@ -55,15 +55,3 @@ func WellKnown() []Range {
 		{at("ff00::/8"), "the multicast range", "RFC 4291 section 2.7", Unfit},
 	}
 }
-
-// InWellKnown returns the most specific well-known range that p lies in.
-func InWellKnown(p netip.Prefix) (Range, bool) {
-	var best Range
-	found := false
-	for _, r := range WellKnown() {
-		if ContainsPrefix(r.Prefix, p) && (!found || r.Prefix.Bits() > best.Prefix.Bits()) {
-			best, found = r, true
-		}
-	}
-	return best, found
-}

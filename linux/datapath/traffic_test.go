@@ -25,6 +25,8 @@ type load struct {
 	why     atomic.Pointer[string]
 	done    chan struct{}
 	running sync.WaitGroup
+	idle    chan struct{} // closed when no client waits for an answer any more
+	serving sync.WaitGroup
 }
 
 const (
@@ -34,7 +36,7 @@ const (
 
 func startLoad(t *testing.T, b *bench) *load {
 	t.Helper()
-	l := &load{done: make(chan struct{})}
+	l := &load{done: make(chan struct{}), idle: make(chan struct{})}
 	t.Cleanup(l.stop)
 	netnstest.Run(t, b.pods[1].ns, "sysctl -qw net.ipv4.tcp_max_tw_buckets=0") // more connections than ports
 	sinks := map[*netns.NS]int{b.far: listenIn(t, b.far, streamPort), b.pods[1].ns: listenIn(t, b.pods[1].ns, streamPort)}
@@ -70,6 +72,8 @@ func (l *load) stop() {
 	default:
 		close(l.done)
 		l.running.Wait()
+		close(l.idle)
+		l.serving.Wait()
 	}
 }
 
@@ -225,10 +229,10 @@ func (s *stream) check(t *testing.T) {
 
 // answer serves connections of one byte each.
 func (l *load) answer(listener int) {
-	l.running.Go(func() {
+	l.serving.Go(func() {
 		for b := make([]byte, 1); ; {
 			select {
-			case <-l.done:
+			case <-l.idle:
 				return
 			default:
 			}

@@ -12,15 +12,14 @@ import (
 	"hexapod.dev/edge/kube/objects"
 )
 
-// ensureHost makes true what one node wants: prefixes, and the Host that others know it by. What the node itself is told is a task of its
-// own, which comes after the prefixes of all others. Of a node that is gone the prefixes begin to rest, and the Host is removed.
+// ensureHost makes true what one node wants: prefixes, the Host that others know it by, and that pods may run on it. Of a node that
+// is gone the prefixes begin to rest, and the Host is removed.
 func (t *term) ensureHost(ctx context.Context, name string) error {
 	node, ok := t.c.nodes.get(name)
 	if !ok || node.Metadata.DeletionTimestamp != nil {
 		if ok {
 			return nil // it is still there, and its end asks for this task again
 		}
-		t.found(name, nil)
 		return t.retireHost(ctx, name)
 	}
 	plan, err := t.c.plan()
@@ -31,19 +30,17 @@ func (t *term) ensureHost(ctx context.Context, name string) error {
 	if err == nil {
 		err = t.writeHost(ctx, node, g)
 	}
+	if again, ok := t.c.nodes.get(name); ok && again.Metadata.UID == node.Metadata.UID {
+		node = again // as it was just written
+	}
 	var problem *Problem
 	if err != nil && !errors.As(err, &problem) {
 		return err
 	}
-	if problem != nil && problem.Why == WaitingForHosts {
-		return err // for some seconds: nothing is known yet that a node could be told
-	}
-	if problem != nil && problem.Why != WaitingForCIDR {
+	if problem != nil && problem.Why != WaitingForHosts && problem.Why != WaitingForCIDR {
 		t.c.events.warn(ctx, aboutNode(name), problem.Why, problem.Text)
 	}
-	t.found(name, problem)
-	t.queue.add(task{taskNode, name})
-	return err
+	return errors.Join(err, t.writeNode(ctx, node, problem))
 }
 
 // given are the prefixes of a host.
@@ -125,9 +122,6 @@ func (t *term) giveOne(ctx context.Context, s slot, rack uint64, node *objects.N
 		}
 	}
 	whole, err := t.whole()
-	if err == nil {
-		err = t.answered(s.host)
-	}
 	if err != nil {
 		return nil, err
 	}

@@ -71,26 +71,8 @@ const (
 	addressesCondition = "HexapodAddresses"
 )
 
-// found keeps why a host has no prefix, for the node to be told; nil: it has.
-func (t *term) found(name string, problem *Problem) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if problem == nil {
-		delete(t.causes, name)
-		return
-	}
-	t.causes[name] = problem
-}
-
-// ensureNode writes into the node whether pods may run on it, and what is wrong with its addresses.
-func (t *term) ensureNode(ctx context.Context, name string) error {
-	node, ok := t.c.nodes.get(name)
-	if !ok || node.Metadata.DeletionTimestamp != nil {
-		return nil
-	}
-	t.mu.Lock()
-	problem := t.causes[name]
-	t.mu.Unlock()
+// writeNode writes into the node whether pods may run on it, and what is wrong with its addresses.
+func (t *term) writeNode(ctx context.Context, node *objects.Node, problem *Problem) error {
 	if problem == nil {
 		problem = t.judgeAgent(node.ObjectName())
 	}

@@ -22,13 +22,11 @@ type term struct {
 	checked  time.Time // when silent was counted
 	silent   int       // hosts that did not answer
 	hosts    int
-	waiting  map[task]bool       // tasks that wait for hosts
-	causes   map[string]*Problem // why hosts have no prefixes, by name
-	restarts chan bool           // true: the store was put back
+	restarts chan bool // true: the store was put back
 }
 
 func newTerm(c *Controller) *term {
-	return &term{c: c, queue: newQueue(), waiting: map[task]bool{}, causes: map[string]*Problem{}, restarts: make(chan bool, 1)}
+	return &term{c: c, queue: newQueue(), restarts: make(chan bool, 1)}
 }
 
 // The distances of what is done without anything having changed.
@@ -37,7 +35,6 @@ const (
 	sweepTime  = 10 * time.Second // numbers that return, counts of the plan, stale pods
 	retryTime  = time.Second      // a task that did not succeed
 	waitTime   = 250 * time.Millisecond
-	settleTime = time.Second // without another list that is older: then all that were lost were read anew
 )
 
 // run works until ctx ends.
@@ -49,21 +46,14 @@ func (t *term) run(ctx context.Context) error {
 	var workers sync.WaitGroup
 	workers.Go(func() { t.queue.run(ctx, t.c.o.Workers, t.do) })
 	t.askAll()
-	tick, look := time.NewTicker(everything), time.NewTicker(waitTime)
+	tick := time.NewTicker(everything)
 	defer tick.Stop()
-	defer look.Stop()
-	var before outlook
 	for ctx.Err() == nil {
 		select {
 		case <-ctx.Done():
 		case <-tick.C:
 			t.askAll()
-		case <-look.C:
-			before = t.goOn(before)
 		case rewound := <-t.restarts:
-			if rewound {
-				t.settle(ctx)
-			}
 			t.rebuild()
 			if rewound || t.unasked() {
 				t.askRound(ctx)
@@ -89,40 +79,6 @@ func (t *term) restart(rewound bool) {
 			return
 		case before := <-t.restarts:
 			rewound = rewound || before
-		}
-	}
-}
-
-// outlook is what tasks that wait for hosts wait for.
-type outlook struct {
-	whole, free, over bool  // all hosts have answered; things may be given out; the time is over
-	round, second     int64 // of the question; of the clock
-}
-
-// goOn asks again for the tasks that wait for hosts when the outlook is another than before, or a second has gone.
-func (t *term) goOn(before outlook) (now outlook) {
-	whole, err := t.whole()
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	now = outlook{whole, err == nil, time.Since(t.asked) >= t.c.o.Grace, t.round, time.Now().Unix()}
-	if now != before {
-		for k := range t.waiting {
-			t.queue.add(k)
-		}
-		clear(t.waiting)
-	}
-	return now
-}
-
-// settle waits until lists of all kinds were read anew: each that is would ask all hosts once more. Nothing is given out meanwhile.
-func (t *term) settle(ctx context.Context) {
-	for {
-		select {
-		case <-t.restarts:
-		case <-time.After(settleTime):
-			return
-		case <-ctx.Done():
-			return
 		}
 	}
 }
@@ -202,8 +158,6 @@ func (t *term) do(ctx context.Context, k task) {
 	switch k.kind {
 	case taskHost:
 		err = t.ensureHost(ctx, k.name)
-	case taskNode:
-		err = t.ensureNode(ctx, k.name)
 	case taskIdentity:
 		err = t.ensureIdentity(ctx, k.name)
 	case taskClaim:
@@ -226,9 +180,7 @@ func (t *term) do(ctx context.Context, k task) {
 	switch {
 	case errors.As(err, &problem) && problem.Why == WaitingForHosts:
 		t.c.metrics.done(k.kind, "waits")
-		t.mu.Lock()
-		t.waiting[k] = true
-		t.mu.Unlock()
+		t.queue.after(k, waitTime)
 	case errors.As(err, &problem):
 		t.c.metrics.done(k.kind, string(problem.Why))
 		t.queue.after(k, 10*retryTime)
@@ -317,17 +269,6 @@ func (t *term) count(round int64) (hosts, silent int) {
 		}
 	}
 	return hosts, silent
-}
-
-// answered is an error while a host has not said what it holds and there is time. One that no object knows may be new, or one that a
-// store which was put back has forgotten: with another prefix its endpoints would be out of reach.
-func (t *term) answered(host string) error {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if s, ok := t.c.statuses.get(host); ok && s.Status.Round >= t.round || time.Since(t.asked) >= t.c.o.Grace {
-		return nil
-	}
-	return &Problem{Why: WaitingForHosts, Text: "the host has not said yet what it holds"}
 }
 
 // heard is called for each change of a HostStatus.

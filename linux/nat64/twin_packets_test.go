@@ -16,7 +16,6 @@ type flow struct {
 	prefix       xlat.Pref64
 	port, remote uint16
 	mapped       uint16 // 0: not known yet
-	flags        byte   // of the last segment
 }
 
 // packet is one packet of a test.

@@ -22,6 +22,7 @@ import (
 	"hexapod.dev/model/policy"
 	"hexapod.dev/model/transport"
 	"hexapod.dev/test/bench/fleet"
+	"hexapod.dev/test/bench/work"
 )
 
 // system is one way of forwarding.
@@ -74,6 +75,19 @@ type end struct {
 	ns   *netns.NS
 	addr netip.Addr
 	key  desired.EndpointKey
+}
+
+// on is the way between an endpoint of the first host and a server.
+func (b *bed) on(way string) work.System {
+	client, server := b.hosts[0].ends[0], b.hosts[1].ends[0]
+	if way == local {
+		server = b.hosts[0].ends[1]
+	}
+	s := work.System{Name: b.system.name, Client: client.ns, Server: server.ns, To: server.addr, At: server.addr, Cgroup: b.clients}
+	if b.target.IsValid() {
+		s.To = b.target
+	}
+	return s
 }
 
 // close takes everything down, newest first.
@@ -209,7 +223,7 @@ func (b *bed) police(h *host, table *datapath.Table) error {
 	open := policy.Policy{Name: "NetworkPolicy ns0/zz-open", Tier: policy.Namespace, Subject: policy.Workloads{Namespace: "ns0"}, Governs: [2]bool{policy.Ingress: true}}
 	open.Rules[policy.Ingress] = []policy.Rule{{
 		Name: "ingress 0", Peers: []policy.Peer{{Workloads: &policy.Workloads{Namespace: "ns0"}}},
-		Ports: []policy.Port{{Protocol: transport.TCP, First: port, Last: port}, {Protocol: transport.UDP, First: port, Last: port}},
+		Ports: []policy.Port{{Protocol: transport.TCP, First: work.Port, Last: work.Port}, {Protocol: transport.UDP, First: work.Port, Last: work.Port}},
 	}}
 	w.Policies = append(w.Policies, &open)
 	subjects := map[netip.Addr]policy.Subject{}

@@ -19,48 +19,47 @@ import (
 	"syscall"
 	"time"
 
+	"hexapod.dev/test/bench/work"
 	"hexapod.dev/test/paired"
 )
 
-// options is the size of a run.
+// options are the size of a run, what is compared, and the file for rounds and figures.
 type options struct {
-	pairs   int
-	kind    string // pattern
-	set     string // of systems
-	slice   time.Duration
-	cpu     int
+	work.Options
+	set     string
 	results string
-	version string
 }
 
 func main() {
-	if len(os.Args) > 1 && os.Args[1] == workerVerb {
-		if err := work(os.Args[2:]); err != nil {
+	if len(os.Args) > 1 && os.Args[1] == work.Verb {
+		if err := work.Worker(os.Args[2:]); err != nil {
 			fmt.Fprintln(os.Stderr, "bench datapath worker:", err)
 			os.Exit(1)
 		}
 		return
 	}
 	var o options
-	flag.IntVar(&o.pairs, "pairs", paired.FewestPairs, "rounds, at least 15 for a figure")
-	flag.StringVar(&o.kind, "kind", ".", "measure the kinds whose name matches, for a look: a result has all")
+	flag.IntVar(&o.Pairs, "pairs", paired.FewestPairs, "rounds, at least 15 for a figure")
+	kind := flag.String("kind", ".", "measure the kinds whose name matches, for a look: a result has all")
 	flag.StringVar(&o.set, "set", "paths", "what is compared: paths, ours beside the kernel's; policy, ours with policies and without")
-	flag.DurationVar(&o.slice, "slice", 250*time.Millisecond, "CPU time of one measurement")
-	flag.IntVar(&o.cpu, "cpu", 1, "the CPU that client and server share")
+	flag.DurationVar(&o.Slice, "slice", 250*time.Millisecond, "CPU time of one measurement")
+	flag.IntVar(&o.CPU, "cpu", 1, "the CPU that client and server share")
 	flag.StringVar(&o.results, "results", "datapath.json", "file for rounds and figures")
-	flag.StringVar(&o.version, "version", "unknown", "version of what is measured")
+	flag.StringVar(&o.Version, "version", "unknown", "version of what is measured")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	if err := run(ctx, o); err != nil {
+	if err := run(ctx, o, *kind); err != nil {
 		fmt.Fprintln(os.Stderr, "bench datapath:", err)
 		os.Exit(1)
 	}
 }
 
-func run(ctx context.Context, o options) (err error) {
-	r := &report{Machine: paired.This(o.version), Load: load(), Slice: o.slice.String()}
-	var beds []*bed
+func run(ctx context.Context, o options, kind string) (err error) {
+	if o.Kinds, err = regexp.Compile(kind); err != nil {
+		return err
+	}
+	beds := map[string]*bed{}
 	defer func() {
 		for _, b := range beds {
 			err = errors.Join(err, b.close())
@@ -74,22 +73,43 @@ func run(ctx context.Context, o options) (err error) {
 		if err != nil {
 			return fmt.Errorf("%s: %w", s.name, err)
 		}
-		beds = append(beds, b)
+		beds[s.name] = b
 	}
-	match, err := regexp.Compile(o.kind)
+	r, err := work.Measure(ctx, o.Options, marks[o.set], func(name, way string) work.System { return beds[name].on(way) })
 	if err != nil {
 		return err
 	}
-	for _, k := range kinds {
-		if !match.MatchString(k.name) || !wanted(o.set, k.name) {
-			continue
-		}
-		if err := measure(ctx, o, k, beds, r); err != nil {
-			return err
-		}
-	}
-	r.Ended = load()
-	r.figures(o.set)
-	r.print(os.Stdout)
-	return r.write(o.results)
+	r.Print(os.Stdout)
+	return r.Write(o.results)
 }
+
+// Ways between client and server.
+const (
+	across    = "across" // hosts
+	local     = "same host"
+	toService = "to a service" // or to its backend, where there is none
+)
+
+// marks are what is compared, and what has to be reached.
+var marks = map[string][]work.Mark{"policy": {
+	// Established flows cost at most 1.05 times what they cost without policies, new ones 1.15 times that with 10.
+	{Kind: "request-response", Way: across, Of: "10000", Over: "none", Mark: 1 / 1.05},
+	{Kind: "udp 64 bytes", Way: across, Of: "10000", Over: "none", Mark: 1 / 1.05},
+	{Kind: "connections", Way: across, Of: "10000", Over: "10", Mark: 1 / 1.15},
+	{Kind: "connections", Way: across, Of: "10000", Over: "none"},
+}, "paths": {
+	{Kind: "request-response", Way: across, Of: "hexapod", Over: "routed", Mark: 1.05},
+	{Kind: "udp 64 bytes", Way: across, Of: "hexapod", Over: "routed", Mark: 1.10},
+	{Kind: "connections", Way: across, Of: "hexapod", Over: "routed", Mark: 0.97},
+	{Kind: "connections", Way: across, Of: "hexapod", Over: "conntrack", Mark: 1.12},
+	{Kind: "request-response", Way: local, Of: "hexapod", Over: "routed", Mark: 1.02},
+	{Kind: "one stream", Way: across, Of: "big", Over: "routed", Mark: 2.2},
+	{Kind: "connections", Way: toService, Of: "services", Over: "kube-proxy", Mark: 1.2},
+	{Kind: "connections", Way: toService, Of: "services", Over: "hexapod", Mark: 0.92},
+	{Kind: "udp 64 bytes", Way: local, Of: "hexapod", Over: "routed"},
+	{Kind: "connections", Way: local, Of: "hexapod", Over: "routed"},
+	{Kind: "one stream", Way: across, Of: "hexapod", Over: "routed"},
+	{Kind: "one stream", Way: local, Of: "big", Over: "routed"},
+	{Kind: "request-response", Way: across, Of: "hexapod", Over: "conntrack"},
+	{Kind: "request-response", Way: across, Of: "big", Over: "routed"},
+}}

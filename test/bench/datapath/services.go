@@ -14,6 +14,7 @@ import (
 	"hexapod.dev/linux/datapath/pin"
 	"hexapod.dev/model/service"
 	"hexapod.dev/model/transport"
+	"hexapod.dev/test/bench/work"
 )
 
 // manyServices is how many services a host has beside the one that is measured.
@@ -60,18 +61,18 @@ func (b *bed) serve(ctx context.Context, run string, server netip.Addr) error {
 	b.undo = append(b.undo, func() error { return errors.Join(connect.Detach(folder), hooks.Close()) })
 	list := make([]service.Frontend, manyServices+1)
 	for i := range list {
-		list[i] = service.Frontend{Key: service.Key{Addr: vipOf(i), Port: port, Protocol: transport.TCP}}
+		list[i] = service.Frontend{Key: service.Key{Addr: vipOf(i), Port: work.Port, Protocol: transport.TCP}}
 		for j := range 10 {
-			list[i].Backends = append(list[i].Backends, netip.AddrPortFrom(elsewhere(i, j), port))
+			list[i].Backends = append(list[i].Backends, netip.AddrPortFrom(elsewhere(i, j), work.Port))
 		}
 	}
-	list[0].Backends = []netip.AddrPort{netip.AddrPortFrom(server, port)}
+	list[0].Backends = []netip.AddrPort{netip.AddrPortFrom(server, work.Port)}
 	b.target = vipOf(0)
 	_, err = hooks.Reconcile(ctx, list)
 	return err
 }
 
-// proxyRules is what kube-proxy writes in its nftables mode (Kubernetes 1.36, --proxy-mode nftables) for services of one port, IPv6 alone:
+// proxyRules is what kube-proxy writes in its nftables mode (Kubernetes 1.36, --proxy-mode nftables) for services of one work.Port, IPv6 alone:
 // the chains and maps that a new connection meets, in their order and with their priorities. Services that nobody asks for have one
 // endpoint each here, not ten: a connection meets none of them, and 100,000 chains take minutes to load.
 func proxyRules(server netip.Addr) string {
@@ -111,11 +112,11 @@ func proxyRules(server netip.Addr) string {
 			to = elsewhere(i, 0)
 		}
 		name := fmt.Sprintf("%08X-shop/s%d/tcp/http", i*2654435761&0xffffffff, i)
-		endpoint := fmt.Sprintf("endpoint-%s__%s/%d", name, strings.ReplaceAll(to.String(), ":", "."), port)
-		fmt.Fprintf(&b, " chain %s {\n  ip6 saddr %s jump mark-for-masquerade\n  meta l4proto tcp dnat to [%s]:%d\n }\n", endpoint, to, to, port)
+		endpoint := fmt.Sprintf("endpoint-%s__%s/%d", name, strings.ReplaceAll(to.String(), ":", "."), work.Port)
+		fmt.Fprintf(&b, " chain %s {\n  ip6 saddr %s jump mark-for-masquerade\n  meta l4proto tcp dnat to [%s]:%d\n }\n", endpoint, to, to, work.Port)
 		fmt.Fprintf(&b, " chain service-%s {\n  ip6 daddr %s tcp dport %d ip6 saddr != 2001:db8:a000::/37 jump mark-for-masquerade\n"+
-			"  numgen random mod 1 vmap { 0 : goto %s }\n }\n", name, vipOf(i), port, endpoint)
-		frontends = append(frontends, fmt.Sprintf("%s . tcp . %d : goto service-%s", vipOf(i), port, name))
+			"  numgen random mod 1 vmap { 0 : goto %s }\n }\n", name, vipOf(i), work.Port, endpoint)
+		frontends = append(frontends, fmt.Sprintf("%s . tcp . %d : goto service-%s", vipOf(i), work.Port, name))
 		addresses = append(addresses, vipOf(i).String())
 	}
 	fmt.Fprintf(&b, " map service-ips {\n  type ipv6_addr . inet_proto . inet_service : verdict\n  elements = { %s }\n }\n", strings.Join(frontends, ",\n"))

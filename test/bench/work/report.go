@@ -75,13 +75,13 @@ func (r *Report) values(kind, way, system string) (list []float64) {
 
 // Print writes the figures.
 func (r *Report) Print(w io.Writer) {
-	fmt.Fprintf(w, "%-30s %-22s %8s %8s %6s  (load %s to %s)\n", "", "", "median", "bound", "mark", r.Load, r.Ended)
+	fmt.Fprintf(w, "%-36s %-22s %8s %8s %6s  (load %s to %s)\n", "", "", "median", "bound", "mark", r.Load, r.Ended)
 	for _, f := range r.Figures {
 		verdict := map[bool]string{true: "met", false: "MISSED"}[f.Met]
 		if f.Mark == 0 {
 			verdict = ""
 		}
-		fmt.Fprintf(w, "%-30s %-22s %8.3f %8.3f %6.4g %s\n", f.What, f.Of+" / "+f.Over, f.Median, f.Bound, f.Mark, verdict)
+		fmt.Fprintf(w, "%-36s %-22s %8.3f %8.3f %6.4g %s\n", f.What, f.Of+" / "+f.Over, f.Median, f.Bound, f.Mark, verdict)
 	}
 }
 

@@ -1,0 +1,78 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"io"
+	"log/slog"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"strconv"
+
+	"golang.org/x/sys/unix"
+
+	"hexapod.dev/linux/nat64"
+)
+
+// translatorVerb is how this program is called as a translator.
+const translatorVerb = "translator"
+
+// flows is how many the fast path knows, as agents have it.
+const flows = 16_384
+
+// translate is our translator, until it is killed: FOLDER, whether it has a fast path, and its CPU.
+func translate(args []string) error {
+	if len(args) != 3 {
+		return errors.New("want: FOLDER true|false CPU")
+	}
+	cpu, err := strconv.Atoi(args[2])
+	if err != nil {
+		return err
+	}
+	var set unix.CPUSet
+	set.Set(cpu)
+	if err := unix.SchedSetaffinity(0, &set); err != nil {
+		return err
+	}
+	files, c, err := open(args[0], args[1] == "true")
+	if err != nil {
+		return err
+	}
+	t := nat64.New(files, slog.New(slog.NewTextHandler(io.Discard, nil)))
+	if err := t.Configure(c); err != nil {
+		return err
+	}
+	_, _ = os.Stdout.WriteString("ready")
+	return t.Run(context.Background())
+}
+
+// open opens what a translator works with.
+func open(folder string, withFast bool) (files nat64.Files, c nat64.Config, err error) {
+	pool := netip.MustParseAddr("45.0.0.1")
+	c = nat64.Config{
+		Prefixes: []netip.Prefix{netip.MustParsePrefix("64:ff9b::/96")}, Pool: []netip.Addr{pool}, Gateway: "gw", Gateways: []string{"gw"},
+		Clients: []netip.Prefix{netip.MustParsePrefix("2001:db8:1::/64")}, Blocks: 60, Bindings: 262_144, Self4: pool,
+		Self6: netip.MustParseAddr("2001:db8:1::1"), MTU6: 1500,
+	}
+	tun, err := openTUN()
+	if err != nil {
+		return files, c, err
+	}
+	files.TUN = tun
+	if files.Grants, err = os.OpenFile(filepath.Join(folder, "grants"), os.O_RDWR|os.O_APPEND|os.O_CREATE, 0o600); err != nil {
+		return files, c, err
+	}
+	if files.Table, err = os.OpenFile(filepath.Join(folder, "table"), os.O_RDWR|os.O_CREATE, 0o600); err != nil || !withFast {
+		return files, c, err
+	}
+	f, err := nat64.OpenFast(nat64.FastOptions{Root: filepath.Join(folder, "none"), Run: folder, Flows: flows})
+	if err != nil {
+		return files, c, err
+	}
+	c.Fast = f.Buckets()
+	if files.Fast, err = f.Memory(); err != nil {
+		return files, c, err
+	}
+	return files, c, errors.Join(f.Hang(device), f.Set(c, true))
+}

@@ -7,8 +7,6 @@ import (
 	"fmt"
 	"maps"
 	"slices"
-	"sync"
-	"sync/atomic"
 
 	"hexapod.dev/linux/rtnl"
 	"hexapod.dev/model/desired"
@@ -195,40 +193,27 @@ func (f *FIB) setGroup(id uint32, members []uint32, mode int) *rtnl.Request {
 // chunk is how many routes are sent while those before them are noted down.
 const chunk = 8 * rtnl.BulkBatch
 
-// answer is what became of one chunk.
-type answer struct {
-	sent    []step
-	refused map[int]*rtnl.Error
-	err     error
-}
-
-// bulk sends steps of one kind, calls done for those the kernel took and returns them. The kernel works on chunks, two at a time, while
-// those before them are noted.
+// bulk sends steps of one kind, calls done for those the kernel took and returns them. The kernel works on a chunk while
+// the one before it is noted.
 func (f *FIB) bulk(ctx context.Context, p *plan, steps []step, done func(step), requests func([]step) rtnl.Bulk) []step {
-	if len(steps) == 0 {
-		return nil
+	type answer struct {
+		sent    []step
+		refused map[int]*rtnl.Error
+		err     error
 	}
-	parts := slices.Collect(slices.Chunk(inOrder(steps), chunk))
-	writers := []*rtnl.Conn{f.conn, f.beside}[:min(2, len(parts))]
-	answers := make(chan answer, len(writers))
-	var next atomic.Int64
-	var writing sync.WaitGroup
-	for _, conn := range writers {
-		writing.Go(func() {
-			for i := next.Add(1) - 1; i < int64(len(parts)); i = next.Add(1) - 1 {
-				n, refused, err := conn.DoBulk(ctx, requests(parts[i]))
-				answers <- answer{parts[i][:n], refused, err}
-				if err != nil {
-					next.Store(int64(len(parts)))
-				}
-			}
-		})
-	}
+	steps = inOrder(steps)
+	answers := make(chan answer, 1)
 	go func() {
-		writing.Wait()
-		close(answers)
+		defer close(answers)
+		for part := range slices.Chunk(steps, chunk) {
+			n, refused, err := f.conn.DoBulk(ctx, requests(part))
+			answers <- answer{part[:n], refused, err}
+			if err != nil {
+				return
+			}
+		}
 	}()
-	taken := make([]step, 0, len(steps))
+	taken := steps[:0] // never ahead of what was sent
 	for a := range answers {
 		if a.err != nil && ctx.Err() == nil {
 			p.refused = append(p.refused, a.err)

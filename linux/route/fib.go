@@ -2,7 +2,6 @@ package route
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"maps"
 	"net/netip"
@@ -41,7 +40,6 @@ func Learned(r rtnl.Route, protocol uint8) bool {
 // makes it look again. It may be used from several goroutines; one FIB for a namespace and protocol at a time.
 type FIB struct {
 	conn     *rtnl.Conn
-	beside   *rtnl.Conn // writes many routes together with conn: from kernel 6.16 on two writers of IPv6 routes do not wait for each other
 	protocol uint8
 
 	mu   sync.Mutex
@@ -54,18 +52,14 @@ func OpenFIB(ns *netns.NS, protocol uint8) (*FIB, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open the table of learned routes: %w", err)
 	}
-	beside, err := rtnl.Dial(ns)
-	if err != nil {
-		return nil, errors.Join(fmt.Errorf("open the table of learned routes: %w", err), conn.Close())
-	}
-	return &FIB{conn: conn, beside: beside, protocol: protocol}, nil
+	return &FIB{conn: conn, protocol: protocol}, nil
 }
 
 // Close closes the FIB. Routes and nexthop objects stay.
-func (f *FIB) Close() error { return errors.Join(f.conn.Close(), f.beside.Close()) }
+func (f *FIB) Close() error { return f.conn.Close() }
 
 // Hush leaves what f does out of the events of a subscription; what others do to its routes is told.
-func (f *FIB) Hush(s *rtnl.Subscription) error { return s.Ignore(f.conn, f.beside) }
+func (f *FIB) Hush(s *rtnl.Subscription) error { return s.Ignore(f.conn) }
 
 // Ensure makes the routes in want as wanted, by destination, and leaves all others. A slice of next hops may be shared by
 // many destinations, which is also the quickest.

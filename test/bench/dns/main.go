@@ -67,7 +67,7 @@ func run(ctx context.Context, o options) (err error) {
 	if err := b.open(); err != nil {
 		return err
 	}
-	r := &report{Machine: paired.This(o.version), Load: load(), Names: o.names}
+	r := &report{Machine: paired.This(o.version), Load: paired.Load(), Names: o.names}
 	systems := []*system{b.hexapod, b.unbound}
 	next := 0 // every fresh name is asked for once
 	for _, s := range systems {

@@ -64,7 +64,7 @@ func run(ctx context.Context, o options) (err error) {
 	if err := os.Chmod(b.folder, 0o755); err != nil {
 		return err
 	}
-	r := &report{Machine: paired.This(o.version), Load: load(), Routes: o.routes}
+	r := &report{Machine: paired.This(o.version), Load: paired.Load(), Routes: o.routes}
 	for _, part := range []func(context.Context, *report) error{b.writer, b.resync, b.feed} {
 		if err := part(ctx, r); err != nil {
 			return err

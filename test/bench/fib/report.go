@@ -1,11 +1,8 @@
 package main
 
 import (
-	"encoding/json"
 	"fmt"
 	"io"
-	"os"
-	"strings"
 
 	"hexapod.dev/test/paired"
 )
@@ -120,19 +117,5 @@ func (r *report) print(w io.Writer) {
 }
 
 func (r *report) write(path string) error {
-	text, err := json.Marshal(r)
-	if err != nil {
-		return err
-	}
-	// One line per round: a change of one is a change of one line.
-	lines := strings.NewReplacer(`{"kind"`, "\n{\"kind\"", `{"what"`, "\n{\"what\"").Replace(string(text))
-	return os.WriteFile(path, []byte(lines+"\n"), 0o644)
-}
-
-func load() string {
-	text, err := os.ReadFile("/proc/loadavg")
-	if err != nil {
-		return "unknown"
-	}
-	return strings.Join(strings.Fields(string(text))[:3], " ")
+	return paired.Write(path, r)
 }

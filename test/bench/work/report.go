@@ -1,11 +1,8 @@
 package work
 
 import (
-	"encoding/json"
 	"fmt"
 	"io"
-	"os"
-	"strings"
 
 	"hexapod.dev/test/paired"
 )
@@ -87,20 +84,5 @@ func (r *Report) Print(w io.Writer) {
 
 // Write writes figures and rounds to a file.
 func (r *Report) Write(path string) error {
-	text, err := json.Marshal(r)
-	if err != nil {
-		return err
-	}
-	// One round a line, so that two runs can be compared.
-	lines := strings.NewReplacer(`{"kind"`, "\n"+`{"kind"`, `{"what"`, "\n"+`{"what"`).Replace(string(text))
-	return os.WriteFile(path, []byte(lines+"\n"), 0o644)
-}
-
-// load is the load of the machine over 1, 5 and 15 minutes.
-func load() string {
-	text, err := os.ReadFile("/proc/loadavg")
-	if err != nil {
-		return "unknown"
-	}
-	return strings.Join(strings.Fields(string(text))[:3], " ")
+	return paired.Write(path, r)
 }

@@ -56,7 +56,7 @@ type System struct {
 // Measure does what marks ask for: each kind of work on each way once, by the systems that are compared there, which take turns. find
 // returns a system by its name and the way.
 func Measure(ctx context.Context, o Options, marks []Mark, find func(name, way string) System) (*Report, error) {
-	r := &Report{Machine: paired.This(o.Version), Load: load(), Slice: o.Slice.String()}
+	r := &Report{Machine: paired.This(o.Version), Load: paired.Load(), Slice: o.Slice.String()}
 	for i, m := range marks {
 		same := func(other Mark) bool { return other.Kind == m.Kind && other.Way == m.Way }
 		if slices.ContainsFunc(marks[:i], same) || !o.Kinds.MatchString(m.Kind) {
@@ -78,7 +78,7 @@ func Measure(ctx context.Context, o Options, marks []Mark, find func(name, way s
 			return nil, err
 		}
 	}
-	r.Ended = load()
+	r.Ended = paired.Load()
 	r.compute(marks)
 	return r, nil
 }

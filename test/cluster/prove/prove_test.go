@@ -31,7 +31,7 @@ func TestPodsReachEachOther(t *testing.T) {
 }
 
 // capabilities that deploy/kustomize/base/agent.yaml lists, as numbers (linux/capability.h).
-var capabilities = []uint{10 /* NET_BIND_SERVICE */, 12 /* NET_ADMIN */, 13 /* NET_RAW */, 21 /* SYS_ADMIN */}
+var capabilities = []uint{6 /* SETGID */, 7 /* SETUID */, 10 /* NET_BIND_SERVICE */, 12 /* NET_ADMIN */, 13 /* NET_RAW */, 21 /* SYS_ADMIN */}
 
 // The agent runs with the capabilities that are listed and no other, so all other tests here do with these.
 func TestRightsOfTheAgent(t *testing.T) {

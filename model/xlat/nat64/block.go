@@ -92,6 +92,9 @@ type Grant struct {
 
 // Blocks hands the blocks of one gateway to endpoints.
 type Blocks struct {
+	// Home tells the address that an endpoint should be seen by; nil: any.
+	Home func(endpoint netip.Addr) netip.Addr
+
 	quota   int // blocks of one endpoint
 	free    []Block
 	resting []resting
@@ -185,11 +188,20 @@ func (l *Blocks) Free() int { return len(l.free) + len(l.resting) }
 
 // preferred is the free block an endpoint gets first: the same one each time, if it is free, so that a gateway that takes over can guess it.
 func (l *Blocks) preferred(endpoint netip.Addr) int {
+	var home netip.Addr
+	if l.Home != nil {
+		home = l.Home(endpoint)
+	}
 	var best uint64
-	at := 0
+	at, atHome := 0, false
+	name := endpoint.String()
 	for i, b := range l.free {
-		if w := weight(endpoint.String(), b); i == 0 || w > best {
-			best, at = w, i
+		is := b.Addr == home
+		if atHome && !is {
+			continue
+		}
+		if w := weight(name, b); i == 0 || is && !atHome || w > best {
+			best, at, atHome = w, i, is
 		}
 	}
 	return at
@@ -202,9 +214,13 @@ func (l *Blocks) Return(b Block, now Seconds) {
 		return
 	}
 	l.log(Grant{Block: b, Endpoint: endpoint, From: l.since[b], To: now})
+	l.forget(b, endpoint)
+	l.resting = append(l.resting, resting{b, now + portRest})
+}
+
+func (l *Blocks) forget(b Block, endpoint netip.Addr) {
 	delete(l.who, b)
 	delete(l.since, b)
-	l.resting = append(l.resting, resting{b, now + portRest})
 	if l.had[endpoint] = slices.DeleteFunc(l.had[endpoint], func(o Block) bool { return o == b }); len(l.had[endpoint]) == 0 {
 		delete(l.had, endpoint)
 	}

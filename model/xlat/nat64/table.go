@@ -129,6 +129,8 @@ type Table struct {
 	usage    map[[16]byte]*Usage
 	// Refused is told of each binding that an endpoint did not get; nil is nobody.
 	Refused func(endpoint netip.Addr, s Shortage)
+	// Changed is told of each binding that is made or ends, other than by resuming; nil is nobody.
+	Changed func(c Copy, gone bool)
 	// Probe is called for a session that was silent for long; the caller asks the endpoint whether it lives (RFC 6146 3.5.2.2).
 	Probe func(endpoint, server netip.AddrPort)
 }
@@ -185,6 +187,9 @@ func (t *Table) insert(b Binding) uint32 {
 		t.bindings = append(t.bindings, b)
 	}
 	t.enter(i)
+	if t.Changed != nil {
+		t.Changed(t.bindings[i].copy(), false)
+	}
 	return i
 }
 
@@ -208,6 +213,9 @@ func (t *Table) remove(i uint32) {
 		t.c.Fast.dropAll(t, i)
 	}
 	b := &t.bindings[i]
+	if t.Changed != nil {
+		t.Changed(b.copy(), true)
+	}
 	delete(t.by6, b.six)
 	delete(t.by4, b.four)
 	block, _ := BlockOf(netip.AddrFrom4(b.four.addr), b.four.port)

@@ -44,6 +44,7 @@ var features = []struct {
 	{"state", []string{"model/section", "model/desired", "model/diff", "linux/rtnl", "linux/flock", "agent"}},
 	{"services", []string{"model/service", "model/transport", "linux/datapath/connect", "linux/redirect"}},
 	{"dns64", []string{"model/dns64", "edge/dns", "agent/resolver"}},
+	{"nat64", []string{"linux/nat64", "model/xlat/nat64", "model/gateway"}},
 	{"lab", []string{"lab"}},
 	{"command line", []string{"cmd/hexapod", "agent/local"}},
 	{"kubernetes", []string{"edge/kube", "controller"}},

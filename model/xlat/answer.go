@@ -51,6 +51,17 @@ func (t *Translator) answer4(out *Packets, in []byte, kind, code byte, mtu uint3
 	out.Answer = true
 }
 
+// TooBig makes the error that a packet does not fit into a tunnel of this MTU, in bytes (RFC 2473 7.1, 7.2); none where the sender of an IPv4
+// packet lets it be cut.
+func (t *Translator) TooBig(out *Packets, in []byte, mtu int) {
+	out.reset()
+	if in[0]>>4 == 6 {
+		t.answer6(out, in, tooBig6, 0, uint32(max(mtu, 1280)))
+	} else if p, _, _ := parse4(in, true); p.df {
+		t.answer4(out, in, unreachable4, fragmentationNeeded4, uint32(mtu))
+	}
+}
+
 func isQuery4(kind byte) bool { return kind == echoRequest4 || kind == echoReply4 }
 
 // single reports whether an address is that of one host.

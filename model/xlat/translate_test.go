@@ -301,3 +301,36 @@ func BenchmarkTranslate(b *testing.B) {
 		})
 	}
 }
+
+// A packet that does not fit into a tunnel: its sender learns the size, below 1280 in IPv4 alone; one that may be cut is left to the caller.
+func TestRFC2473_7_TooBigForATunnel(t *testing.T) {
+	tr := translator(t)
+	data := udp(5, 6, strings.Repeat("x", 1400))
+	for _, c := range []struct {
+		name string
+		in   []byte
+		mtu  int
+		want string // the first bytes of the ICMP error; empty: none
+		at   int
+	}{
+		{"IPv6", ip6(six, server6, protoUDP, data), 1420, "\x02\x00\x00\x00\x05\x8c", 40},
+		{"IPv6 never learns less than 1280", ip6(six, server6, protoUDP, data), 1240, "\x02\x00\x00\x00\x05\x00", 40},
+		{"IPv4", ip4(server4, four, protoUDP, data), 1240, "\x03\x04\x00\x00\x04\xd8", 20},
+		{"IPv4 that may be cut", raw4(head4{ttl: 64}, server4, four, protoUDP, data), 1420, "", 0},
+		{"an error", ip6(six, server6, protoICMPv6, icmp(1, 0, 0, data)), 1420, "", 0},
+	} {
+		tr.TooBig(&scratch, c.in, c.mtu)
+		if n := scratch.Len(); n != min(1, len(c.want)) {
+			t.Errorf("%s: %d answers", c.name, n)
+			continue
+		}
+		if c.want == "" {
+			continue
+		}
+		got := scratch.At(0)
+		m := got[c.at:]
+		if err := verify(got); err != nil || string(m[:2])+string(m[4:8]) != c.want {
+			t.Errorf("%s: %x, %v; want %x", c.name, m[:8], err, c.want)
+		}
+	}
+}

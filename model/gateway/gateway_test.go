@@ -1,0 +1,283 @@
+package gateway
+
+import (
+	"fmt"
+	"maps"
+	"math/rand/v2"
+	"net/netip"
+	"slices"
+	"testing"
+
+	"hexapod.dev/model/xlat/nat64"
+)
+
+func members(n int) (list []Member) {
+	for i := range n {
+		list = append(list, Member{Name: fmt.Sprint("g", i), At: netip.MustParseAddr(fmt.Sprintf("2001:db8:%d::3", i+1))})
+	}
+	return list
+}
+
+func addresses(n int) (list []netip.Addr) {
+	for i := range n {
+		list = append(list, netip.AddrFrom4([4]byte{45, 66, 0, byte(i)}))
+	}
+	return list
+}
+
+// all are the groups that the gateways of one pool have.
+func all(n, addrs int) (list []*Group) {
+	for _, m := range members(n) {
+		list = append(list, New(m.Name, members(n), addresses(addrs), true, 0))
+	}
+	return list
+}
+
+// Every address has one owner, whoever is asked, and an heir who is another.
+func TestOneOwner(t *testing.T) {
+	groups := all(3, 64)
+	for _, a := range addresses(64) {
+		owner, _ := groups[0].Owner(a)
+		heir, _ := groups[0].Heir(a)
+		if owner == heir {
+			t.Errorf("%s: %s is its owner and its heir", a, owner.Name)
+		}
+		for _, g := range groups {
+			o, ok := g.Owner(a)
+			h, ok2 := g.Heir(a)
+			if !ok || !ok2 || o != owner || h != heir || g.Owns(a) != (owner.Name == g.self) {
+				t.Errorf("%s: %s and %s, says %s; others say %s and %s", a, o.Name, h.Name, g.self, owner.Name, heir.Name)
+			}
+		}
+	}
+	if stranger := netip.MustParseAddr("45.67.0.1"); groups[0].Has(stranger) {
+		t.Errorf("%s is in the pool", stranger)
+	}
+}
+
+// hear lets gateways hear each other.
+func hear(groups []*Group, now Millis) {
+	for _, g := range groups {
+		for _, from := range groups {
+			if m, ok := g.find(from.self); ok && g != from {
+				g.Hear(m, from.Ready(), now)
+			}
+		}
+	}
+}
+
+// When a gateway is gone its addresses go to their heirs and no other changes hands; when it is back it waits for its bindings, which their
+// keepers tell it meanwhile, and then has its addresses again.
+func TestGoneAndBack(t *testing.T) {
+	groups := all(3, 64)
+	heirs := map[netip.Addr]string{}
+	mine := groups[1].Mine()
+	for _, a := range mine {
+		h, _ := groups[1].Heir(a)
+		heirs[a] = h.Name
+	}
+	survivors := []*Group{groups[0], groups[2]}
+	now := Silence
+	hear(survivors, now)
+	for _, g := range survivors {
+		if c := g.Advance(now); c.Living || len(c.Taken)+len(c.Left) > 0 {
+			t.Fatalf("changed at %d: %+v", now, c)
+		}
+	}
+	now++
+	taken := map[netip.Addr]string{}
+	for _, g := range survivors {
+		c := g.Advance(now)
+		for _, a := range c.Taken {
+			taken[a] = g.self
+		}
+		if len(c.Left) > 0 || !c.Living || !c.Heirs {
+			t.Errorf("%s: %+v when another is gone", g.self, c)
+		}
+	}
+	if len(mine) == 0 || !maps.Equal(taken, heirs) {
+		t.Errorf("taken are %v, heirs were %v", taken, heirs)
+	}
+	// It is back, and empty.
+	back := New("g1", members(3), addresses(64), false, now)
+	if back.Ready() || len(back.Mine()) != 0 {
+		t.Error("it has addresses before it has bindings")
+	}
+	three := append(survivors, back)
+	hear(three, now)
+	for _, g := range survivors {
+		if c := g.Advance(now); len(c.Taken)+len(c.Left) > 0 || !c.Heirs {
+			t.Errorf("%s: %+v while another joins", g.self, c)
+		}
+		for _, a := range mine {
+			if h, ok := g.Heir(a); !ok || h.Name != "g1" {
+				t.Errorf("%s: its heir is %v, and it comes back", a, h)
+			}
+		}
+	}
+	now += Joining - 1
+	hear(three, now)
+	if c := back.Advance(now); c.Living {
+		t.Errorf("it joins before its time: %+v", c)
+	}
+	now++
+	if c := back.Advance(now); !slices.Equal(c.Taken, mine) {
+		t.Errorf("it takes %v, want %v", c.Taken, mine)
+	}
+	hear(three, now)
+	for _, g := range survivors {
+		for _, a := range g.Advance(now).Left {
+			delete(taken, a)
+		}
+	}
+	if len(taken) > 0 {
+		t.Errorf("not left: %v", taken)
+	}
+}
+
+// Nobody waits for those who have nothing to tell: all begin together, or the others are gone.
+func TestNobodyToWaitFor(t *testing.T) {
+	var groups []*Group
+	for _, m := range members(3)[:2] {
+		groups = append(groups, New(m.Name, members(3), addresses(8), false, 0))
+	}
+	hear(groups, 10)
+	for _, g := range groups {
+		if g.Advance(10); g.Ready() {
+			t.Errorf("%s does not wait for the third", g.self)
+		}
+	}
+	hear(groups, Silence+1)
+	for _, g := range groups {
+		if g.Advance(Silence + 1); !g.Ready() {
+			t.Errorf("%s still waits", g.self)
+		}
+	}
+}
+
+// A group of other members knows what the one before heard: the owner of an address that a new gateway is to have keeps it until that is ready,
+// and what one had that is not there any more stays where it went.
+func TestFollow(t *testing.T) {
+	pool := addresses(64)
+	now := Millis(5000)
+	g := New("g0", members(3), pool, false, 0)
+	g.Advance(now) // the others were never heard
+	if len(g.Mine()) != 64 {
+		t.Fatalf("alone it has %d addresses", len(g.Mine()))
+	}
+	fewer := g.Follow(members(2), pool, now)
+	if c := fewer.Advance(now); c.Living || len(fewer.Mine()) != 64 || !fewer.Ready() {
+		t.Errorf("without the one that was gone: %+v, %d addresses", c, len(fewer.Mine()))
+	}
+	more := g.Follow(members(4), pool, now)
+	if c := more.Advance(now); len(more.Mine()) != 64 || len(c.Left) > 0 {
+		t.Errorf("a new one that said nothing has something: %+v", c)
+	}
+	fourth := members(4)[3]
+	if h := heirsOf(more, pool); h[fourth.Name] != 64 {
+		t.Errorf("heirs are %v, want the new one", h)
+	}
+	more.Hear(fourth, true, now)
+	if c := more.Advance(now); len(c.Left) == 0 || !c.Living {
+		t.Errorf("the new one is ready: %+v", c)
+	}
+}
+
+func heirsOf(g *Group, pool []netip.Addr) map[string]int {
+	n := map[string]int{}
+	for _, a := range pool {
+		h, _ := g.Heir(a)
+		n[h.Name]++
+	}
+	return n
+}
+
+func TestAlone(t *testing.T) {
+	g := New("g0", members(1), addresses(4), false, 0)
+	if !g.Ready() || len(g.Mine()) != 4 || len(g.Others()) != 0 {
+		t.Errorf("%+v", g)
+	}
+	if h, ok := g.Heir(addresses(1)[0]); ok {
+		t.Errorf("its heir is %v", h)
+	}
+	if m, ok := g.Other(netip.MustParseAddr("2001:db8::bad")); ok {
+		t.Errorf("a stranger is %v", m)
+	}
+	if _, ok := g.Other(members(1)[0].At); ok {
+		t.Error("it is another one itself")
+	}
+}
+
+// Endpoints are spread over the pool, and each has one home.
+func TestHome(t *testing.T) {
+	g := New("g0", members(3), addresses(8), true, 0)
+	n := map[netip.Addr]int{}
+	for i := range 8000 {
+		e := netip.MustParseAddr(fmt.Sprintf("2001:db8:e::%x", i))
+		if g.Home(e) != g.Home(e) {
+			t.Fatal("two homes")
+		}
+		n[g.Home(e)]++
+	}
+	for a, k := range n {
+		if k < 800 || k > 1200 || len(n) != 8 {
+			t.Errorf("%s has %d of 8000 endpoints (%v)", a, k, n)
+		}
+	}
+}
+
+func told(i int) Told {
+	return Told{Gone: i%3 == 0, Copy: nat64.Copy{Protocol: 6, Endpoint: netip.AddrPortFrom(netip.MustParseAddr(fmt.Sprintf("2001:db8::%x", i)), uint16(i)), Pool: netip.AddrPortFrom(addresses(1)[0], uint16(1024+i))}}
+}
+
+func TestWords(t *testing.T) {
+	a, b := members(2)[0].At, members(2)[1].At
+	for _, n := range []int{0, 1, MostTold, MostTold + 1} {
+		w := Word{Ready: n%2 == 0}
+		for i := range n {
+			w.Bindings = append(w.Bindings, told(i))
+		}
+		raw := Say(a, b, w)
+		if len(raw) > 1280 {
+			t.Errorf("%d bindings are %d bytes", n, len(raw))
+		}
+		r, ok := Read(raw)
+		if !ok || r.From != a || r.Packet != nil || r.Word.Ready != w.Ready || !slices.Equal(r.Word.Bindings, w.Bindings[:min(n, MostTold)]) {
+			t.Errorf("%d bindings come as %+v, %v", n, r, ok)
+		}
+		for range 100 { // what is changed on its way is not heard, but for the hop limit and what no checksum covers
+			bad := slices.Clone(raw)
+			at := 8 + rand.IntN(len(bad)-8)
+			bad[at] ^= byte(1 + rand.IntN(255))
+			if r, ok := Read(bad); ok && r.Packet == nil {
+				t.Fatalf("byte %d is changed and it is heard: %+v", at, r)
+			}
+		}
+	}
+}
+
+func TestWrap(t *testing.T) {
+	a, b := members(2)[0].At, members(2)[1].At
+	for _, inner := range [][]byte{append([]byte{0x60}, make([]byte, 60)...), append([]byte{0x45}, make([]byte, 30)...)} {
+		r, ok := Read(Wrap(a, b, inner))
+		if !ok || r.From != a || !slices.Equal(r.Packet, inner) {
+			t.Errorf("comes as %+v, %v", r, ok)
+		}
+		if bad := Wrap(a, b, inner); true {
+			bad[6] ^= protoIPv4 ^ protoIPv6
+			if _, ok := Read(bad); ok {
+				t.Error("a packet of another family than it says is taken")
+			}
+		}
+	}
+}
+
+func FuzzRead(f *testing.F) {
+	f.Add(Say(members(2)[0].At, members(2)[1].At, Word{Ready: true, Bindings: []Told{told(1)}}))
+	f.Add(Wrap(members(2)[0].At, members(2)[1].At, []byte{0x45}))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		if r, ok := Read(b); ok && r.Packet == nil && len(r.Word.Bindings) > 255 {
+			t.Error("too many")
+		}
+	})
+}

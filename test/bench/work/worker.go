@@ -23,6 +23,7 @@ const Verb = "worker"
 type page struct {
 	run  atomic.Uint32 // 1: clients work
 	done atomic.Uint64 // pieces of work, counted by whoever sees the end of one
+	sent atomic.Uint32 // rounds of datagrams; the server sleeps on it
 }
 
 func mapPage(f *os.File) (*page, error) {
@@ -189,81 +190,6 @@ func (w *worker) answer() error {
 		}
 		if _, errno := send(fd, b); errno != 0 {
 			return errno
-		}
-	}
-}
-
-// datagrams is how many packets go in one system call, and how many are on their way: the server on the same CPU must come to read, or
-// packets are lost that have cost their way.
-const datagrams = 64
-
-// message is struct mmsghdr (recvmmsg(2)).
-type message struct {
-	header unix.Msghdr
-	length uint32
-	_      [4]byte
-}
-
-// messages are as many of 64 bytes each.
-func (w *worker) messages() *[datagrams]message {
-	var all [datagrams]message
-	for i := range all {
-		piece := &unix.Iovec{Base: &w.buf[i*64], Len: 64}
-		all[i].header.Iov, all[i].header.Iovlen = piece, 1
-	}
-	return &all
-}
-
-// batch calls sendmmsg or recvmmsg and returns how many it moved.
-func batch(call uintptr, fd int, all *[datagrams]message, flags uintptr) (int, unix.Errno) {
-	n, _, errno := unix.RawSyscall6(call, uintptr(fd), uintptr(unsafe.Pointer(all)), datagrams, flags, 0, 0)
-	return int(n), errno
-}
-
-func (w *worker) blast() error {
-	fd, err := unix.Socket(unix.AF_INET6, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
-	if err != nil {
-		return err
-	}
-	if err := unix.Connect(fd, &w.to); err != nil {
-		return err
-	}
-	all, word := w.messages(), w.buf[datagrams*64:][:1]
-	for {
-		w.idle()
-		if n, errno := batch(unix.SYS_SENDMMSG, fd, all, 0); n != datagrams {
-			return fmt.Errorf("%d of %d packets sent: %w", n, datagrams, errno)
-		}
-		if _, errno := recv(fd, word); errno != 0 {
-			return errno
-		}
-	}
-}
-
-func (w *worker) sink() error {
-	fd, err := w.listen(unix.SOCK_DGRAM)
-	if err != nil {
-		return err
-	}
-	_, from, err := unix.Recvfrom(fd, w.buf[:64], unix.MSG_PEEK)
-	if err != nil {
-		return err
-	}
-	if err := unix.Connect(fd, from); err != nil {
-		return err
-	}
-	all := w.messages()
-	for came := 0; ; {
-		n, errno := batch(unix.SYS_RECVMMSG, fd, all, unix.MSG_WAITFORONE)
-		if errno != 0 {
-			return errno
-		}
-		w.page.done.Add(uint64(n))
-		if came += n; came >= datagrams { // the word for the next
-			came -= datagrams
-			if _, errno := send(fd, w.buf[:1]); errno != 0 {
-				return errno
-			}
 		}
 	}
 }

@@ -43,7 +43,7 @@ var features = []struct {
 	{"datapath", []string{"model/datapath", "linux/datapath"}},
 	{"state", []string{"model/section", "model/desired", "model/diff", "linux/rtnl", "linux/flock", "agent"}},
 	{"services", []string{"model/service", "model/transport", "linux/datapath/connect", "linux/redirect"}},
-	{"dns64", []string{"model/dns64", "edge/dns", "agent/resolver"}},
+	{"dns64", []string{"model/dns64", "edge/dns", "agent/resolver", "linux/datagram"}},
 	{"nat64", []string{"linux/nat64", "model/xlat/nat64", "model/gateway"}},
 	{"lab", []string{"lab"}},
 	{"command line", []string{"cmd/hexapod", "agent/local"}},

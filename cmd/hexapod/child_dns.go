@@ -14,6 +14,7 @@ import (
 	"hexapod.dev/agent/resolver"
 	"hexapod.dev/edge/dns"
 	"hexapod.dev/linux/child"
+	"hexapod.dev/linux/datagram"
 )
 
 // A child of DNS keeps little garbage: what it remembers is not the collector's business.
@@ -63,7 +64,7 @@ func (c *dnsChild) answer(ctx context.Context) error {
 	case <-ctx.Done():
 		return nil
 	}
-	var datagrams []*net.UDPConn
+	var datagrams []dns.Datagrams
 	var streams []*net.TCPListener
 	for _, name := range c.self.Files() {
 		if strings.HasPrefix(name, "udp-") {
@@ -72,7 +73,11 @@ func (c *dnsChild) answer(ctx context.Context) error {
 				return fmt.Errorf("socket %s: %w", name, err)
 			}
 			defer p.Close()
-			datagrams = append(datagrams, p.(*net.UDPConn))
+			d, err := datagram.New(p.(*net.UDPConn))
+			if err != nil {
+				return fmt.Errorf("socket %s: %w", name, err)
+			}
+			datagrams = append(datagrams, d)
 		} else {
 			l, err := net.FileListener(c.self.File(name))
 			if err != nil {

@@ -8,9 +8,9 @@ import (
 	"hexapod.dev/model/dns64"
 )
 
-// handle answers one message of a client. It appends the answer to out if it has one at once. If not, and waits is true, later is
-// called with it by another goroutine; otherwise nothing is answered.
-func (s *Server) handle(out, in []byte, from netip.Addr, udp bool, q *query, later func([]byte)) (b []byte, waits bool) {
+// handle answers one message of a client at a time of the cache's clock. It appends the answer to out if there is one at once; nil:
+// there is none. missed says that it must be made: q is what begin wants.
+func (s *Server) handle(out, in []byte, from netip.Addr, udp bool, q *query, now uint32) (b []byte, missed bool) {
 	s.counts.queries.Add(1)
 	st := s.state.Load()
 	from = canonicalAddr(from)
@@ -31,22 +31,29 @@ func (s *Server) handle(out, in []byte, from netip.Addr, udp bool, q *query, lat
 	case q.qtype == typeOPT || 249 <= q.qtype && q.qtype <= 254: // RFC 6895 3.1: transfers, TKEY, TSIG, mail of old
 		return q.fail(out, in, refused, noExtra), false
 	}
-	client := st.clientOf(from)
 	begin := len(out)
-	if out, extra, ok := s.hit(st, q, client, out); ok {
+	if out, extra, ok := s.hit(st, q, st.clientOf(from), out, now); ok {
 		s.counts.hits.Add(1)
 		return q.reply(out[begin:], in, udp, extra), false
 	}
+	return nil, true
+}
+
+// begin has an answer made by another goroutine, and later called with it; nil: there is none. It reports false if too many wait.
+func (s *Server) begin(q *query, in []byte, from netip.Addr, udp bool, later func([]byte)) bool {
+	from = canonicalAddr(from)
 	if !s.wait(from) {
 		s.counts.overload.Add(1)
-		return nil, false
+		later(nil)
+		return false
 	}
+	st := s.state.Load()
 	mine, copied := *q, append([]byte(nil), in...)
 	go func() {
 		defer func() { <-s.waiting; s.waits.give(from) }()
-		later(s.slow(st, &mine, copied, client, udp))
+		later(s.slow(st, &mine, copied, st.clientOf(from), udp))
 	}()
-	return nil, true
+	return true
 }
 
 // wait takes a place among those that wait, if there is one for this client.

@@ -7,6 +7,7 @@ import (
 	"io"
 	"net"
 	"net/netip"
+	"os"
 	"sync"
 	"time"
 )
@@ -19,8 +20,22 @@ const (
 	maxPipelined = 32               // questions of one connection that wait at a time
 )
 
+// Datagrams is a UDP socket whose messages come and go in batches.
+type Datagrams interface {
+	// Read waits for messages and returns how many came. Those of the Read before are gone.
+	Read() (int, error)
+	// Message is one of those that came, and who sent it; nil: it is too long to be a question.
+	Message(i int) ([]byte, netip.Addr)
+	// Answer has an answer of up to 1,232 octets to message i sent, by the next Flush at the latest.
+	Answer(i int, b []byte)
+	Flush()
+	// Later returns a function that sends one answer to message i, at any time and by any goroutine.
+	Later(i int) func([]byte)
+	SetReadDeadline(t time.Time) error
+}
+
 // Serve answers on sockets until ctx ends, and returns when nobody waits any more. The sockets stay open: they belong to the caller.
-func (s *Server) Serve(ctx context.Context, datagrams []*net.UDPConn, streams []*net.TCPListener) error {
+func (s *Server) Serve(ctx context.Context, datagrams []Datagrams, streams []*net.TCPListener) error {
 	var wait sync.WaitGroup
 	failed := make(chan error, len(datagrams)+len(streams))
 	ctx, cancel := context.WithCancel(ctx)
@@ -51,35 +66,40 @@ func (s *Server) Serve(ctx context.Context, datagrams []*net.UDPConn, streams []
 	return err
 }
 
-// serveUDP answers the datagrams of one socket.
-func (s *Server) serveUDP(ctx context.Context, c *net.UDPConn, wait *sync.WaitGroup) error {
-	in, out := make([]byte, maxMessage), make([]byte, 0, maxMessage)
+// serveUDP answers the datagrams of one socket. What is remembered is answered here, a batch at a time; for the rest, others wait.
+func (s *Server) serveUDP(ctx context.Context, c Datagrams, wait *sync.WaitGroup) error {
+	out := make([]byte, 0, maxMessage)
 	var q query
 	for {
-		n, from, err := c.ReadFromUDPAddrPort(in)
+		n, err := c.Read()
 		if ctx.Err() != nil {
 			return nil
 		}
 		if err != nil {
-			var ne net.Error
-			if errors.As(err, &ne) && ne.Timeout() || errors.Is(err, net.ErrClosed) {
+			if errors.Is(err, os.ErrDeadlineExceeded) || errors.Is(err, net.ErrClosed) {
 				return err
 			}
 			continue // an ICMP error about an answer
 		}
-		wait.Add(1)
-		later := func(b []byte) {
-			defer wait.Done()
-			if b != nil {
-				_, _ = c.WriteToUDPAddrPort(b, from) // a client that is gone
+		now := s.now()
+		for i := range n {
+			in, from := c.Message(i)
+			b, missed := s.handle(out[:0], in, from, true, &q, now)
+			switch {
+			case b != nil:
+				c.Answer(i, b)
+			case missed:
+				later := c.Later(i)
+				wait.Add(1)
+				s.begin(&q, in, from, true, func(b []byte) {
+					defer wait.Done()
+					if b != nil {
+						later(b)
+					}
+				})
 			}
 		}
-		switch b, waits := s.handle(out[:0], in[:n], from.Addr(), true, &q, later); {
-		case b != nil:
-			later(b)
-		case !waits:
-			wait.Done()
-		}
+		c.Flush()
 	}
 }
 
@@ -170,20 +190,24 @@ func (s *Server) converse(ctx context.Context, c *net.TCPConn, from netip.Addr) 
 		if err != nil {
 			return
 		}
-		pipelined <- struct{}{}
-		wait.Add(1)
-		later := func(b []byte) {
-			defer wait.Done()
-			defer func() { <-pipelined }()
-			if b != nil {
-				write(b)
+		b, missed := s.handle(nil, in[:n], from, false, q, s.now())
+		switch {
+		case b != nil:
+			write(b)
+		case missed:
+			pipelined <- struct{}{}
+			wait.Add(1)
+			taken := s.begin(q, in[:n], from, false, func(b []byte) {
+				defer wait.Done()
+				defer func() { <-pipelined }()
+				if b != nil {
+					write(b)
+				}
+			})
+			if !taken {
+				return
 			}
-		}
-		b, waits := s.handle(nil, in[:n], from, false, q, later)
-		if !waits {
-			later(b)
-		}
-		if b == nil && !waits { // a stranger, or no question: nothing good comes after it
+		default: // a stranger, or no question: nothing good comes after it
 			return
 		}
 	}

@@ -135,11 +135,10 @@ func (c *Config) FilterA() bool { return c.Policy.FilterA }
 const typeNone = 0
 
 // hit answers from the cache.
-func (s *Server) hit(st *state, q *query, client dns64.Client, out []byte) (_ []byte, extra uint16, ok bool) {
+func (s *Server) hit(st *state, q *query, client dns64.Client, out []byte, now uint32) (_ []byte, extra uint16, ok bool) {
 	if q.qclass != classIN {
 		return out, 0, false
 	}
-	now := s.now()
 	key := q.key[:q.keyLen]
 	key[0] = st.keyFlags(q.qtype, q.do, q.cd(), client)
 	if out, extra, ok = st.cache.get(out, key, now); ok {

@@ -109,6 +109,7 @@ func (s *server) keep(c *dns.Conn, now time.Time) {
 
 // close ends what is kept.
 func (s *server) close() {
+	s.ports.close()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, i := range s.idle {

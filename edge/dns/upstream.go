@@ -7,7 +7,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"net"
+	"os"
 	"sync"
 	"time"
 
@@ -40,7 +40,8 @@ var (
 // server is an upstream and how it does.
 type server struct {
 	Upstream
-	tls *tls.Config
+	tls   *tls.Config
+	ports ports
 
 	mu        sync.Mutex // guards all following fields
 	idle      []idleConn
@@ -59,7 +60,7 @@ type idleConn struct {
 }
 
 func newServer(u Upstream) *server {
-	s := &server{Upstream: u}
+	s := &server{Upstream: u, ports: ports{to: u.Addr}}
 	if u.Via == TLS {
 		s.tls = &tls.Config{ServerName: u.Name, MinVersion: tls.VersionTLS12}
 		if u.Name == "" {
@@ -124,9 +125,9 @@ func (s *server) try(ctx context.Context, m *dns.Msg) (*dns.Msg, error) {
 // errCase says that the answer is in another case than the question. It may be forged, so the question is put by TCP.
 var errCase = errors.New("an answer in another case than the question")
 
-// datagram asks by UDP from a port of its own (RFC 5452 9.2). What does not belong to the question is not looked at: the
-// right answer may still come.
-func (s *server) datagram(ctx context.Context, m *dns.Msg) (*dns.Msg, error) {
+// datagram asks by UDP from a port that no other question waits at (RFC 5452 9.2). What does not belong to the question is not looked
+// at: the right answer may still come.
+func (s *server) datagram(ctx context.Context, m *dns.Msg) (r *dns.Msg, err error) {
 	mixed := s.mixes()
 	m.Id = random16()
 	name := m.Question[0].Name
@@ -134,25 +135,34 @@ func (s *server) datagram(ctx context.Context, m *dns.Msg) (*dns.Msg, error) {
 		m.Question[0].Name = mixCase(name)
 	}
 	defer func() { m.Question[0].Name = name }()
-	packed, err := m.Pack()
+	b := buffers.Get().(*buffer)
+	defer buffers.Put(b)
+	packed, err := m.PackBuffer(b[:])
 	if err != nil {
 		return nil, err
 	}
-	c, err := net.DialUDP("udp", nil, net.UDPAddrFromAddrPort(s.Addr))
+	now := time.Now()
+	c, err := s.ports.take(now)
 	if err != nil {
 		return nil, err
 	}
-	defer c.Close()
-	stop := context.AfterFunc(ctx, func() { c.Close() })
-	defer stop()
-	if err := c.SetDeadline(time.Now().Add(tryUDP)); err != nil {
+	defer func() {
+		if err != nil {
+			c.Close()
+			return
+		}
+		s.ports.give(c)
+	}()
+	until := now.Add(tryUDP)
+	if end, ok := ctx.Deadline(); ok && end.Before(until) {
+		until = end
+	}
+	if err := c.SetReadDeadline(until); err != nil {
 		return nil, err
 	}
 	if _, err := c.Write(packed); err != nil {
 		return nil, err
 	}
-	b := buffers.Get().(*buffer)
-	defer buffers.Put(b)
 	var wrong error
 	for {
 		n, err := c.Read(b[:])
@@ -160,18 +170,14 @@ func (s *server) datagram(ctx context.Context, m *dns.Msg) (*dns.Msg, error) {
 			if wrong != nil {
 				return nil, wrong
 			}
-			var ne net.Error
-			if errors.As(err, &ne) && ne.Timeout() {
+			if errors.Is(err, os.ErrDeadlineExceeded) {
 				return nil, errSilent
 			}
 			return nil, err
 		}
 		r, err := s.match(b[:n], m, mixed)
-		if err == nil {
-			return r, nil
-		}
-		if errors.Is(err, errCase) {
-			return nil, err
+		if err == nil || errors.Is(err, errCase) {
+			return r, err
 		}
 		wrong = err
 	}

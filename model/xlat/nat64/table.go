@@ -125,7 +125,8 @@ type Table struct {
 	spare    []uint32 // places of bindings that are gone
 	sessions map[sessionKey]*session
 	pieces   map[piece]ports
-	used     map[Block]int
+	used     map[Block]*blockUse
+	swept    Seconds // when all that is over was ended because ports were short
 	usage    map[[16]byte]*Usage
 	// Refused is told of each binding that an endpoint did not get; nil is nobody.
 	Refused func(endpoint netip.Addr, s Shortage)
@@ -138,7 +139,7 @@ type Table struct {
 // New makes an empty table.
 func New(c Config) *Table {
 	t := &Table{c: c, now: c.Now, by6: map[key6]uint32{}, by4: map[key4]uint32{}, sessions: map[sessionKey]*session{}, pieces: map[piece]ports{},
-		used: map[Block]int{}, usage: map[[16]byte]*Usage{}}
+		used: map[Block]*blockUse{}, usage: map[[16]byte]*Usage{}}
 	t.resume()
 	if c.Fast != nil {
 		c.Fast.adopt(t)
@@ -198,7 +199,10 @@ func (t *Table) enter(i uint32) {
 	b := &t.bindings[i]
 	t.by6[b.six], t.by4[b.four] = i, i
 	block, _ := BlockOf(netip.AddrFrom4(b.four.addr), b.four.port)
-	t.used[block]++
+	use := t.use(block, netip.AddrFrom16(b.six.addr))
+	use.taken[lane(b.four.protocol)].claim(b.four.port)
+	use.count[lane(b.four.protocol)]++
+	use.bindings++
 	u := t.usage[b.six.addr]
 	if u == nil {
 		u = &Usage{}
@@ -219,7 +223,10 @@ func (t *Table) remove(i uint32) {
 	delete(t.by6, b.six)
 	delete(t.by4, b.four)
 	block, _ := BlockOf(netip.AddrFrom4(b.four.addr), b.four.port)
-	if t.used[block]--; t.used[block] == 0 {
+	use := t.used[block]
+	use.count[lane(b.four.protocol)]--
+	use.taken[lane(b.four.protocol)].release(b.four.port)
+	if use.bindings--; use.bindings == 0 {
 		delete(t.used, block)
 		t.c.Blocks.Return(block, t.now)
 	}
@@ -236,51 +243,4 @@ func (t *Table) remove(i uint32) {
 func (t *Table) alive(i uint32) bool {
 	b := &t.bindings[i]
 	return b.sessions > 0 || b.expires > t.now
-}
-
-// candidates is how many hashed places are tried before the next free one is searched. A gateway that takes a block over finds most
-// bindings again by trying the same places.
-const candidates = 4
-
-// choose finds a free port in the endpoint's blocks. The parity of the port is kept where that costs nothing (RFC 4787 REQ-4: best
-// effort, because blocks are small).
-func (t *Table) choose(addr netip.Addr, port uint16, protocol uint8) (key4, Shortage) {
-	h := t.c.Secret.place(addr, port, protocol)
-	for _, block := range t.c.Blocks.Of(addr) {
-		if k, ok := t.in(block, h, port, protocol); ok {
-			return k, enough
-		}
-	}
-	block, short := t.c.Blocks.Grant(addr, t.now)
-	if short != enough {
-		return key4{}, short
-	}
-	k, _ := t.in(block, h, port, protocol)
-	return k, enough
-}
-
-func (t *Table) in(block Block, h uint64, port uint16, protocol uint8) (key4, bool) {
-	k := key4{addr: block.Addr.As4(), protocol: protocol}
-	t.used[block]++ // so that removing its last binding here does not return it
-	defer func() { t.used[block]-- }()
-	try := func(place uint16) bool {
-		k.port = block.First + place%BlockSize
-		i, taken := t.by4[k]
-		if taken && !t.alive(i) {
-			t.remove(i)
-			taken = false
-		}
-		return !taken
-	}
-	for c := range candidates {
-		if try(uint16(h>>(c*16))&^1 | port&1) {
-			return k, true
-		}
-	}
-	for i := range uint16(BlockSize) {
-		if try(uint16(h) + i) {
-			return k, true
-		}
-	}
-	return k, false
 }

@@ -85,8 +85,8 @@ func (a *Agent) openTranslatorFiles(had []child.Named) (files []child.Named, err
 	open(nat64.FileGrants, func() (*os.File, error) {
 		return os.OpenFile(a.grantsFile(), os.O_RDWR|os.O_CREATE|os.O_APPEND, 0o600)
 	})
-	if memory := a.hangFastPath(); err == nil && memory != nil {
-		files = append(files, child.Named{Name: nat64.FileFast, File: memory})
+	if err == nil {
+		files = append(files, a.hangFastPath()...)
 	}
 	return files, err
 }
@@ -235,7 +235,7 @@ func (a *Agent) translatorConfig(s desired.Snapshot, o *desired.Translation) (*n
 	c := &nat64.Config{Prefixes: o.Prefixes, Pool: o.Pool, Gateway: a.options.Host, Gateways: []string{a.options.Host}, Private: o.Private,
 		Clients: slices.Clone(o.Clients), Blocks: o.Blocks, Bindings: o.Bindings, Self4: o.Pool[0], MTU6: s.MTU(), Secret: secret}
 	if f := a.fastPath(); f != nil {
-		c.Fast = f.Buckets()
+		c.Fast, c.Rooms = f.Buckets(), f.Rooms()
 	}
 	for _, own := range s.Own() {
 		if r := desired.RouterAddr(own); r.IsValid() {

@@ -2,8 +2,8 @@ package agent
 
 import (
 	"errors"
-	"os"
 
+	"hexapod.dev/linux/child"
 	"hexapod.dev/linux/nat64"
 	"hexapod.dev/model/desired"
 )
@@ -12,8 +12,11 @@ import (
 // memory is 6 MiB.
 const fastFlows = 16_384
 
+// fastRooms is how many endpoints can begin flows there, in 5 MiB; flows of others begin in the translator.
+const fastRooms = 256
+
 func (a *Agent) fastOptions() nat64.FastOptions {
-	return nat64.FastOptions{NS: a.options.NS, Root: a.options.BPF, Run: a.options.RunDir, Flows: fastFlows}
+	return nat64.FastOptions{NS: a.options.NS, Root: a.options.BPF, Run: a.options.RunDir, Flows: fastFlows, Rooms: fastRooms}
 }
 
 // fastPath opens the fast path, once; nil: this host has none, and every packet goes to the translator.
@@ -49,17 +52,21 @@ func (a *Agent) closeFastPath() {
 	t.fast, t.slow = nil, ""
 }
 
-// hangFastPath hangs the program on the device and returns the memory that it shares with a translator; nil: there is no fast path.
-func (a *Agent) hangFastPath() *os.File {
+// hangFastPath hangs the program on the device and returns the memory that it shares with a translator; none: there is no fast path.
+func (a *Agent) hangFastPath() []child.Named {
 	f := a.fastPath()
 	if f == nil {
 		return nil
 	}
-	memory, err := f.Memory()
-	if err = errors.Join(err, f.Hang(desired.TranslationLink)); err != nil {
+	flows, rooms, err := f.Memory()
+	hung := f.Hang(desired.TranslationLink)
+	if err := errors.Join(err, hung); err != nil {
 		a.log.Warn("every packet to IPv4 goes through the translator's process", "error", err)
 	}
-	return memory
+	if err != nil {
+		return nil
+	}
+	return []child.Named{{Name: nat64.FileFast, File: flows}, {Name: nat64.FileRooms, File: rooms}}
 }
 
 // tellFastPath tells the program what the translator is told, and hangs it on the device if that is there: it may be another release's.

@@ -7,6 +7,7 @@
  * translator, in memory that it shares with this program: the shapes are those of model/xlat/nat64/fast.go.
  */
 #include "hexapod.h"
+#include "pool.h"
 
 #include <linux/if_ether.h>
 #include <linux/pkt_cls.h>
@@ -53,7 +54,10 @@ struct entry {
 	struct ends from, to;
 };
 
+#define ENTRY_BUSY 3 /* being written */
+
 #define WAYS 4
+#define ENTRY_REST 2 /* seconds that an entry is not used again (model/xlat/nat64: fastRest) */
 
 struct bucket {
 	struct entry entry[WAYS];
@@ -71,9 +75,12 @@ struct {
 #define FLAG_ON 1
 #define FLAG_DIRECT 2 /* hand packets to the next hop; else the kernel's routes take them on */
 #define FLAG_TEST 4   /* clock and identification are those of the settings */
+#define FLAG_BEGIN 8  /* begin flows to the prefix of the settings */
 
 struct nat64_settings {
 	u64 seed;
+	u64 secret[2];
+	u32 prefix[4]; /* the first Pref64; its last word is not used */
 	u32 flags;
 	u32 mtu6;
 	u32 life_udp, life_icmp, life_trans, life_est; /* seconds */
@@ -164,17 +171,20 @@ INLINE u64 differ(const struct ends *x, const struct ends *y)
 	return (a[0] ^ b[0]) | (a[1] ^ b[1]) | (a[2] ^ b[2]) | (a[3] ^ b[3]) | (a[4] ^ b[4]);
 }
 
-/* bucket_of is model/xlat/nat64.place. */
-INLINE u32 bucket_of(const struct ends *k, u64 seed)
+INLINE u64 mixed(u64 h, u64 w)
 {
-	const u64 *w = (const u64 *)k;
-	u64 h = seed;
+	h = (h ^ w) * 0x9e3779b97f4a7c15ULL;
+	return h ^ h >> 32;
+}
 
-#pragma unroll
-	for (int i = 0; i < 5; i++) {
-		h = (h ^ w[i]) * 0x9e3779b97f4a7c15ULL;
-		h ^= h >> 32;
-	}
+/* bucket_of is model/xlat/nat64.place: of ends, or of those of the answer. */
+INLINE u32 bucket_of(const struct ends *k, int answer, u64 seed)
+{
+	const union addr *src = answer ? &k->dst : &k->src, *dst = answer ? &k->src : &k->dst;
+	u64 ports = answer ? (u64)k->dst_port | (u64)k->src_port << 16 : (u64)k->src_port | (u64)k->dst_port << 16;
+	u64 h = mixed(mixed(mixed(mixed(seed, src->d[0]), src->d[1]), dst->d[0]), dst->d[1]);
+
+	h = mixed(h, ports | (u64)k->proto << 32);
 	h *= 0xff51afd7ed558ccdULL;
 	h ^= h >> 32;
 	return (u32)h & bucket_mask;
@@ -220,7 +230,7 @@ GLOBAL int known(const struct ends *from, struct ends *to, u32 event, u32 now)
 	set = bpf_map_lookup_elem(&nat64_settings, &zero);
 	if (!set || !from || !to)
 		return 0;
-	at = bucket_of(from, set->seed);
+	at = bucket_of(from, 0, set->seed);
 	b = bpf_map_lookup_elem(&nat64_flows, &at);
 	if (!b)
 		return 0;
@@ -236,6 +246,140 @@ GLOBAL int known(const struct ends *from, struct ends *to, u32 event, u32 now)
 		return lives_at(e->twin, from->proto, event, set, now);
 	}
 	return 0;
+}
+
+/* entry_for takes a free entry for ends, or for those of the answer, and returns its place and one; 0: there is none. */
+GLOBAL u32 entry_for(const struct ends *k, u32 answer, u64 seed, u32 now)
+{
+	struct bucket *b;
+	u32 at;
+
+	if (!k)
+		return 0;
+	at = answer ? bucket_of(k, 1, seed) : bucket_of(k, 0, seed);
+	b = bpf_map_lookup_elem(&nat64_flows, &at);
+	if (!b)
+		return 0;
+	for (u32 i = 0; i < WAYS; i++) {
+		struct entry *e = &b->entry[i];
+		u32 freed = (u32)*(volatile u64 *)&e->life;
+
+		if (freed && (int)(freed + ENTRY_REST - now) > 0)
+			continue;
+		if (__sync_val_compare_and_swap(&e->used, 0, ENTRY_BUSY) == 0)
+			return at * WAYS + i + 1;
+	}
+	return 0;
+}
+
+INLINE struct entry *entry_at(u32 place)
+{
+	u32 at = place / WAYS;
+	struct bucket *b = bpf_map_lookup_elem(&nat64_flows, &at);
+
+	return b ? &b->entry[place & (WAYS - 1)] : 0;
+}
+
+/* enter_turned writes an entry of the ends of answers. */
+INLINE void enter_turned(struct ends *into, const struct ends *k)
+{
+	into->src = k->dst;
+	into->dst = k->src;
+	into->src_port = k->dst_port;
+	into->dst_port = k->src_port;
+	into->proto = k->proto;
+	into->pad[0] = into->pad[1] = into->pad[2] = 0;
+}
+
+/* enter writes both entries of a flow, and returns the place of the first and one. */
+GLOBAL u32 enter(const struct ends *from, const struct ends *to, u64 seed, u64 life, u32 now)
+{
+	struct entry *out, *in;
+	u32 out_at, in_at;
+
+	if (!from || !to)
+		return 0;
+	out_at = entry_for(from, 0, seed, now);
+	if (!out_at)
+		return 0;
+	in_at = entry_for(to, 1, seed, now);
+	out = entry_at(out_at - 1);
+	if (!out)
+		return 0;
+	if (!in_at) {
+		*(volatile u32 *)&out->used = 0;
+		return 0;
+	}
+	in = entry_at(in_at - 1);
+	if (!in)
+		return 0;
+	in->twin = out_at - 1;
+	enter_turned(&in->from, to);
+	enter_turned(&in->to, from);
+	*(volatile u64 *)&in->life = life;
+	out->twin = in_at - 1;
+	out->from = *from;
+	out->to = *to;
+	*(volatile u64 *)&out->life = life;
+	__sync_lock_test_and_set(&in->used, ENTRY_BACK);
+	__sync_lock_test_and_set(&out->used, ENTRY_OUT);
+	return out_at;
+}
+
+/* begin makes a flow of the first packet of an end of an endpoint, and tells the translator by the log; 0: it is the translator's to decide. */
+GLOBAL int begin(const struct ends *from, struct ends *to, u32 event, u32 now)
+{
+	u32 zero = 0, place, udp, port, began = LOG_NOTHING;
+	struct nat64_settings *set;
+	struct begun *log;
+	struct room *r;
+	u64 head, taken, life, *word;
+
+	set = bpf_map_lookup_elem(&nat64_settings, &zero);
+	if (!set || !from || !to || !(set->flags & FLAG_BEGIN))
+		return 0;
+	udp = from->proto == PROTO_UDP;
+	if (!udp && (from->proto != PROTO_TCP || event))
+		return 0;
+	if (from->dst.w[0] != set->prefix[0] || from->dst.w[1] != set->prefix[1] || from->dst.w[2] != set->prefix[2] || is_held_back(from->dst.w[3]))
+		return 0;
+	place = room_of(&from->src, set->seed);
+	if (!place)
+		return 0;
+	r = room_at(place);
+	log = bpf_map_lookup_elem(&nat64_rooms, &zero);
+	if (!r || !log)
+		return 0;
+	head = *(volatile u64 *)&log->head;
+	if ((__s64)(*(volatile u64 *)&log->limit - head) <= 0)
+		return 0;
+	port = bpf_ntohs(from->src_port);
+	word = &r->sources[udp][port >> 6 & (SOURCE_WORDS - 1)];
+	if (is_taken(word, port))
+		return 0;
+	if (__sync_val_compare_and_swap(&log->head, head, head + 1) != head)
+		return 0;
+	if (!claim(word, port))
+		goto told;
+	taken = port_of(place, udp, place_of(&from->src, from->src_port, from->proto, set->secret[0], set->secret[1]), port);
+	if (!taken)
+		goto undo;
+	mapped(&to->src, (u32)taken);
+	mapped(&to->dst, from->dst.w[3]);
+	to->src_port = bpf_htons(taken >> BLOCK_PORT);
+	to->dst_port = from->dst_port;
+	to->proto = from->proto;
+	life = udp ? now + set->life_udp : 2ULL << 32 | (now + set->life_trans); /* model/xlat/nat64: V6Init */
+	began = enter(from, to, set->seed, life, now);
+	if (began)
+		goto told;
+	began = LOG_NOTHING;
+	give_back(r, taken, udp);
+undo:
+	release(word, port);
+told:
+	__sync_lock_test_and_set(&log->place[head & (LOG_SIZE - 1)], began);
+	return began != LOG_NOTHING;
 }
 
 /* read_upper reads ports and flags, and whether the packet is one of those that are translated here. icmp is the protocol of the
@@ -365,6 +509,22 @@ INLINE int left_alone(struct __sk_buff *skb)
 	return TC_ACT_UNSPEC;
 }
 
+/* echo_to4 makes an echo of IPv6 one of IPv4: with the pseudo-header goes its checksum. sized is length and type. */
+GLOBAL int echo_to4(struct __sk_buff *skb, const struct ends *from, const struct ends *to, u32 at, u32 sized)
+{
+	struct echo6 before = { .length = bpf_htonl(sized >> 8), .next = bpf_htonl(PROTO_ICMP6), .type = (u8)sized };
+	struct echo4 after = { .type = before.type == 128 ? 8 : 0 };
+
+	if (!from || !to)
+		return -1;
+	before.src = from->src;
+	before.dst = from->dst;
+	before.id = from->src_port;
+	after.id = to->src_port;
+	return bpf_l4_csum_replace(skb, at + 2, 0, (u32)bpf_csum_diff((__be32 *)&before, sizeof(before), (__be32 *)&after, sizeof(after), 0), 0) ||
+	       bpf_skb_store_bytes(skb, at, &after.type, 1, 0) || bpf_skb_store_bytes(skb, at + 4, &after.id, 2, 0);
+}
+
 /* to4 translates a packet from IPv6 (RFC 7915, section 5). */
 INLINE int to4(struct __sk_buff *skb, const struct nat64_settings *set)
 {
@@ -376,6 +536,7 @@ INLINE int to4(struct __sk_buff *skb, const struct nat64_settings *set)
 	struct ip4 out = {};
 	struct ip6 in;
 	int direct;
+	u32 now;
 	u8 proto;
 
 	if (bpf_skb_load_bytes(skb, at, &in, IPV6_LEN) || in.version >> 4 != 6 || !in.hops)
@@ -397,7 +558,10 @@ INLINE int to4(struct __sk_buff *skb, const struct nat64_settings *set)
 	u.length = length - IPV6_LEN - jumbo;
 	from.src = in.src;
 	from.dst = in.dst;
-	if (!read_upper(skb, &u, &from, proto, PROTO_ICMP6, 128, 129, 0) || !known(&from, &to, u.event, seconds(set)))
+	if (!read_upper(skb, &u, &from, proto, PROTO_ICMP6, 128, 129, 0))
+		return left_alone(skb);
+	now = seconds(set);
+	if (!known(&from, &to, u.event, now) && !begin(&from, &to, u.event, now))
 		return left_alone(skb);
 
 	fib.l4_protocol = from.proto;
@@ -421,13 +585,7 @@ INLINE int to4(struct __sk_buff *skb, const struct nat64_settings *set)
 	out.check = ~folded(bpf_csum_diff(0, 0, (__be32 *)&out, IPV4_LEN, 0));
 
 	if (from.proto == PROTO_ICMP4) {
-		struct echo6 before = { .src = in.src, .dst = in.dst, .length = bpf_htonl(u.length), .next = bpf_htonl(PROTO_ICMP6), .id = from.src_port };
-		struct echo4 after = { .id = to.src_port };
-
-		before.type = (u8)u.icmp;
-		after.type = before.type == 128 ? 8 : 0;
-		if (bpf_l4_csum_replace(skb, u.at + 2, 0, (u32)bpf_csum_diff((__be32 *)&before, sizeof(before), (__be32 *)&after, sizeof(after), 0), 0) ||
-		    bpf_skb_store_bytes(skb, u.at, &after.type, 1, 0) || bpf_skb_store_bytes(skb, u.at + 4, &after.id, 2, 0))
+		if (echo_to4(skb, &from, &to, u.at, u.length << 8 | (u8)u.icmp))
 			return TC_ACT_SHOT;
 	} else if (rewrite_upper(skb, &u, &from, &to, bpf_csum_diff((__be32 *)&in.src, 32, &out.src, 8, 0))) {
 		return TC_ACT_SHOT;
@@ -437,6 +595,23 @@ INLINE int to4(struct __sk_buff *skb, const struct nat64_settings *set)
 	if (bpf_skb_change_proto(skb, bpf_htons(ETH_P_IP), 0) || bpf_skb_store_bytes(skb, at, &out, IPV4_LEN, 0))
 		return TC_ACT_SHOT;
 	return send_on(skb, &fib, &next, direct, direct ? DIRECT4 : AGAIN4);
+}
+
+/* echo_to6 makes an echo of IPv4 one of IPv6. */
+GLOBAL int echo_to6(struct __sk_buff *skb, const struct ends *from, const struct ends *to, u32 at, u32 sized)
+{
+	struct echo6 after = { .length = bpf_htonl(sized >> 8), .next = bpf_htonl(PROTO_ICMP6) };
+	struct echo4 before = { .type = (u8)sized };
+
+	if (!from || !to)
+		return -1;
+	after.type = before.type == 8 ? 128 : 129;
+	after.src = to->src;
+	after.dst = to->dst;
+	after.id = to->src_port;
+	before.id = from->src_port;
+	return bpf_l4_csum_replace(skb, at + 2, 0, (u32)bpf_csum_diff((__be32 *)&before, sizeof(before), (__be32 *)&after, sizeof(after), 0), 0) ||
+	       bpf_skb_store_bytes(skb, at, &after.type, 1, 0) || bpf_skb_store_bytes(skb, at + 4, &after.id, 2, 0);
 }
 
 /* to6 translates a packet from IPv4 (RFC 7915, section 4). */
@@ -478,13 +653,7 @@ INLINE int to6(struct __sk_buff *skb, const struct nat64_settings *set)
 	out.dst = to.dst;
 
 	if (from.proto == PROTO_ICMP4) {
-		struct echo6 after = { .src = to.src, .dst = to.dst, .length = bpf_htonl(u.length), .next = bpf_htonl(PROTO_ICMP6), .id = to.src_port };
-		struct echo4 before = { .id = from.src_port };
-
-		before.type = (u8)u.icmp;
-		after.type = before.type == 8 ? 128 : 129;
-		if (bpf_l4_csum_replace(skb, u.at + 2, 0, (u32)bpf_csum_diff((__be32 *)&before, sizeof(before), (__be32 *)&after, sizeof(after), 0), 0) ||
-		    bpf_skb_store_bytes(skb, u.at, &after.type, 1, 0) || bpf_skb_store_bytes(skb, u.at + 4, &after.id, 2, 0))
+		if (echo_to6(skb, &from, &to, u.at, u.length << 8 | (u8)u.icmp))
 			return TC_ACT_SHOT;
 	} else if (rewrite_upper(skb, &u, &from, &to, bpf_csum_diff(&in.src, 8, (__be32 *)&out.src, 32, 0))) {
 		return TC_ACT_SHOT;

@@ -23,7 +23,8 @@ const (
 	FileTUN    = "tun"
 	FileTable  = "table"
 	FileGrants = "grants"
-	FileFast   = "fast" // none: there is no fast path
+	FileFast   = "fast"  // none: there is no fast path
+	FileRooms  = "rooms" // none: the fast path begins no flow
 
 	CallConfigure = "configure" // Config
 	CallStatus    = "status"    // how many endpoints and blocks -> Status
@@ -40,7 +41,7 @@ func RunChild(ctx context.Context, self *child.Self, log *slog.Logger) error {
 	if err != nil {
 		return err
 	}
-	t := New(Files{TUN: tun, Table: self.File(FileTable), Grants: grants, Fast: self.File(FileFast)}, log)
+	t := New(Files{TUN: tun, Table: self.File(FileTable), Grants: grants, Fast: self.File(FileFast), Rooms: self.File(FileRooms)}, log)
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	ended := make(chan error, 1)

@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"math/bits"
 	"os"
 	"unsafe"
 
@@ -13,6 +14,7 @@ import (
 	"hexapod.dev/linux/datapath/pin"
 	"hexapod.dev/linux/netns"
 	"hexapod.dev/linux/rtnl"
+	"hexapod.dev/model/xlat"
 	"hexapod.dev/model/xlat/nat64"
 )
 
@@ -22,6 +24,7 @@ const fastProgram = "nat64"
 // Names of its maps (bpf/nat64.c).
 const (
 	flowsMap    = "nat64_flows"
+	roomsMap    = "nat64_rooms"
 	settingsMap = "nat64_settings"
 	countsMap   = "nat64_counts"
 )
@@ -38,6 +41,7 @@ type FastOptions struct {
 	Root  string    // a BPF file system; empty: pin.DefaultRoot
 	Run   string    // folder of the agent, for a file system of its own where root is none
 	Flows int       // that it can know at least; what is pinned keeps its size
+	Rooms int       // endpoints whose flows it begins by itself, at least; what is pinned keeps its size
 }
 
 // OpenFast loads the program over the maps that are pinned. It hangs nowhere yet. After Close everything goes on.
@@ -51,12 +55,19 @@ func OpenFast(o FastOptions) (*Fast, error) {
 		return nil, fmt.Errorf("fast path of NAT64: %w", err)
 	}
 	spec.Maps[flowsMap].MaxEntries = uint32(nat64.FastBuckets(o.Flows))
-	m, err := folder.Map(spec.Maps[flowsMap], nil)
-	if err != nil {
-		return nil, fmt.Errorf("fast path of NAT64: %w", err)
+	spec.Maps[roomsMap].MaxEntries = 1 + uint32(nat64.FastRooms(o.Rooms))
+	sizes := map[string]uint32{}
+	for _, name := range []string{flowsMap, roomsMap} {
+		m, err := folder.Map(spec.Maps[name], nil)
+		if err != nil {
+			return nil, fmt.Errorf("fast path of NAT64: %w", err)
+		}
+		sizes[name] = m.MaxEntries()
+		if err := m.Close(); err != nil {
+			return nil, fmt.Errorf("fast path of NAT64: %w", err)
+		}
 	}
-	err = errors.Join(setVariables(spec, m.MaxEntries()), m.Close())
-	if err != nil {
+	if err := setVariables(spec, sizes[flowsMap], sizes[roomsMap]-1); err != nil {
 		return nil, fmt.Errorf("fast path of NAT64: %w", err)
 	}
 	f := &Fast{ns: o.NS}
@@ -74,8 +85,22 @@ func openFolder(o FastOptions) (*pin.Folder, error) {
 }
 
 // setVariables writes what the program takes from the model.
-func setVariables(spec *ebpf.CollectionSpec, buckets uint32) error {
-	return errors.Join(spec.Variables["bucket_mask"].Set(buckets-1), spec.Variables["tcp_steps"].Set(nat64.Steps()))
+func setVariables(spec *ebpf.CollectionSpec, buckets, rooms uint32) error {
+	return errors.Join(spec.Variables["bucket_mask"].Set(buckets-1), spec.Variables["room_mask"].Set(rooms-1),
+		spec.Variables["tcp_steps"].Set(nat64.Steps()), spec.Variables["held_back"].Set(heldBack()))
+}
+
+// heldBack are the IPv4 networks that the program begins no flow to, as net and mask in network order: the translator knows which of them
+// may be reached.
+func heldBack() (list [64]uint32) {
+	all := xlat.NotGlobal()
+	for i := range len(list) / 2 {
+		p := all[min(i, len(all)-1)]
+		four := p.Addr().As4()
+		list[2*i] = binary.LittleEndian.Uint32(four[:])
+		list[2*i+1] = bits.ReverseBytes32(^uint32(0) << (32 - p.Bits()))
+	}
+	return list
 }
 
 // Close closes what this process has open.
@@ -110,18 +135,34 @@ func (f *Fast) Hang(link string) error {
 // Buckets is the size of the shared memory.
 func (f *Fast) Buckets() int { return int(f.loaded.Maps[flowsMap].MaxEntries()) }
 
-// Memory is the shared memory, for a translator. The caller closes it.
-func (f *Fast) Memory() (*os.File, error) {
-	fd, err := unix.FcntlInt(uintptr(f.loaded.Maps[flowsMap].FD()), unix.F_DUPFD_CLOEXEC, 0)
+// Rooms is how many endpoints can begin flows in the program.
+func (f *Fast) Rooms() int { return int(f.loaded.Maps[roomsMap].MaxEntries()) - 1 }
+
+// Memory is the shared memory, for a translator: that of flows, and that of rooms of endpoints. The caller closes both.
+func (f *Fast) Memory() (flows, rooms *os.File, err error) {
+	if flows, err = f.duplicate(flowsMap, FileFast); err != nil {
+		return nil, nil, err
+	}
+	if rooms, err = f.duplicate(roomsMap, FileRooms); err != nil {
+		flows.Close()
+		return nil, nil, err
+	}
+	return flows, rooms, nil
+}
+
+func (f *Fast) duplicate(name, file string) (*os.File, error) {
+	fd, err := unix.FcntlInt(uintptr(f.loaded.Maps[name].FD()), unix.F_DUPFD_CLOEXEC, 0)
 	if err != nil {
 		return nil, fmt.Errorf("memory of the fast path of NAT64: %w", err)
 	}
-	return os.NewFile(uintptr(fd), FileFast), nil
+	return os.NewFile(uintptr(fd), file), nil
 }
 
 // fastSettings is struct nat64_settings of bpf/nat64.c.
 type fastSettings struct {
 	Seed                                  uint64
+	Secret                                nat64.Secret
+	Prefix                                [16]byte
 	Flags, MTU6                           uint32
 	LifeUDP, LifeICMP, LifeTrans, LifeEst uint32
 	Now, ID                               uint32
@@ -131,13 +172,14 @@ const (
 	fastOn = 1 << iota
 	fastDirect
 	fastTest
+	fastBegin
 )
 
 // Set tells the program what the translator is told. direct: packets go to their next hop from here; else the kernel's routes, and the
 // rules that others have for forwarding, take them on.
 func (f *Fast) Set(c Config, direct bool) error {
 	s := settingsOf(c)
-	s.Flags = fastOn
+	s.Flags |= fastOn
 	if direct {
 		s.Flags |= fastDirect
 	}
@@ -146,8 +188,12 @@ func (f *Fast) Set(c Config, direct bool) error {
 
 func settingsOf(c Config) fastSettings {
 	t := nat64.DefaultTimes
-	return fastSettings{Seed: fastSeed(c.Secret), MTU6: uint32(max(c.MTU6, 1280)), LifeUDP: uint32(t.UDP), LifeICMP: uint32(t.ICMP),
+	s := fastSettings{Seed: fastSeed(c.Secret), Secret: c.Secret, MTU6: uint32(max(c.MTU6, 1280)), LifeUDP: uint32(t.UDP), LifeICMP: uint32(t.ICMP),
 		LifeTrans: uint32(t.TCPTrans), LifeEst: uint32(t.TCPEst)}
+	if len(c.Prefixes) > 0 && c.Prefixes[0].Bits() == 96 { // in longer ones the address lies in one piece at the end
+		s.Prefix, s.Flags = c.Prefixes[0].Masked().Addr().As16(), fastBegin
+	}
+	return s
 }
 
 // Off leaves every packet to the translator.
@@ -192,7 +238,7 @@ func RemoveFast(o FastOptions) error {
 	if err != nil || folder == nil {
 		return err
 	}
-	return folder.Unpin(flowsMap, settingsMap, countsMap)
+	return folder.Unpin(flowsMap, roomsMap, settingsMap, countsMap)
 }
 
 // shared maps the memory of the fast path.
@@ -203,4 +249,17 @@ func shared(f *os.File, buckets int) ([]nat64.Bucket, error) {
 	}
 	// A Bucket is numbers alone, and a mapping begins at a page: any bytes are a valid one, and it is aligned.
 	return unsafe.Slice((*nat64.Bucket)(unsafe.Pointer(&b[0])), buckets), nil
+}
+
+// sharedRooms maps the memory of rooms: the log lies where the first would be.
+func sharedRooms(f *os.File, rooms int) (r nat64.Rooms, err error) {
+	size := int(unsafe.Sizeof(nat64.Room{}))
+	b, err := unix.Mmap(int(f.Fd()), 0, (1+rooms)*size, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED)
+	if err != nil {
+		return r, fmt.Errorf("memory of the fast path of NAT64: %w", err)
+	}
+	// As in shared; a Room is as many bytes as a multiple of eight, and the log is smaller.
+	r.Begun = (*nat64.Begun)(unsafe.Pointer(&b[0]))
+	r.List = unsafe.Slice((*nat64.Room)(unsafe.Pointer(&b[size])), rooms)
+	return r, nil
 }

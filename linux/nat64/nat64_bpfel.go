@@ -18,10 +18,13 @@ import (
 const (
 	nat64MapNat64Counts   = "nat64_counts"
 	nat64MapNat64Flows    = "nat64_flows"
+	nat64MapNat64Rooms    = "nat64_rooms"
 	nat64MapNat64Settings = "nat64_settings"
 	nat64ProgNat64        = "nat64"
 	nat64VarBucketMask    = "bucket_mask"
+	nat64VarHeldBack      = "held_back"
 	nat64VarLinkHeader    = "link_header"
+	nat64VarRoomMask      = "room_mask"
 	nat64VarTcpSteps      = "tcp_steps"
 )
 
@@ -76,6 +79,7 @@ type nat64ProgramSpecs struct {
 type nat64MapSpecs struct {
 	Nat64Counts   *ebpf.MapSpec `ebpf:"nat64_counts"`
 	Nat64Flows    *ebpf.MapSpec `ebpf:"nat64_flows"`
+	Nat64Rooms    *ebpf.MapSpec `ebpf:"nat64_rooms"`
 	Nat64Settings *ebpf.MapSpec `ebpf:"nat64_settings"`
 }
 
@@ -84,7 +88,9 @@ type nat64MapSpecs struct {
 // It can be passed ebpf.CollectionSpec.Assign.
 type nat64VariableSpecs struct {
 	BucketMask *ebpf.VariableSpec `ebpf:"bucket_mask"`
+	HeldBack   *ebpf.VariableSpec `ebpf:"held_back"`
 	LinkHeader *ebpf.VariableSpec `ebpf:"link_header"`
+	RoomMask   *ebpf.VariableSpec `ebpf:"room_mask"`
 	TcpSteps   *ebpf.VariableSpec `ebpf:"tcp_steps"`
 }
 
@@ -110,6 +116,7 @@ func (o *nat64Objects) Close() error {
 type nat64Maps struct {
 	Nat64Counts   *ebpf.Map `ebpf:"nat64_counts"`
 	Nat64Flows    *ebpf.Map `ebpf:"nat64_flows"`
+	Nat64Rooms    *ebpf.Map `ebpf:"nat64_rooms"`
 	Nat64Settings *ebpf.Map `ebpf:"nat64_settings"`
 }
 
@@ -117,6 +124,7 @@ func (m *nat64Maps) Close() error {
 	return _Nat64Close(
 		m.Nat64Counts,
 		m.Nat64Flows,
+		m.Nat64Rooms,
 		m.Nat64Settings,
 	)
 }
@@ -126,7 +134,9 @@ func (m *nat64Maps) Close() error {
 // It can be passed to loadNat64Objects or ebpf.CollectionSpec.LoadAndAssign.
 type nat64Variables struct {
 	BucketMask *ebpf.Variable `ebpf:"bucket_mask"`
+	HeldBack   *ebpf.Variable `ebpf:"held_back"`
 	LinkHeader *ebpf.Variable `ebpf:"link_header"`
+	RoomMask   *ebpf.Variable `ebpf:"room_mask"`
 	TcpSteps   *ebpf.Variable `ebpf:"tcp_steps"`
 }
 

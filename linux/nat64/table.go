@@ -32,7 +32,8 @@ type Config struct {
 	MTU4     int            `json:"mtu4,omitempty"`
 	MTU6     int            `json:"mtu6,omitempty"`
 	Secret   nat64.Secret   `json:"secret"`
-	Fast     int            `json:"fast,omitempty"` // buckets of the fast path's memory; 0: there is none
+	Fast     int            `json:"fast,omitempty"`  // buckets of the fast path's memory; 0: there is none
+	Rooms    int            `json:"rooms,omitempty"` // endpoints whose flows it begins; 0: the translator begins all
 }
 
 // Ports is a range of ports, both ends included.

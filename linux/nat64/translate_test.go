@@ -118,8 +118,8 @@ func (b *bed) begin(t *testing.T, tunFile *os.File) {
 	}
 	files, c := Files{TUN: tunFile, Table: b.table, Grants: b.grants}, config()
 	if b.fast != nil {
-		c.Fast = b.fast.Buckets()
-		if files.Fast, err = b.fast.Memory(); err != nil {
+		c.Fast, c.Rooms = b.fast.Buckets(), b.fast.Rooms()
+		if files.Fast, files.Rooms, err = b.fast.Memory(); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -25,6 +25,7 @@ type Files struct {
 	Table  *os.File      // memory for bindings; nil: they end with the process
 	Grants io.ReadWriter // the log of grants, read from its begin and appended to
 	Fast   *os.File      // memory shared with the fast path; nil: every packet comes here
+	Rooms  *os.File      // the same, by which it begins flows; nil: every flow begins here
 }
 
 // Translator translates what comes out of one TUN device.
@@ -39,6 +40,7 @@ type Translator struct {
 	blocks  *nat64.Blocks
 	store   []nat64.Binding
 	buckets []nat64.Bucket
+	rooms   nat64.Rooms
 	fast    *nat64.Fast
 	grants  *Grants
 	waiting waiting
@@ -118,7 +120,12 @@ func (t *Translator) share(c Config) (_ *nat64.Fast, err error) {
 			return nil, err
 		}
 	}
-	return nat64.NewFast(t.buckets, fastSeed(c.Secret)), nil
+	if t.files.Rooms != nil && len(t.rooms.List) != c.Rooms {
+		if t.rooms, err = sharedRooms(t.files.Rooms, c.Rooms); err != nil {
+			return nil, err
+		}
+	}
+	return nat64.NewFast(t.buckets, t.rooms, fastSeed(c.Secret)), nil
 }
 
 // identification counts from a random number: IPv4 packets of one pair of ends repeat one after 65,536 (RFC 6864 4.3).

@@ -24,6 +24,9 @@ import (
 // twinPackets is how many packets the test sends through both forms; HEXAPOD_TWIN_PACKETS sets another number.
 const twinPackets = 20_000
 
+// twinRooms is how many endpoints begin flows in the program.
+const twinRooms = 4
+
 // twin is one gateway twice: one with a fast path before its translator, one without. Both see the same packets.
 type twin struct {
 	program  *ebpf.Program
@@ -55,11 +58,14 @@ var (
 func newTwin(t *testing.T, ns *netns.NS, buckets int) *twin {
 	t.Helper()
 	c := unpinned(t, buckets, 14)
-	file, err := (&Fast{loaded: c}).Memory()
+	flows, rooms, err := (&Fast{loaded: c}).Memory()
 	must(t, err)
-	defer file.Close()
+	defer flows.Close()
+	defer rooms.Close()
 	w := &twin{program: c.Programs[fastProgram], settings: c.Maps[settingsMap], now: 1000}
-	w.memory, err = shared(file, buckets)
+	w.memory, err = shared(flows, buckets)
+	must(t, err)
+	room, err := sharedRooms(rooms, twinRooms)
 	must(t, err)
 	netnstest.Run(t, ns, "sysctl -qw net.ipv6.conf.all.forwarding=1 net.ipv4.ip_forward=1")
 	netnstest.Run(t, ns, "ip link add way type veth peer name far")
@@ -73,7 +79,7 @@ func newTwin(t *testing.T, ns *netns.NS, buckets int) *twin {
 	must(t, err)
 	twinOwn = own
 	prefixes = append(prefixes, own)
-	w.with, w.without = w.half(prefixes, nat64.NewFast(w.memory, fastSeed(twinSecret))), w.half(prefixes, nil)
+	w.with, w.without = w.half(prefixes, nat64.NewFast(w.memory, room, fastSeed(twinSecret))), w.half(prefixes, nil)
 	w.tell(t)
 	return w
 }
@@ -101,7 +107,8 @@ func unpinned(t testing.TB, buckets int, header uint32) *ebpf.Collection {
 		m.Pinning = ebpf.PinNone
 	}
 	spec.Maps[flowsMap].MaxEntries = uint32(buckets)
-	must(t, setVariables(spec, uint32(buckets)))
+	spec.Maps[roomsMap].MaxEntries = 1 + twinRooms
+	must(t, setVariables(spec, uint32(buckets), twinRooms))
 	must(t, spec.Variables["link_header"].Set(header))
 	c, err := ebpf.NewCollection(spec)
 	must(t, err)
@@ -126,8 +133,8 @@ func (w *twin) half(prefixes []xlat.Pref64, fast *nat64.Fast) *half {
 // tell brings the program to the clock and identification of the test.
 func (w *twin) tell(t *testing.T) {
 	t.Helper()
-	s := settingsOf(Config{Secret: twinSecret, MTU6: 1500})
-	s.Flags, s.Now, s.ID = fastOn|fastTest, uint32(w.now), uint32(w.id)
+	s := settingsOf(Config{Secret: twinSecret, MTU6: 1500, Prefixes: []netip.Prefix{xlat.WellKnown.Prefix()}})
+	s.Flags, s.Now, s.ID = s.Flags|fastOn|fastTest, uint32(w.now), uint32(w.id)
 	if w.direct {
 		s.Flags |= fastDirect
 	}

@@ -7,6 +7,7 @@ package xlat
 import (
 	"fmt"
 	"net/netip"
+	"slices"
 )
 
 // WellKnown is the well-known prefix (RFC 6052 2.1). It must not carry IPv4 addresses that are not global (3.1).
@@ -89,6 +90,9 @@ func Never(a netip.Addr) bool { return within(a, never) }
 
 // Global reports whether an IPv4 address is globally reachable by the registry of RFC 6890.
 func Global(a netip.Addr) bool { return !within(a, never) && !within(a, notGlobal) }
+
+// NotGlobal returns the IPv4 networks whose addresses are not globally reachable by the registry of RFC 6890.
+func NotGlobal() []netip.Prefix { return append(slices.Clone(never), notGlobal...) }
 
 func within(a netip.Addr, of []netip.Prefix) bool {
 	for _, p := range of {

@@ -36,29 +36,42 @@ const (
 	free    = 0
 	outward = 1 // of packets from IPv6
 	back    = 2
+	busy    = 3 // being written
 )
+
+// nobody is no binding.
+const nobody = ^uint32(0)
 
 const (
 	// fastRest is how long a freed entry stays unused: a packet may be between reading it and going by it.
 	fastRest Seconds = 2
 	// fastIdle is how long a flow without connection was silent when it may make room for another one.
 	fastIdle Seconds = 10
+	// fastOver is the same of a connection that has ended, and fastQuiet of one that has not.
+	fastOver  Seconds = 2
+	fastQuiet Seconds = 60
 )
 
 // Fast is the flows that the fast path translates by itself. It is a cache: what does not fit is translated by the Table.
 type Fast struct {
 	buckets  []Bucket
 	seed     uint64
-	of       []uint32            // the binding of an outward entry, by place
+	rooms    rooms
+	of       []uint32            // the binding of an outward entry, by place; nobody: none that is known
 	places   map[uint32][]uint32 // outward entries of a binding
 	sessions map[uint32]*session // TCP sessions whose life is in an entry, by place
 	refused  uint64
 }
 
 // NewFast makes the table of the fast path in shared memory of a power of two of buckets. seed keys its hash. What the memory holds goes on
-// with the next New.
-func NewFast(buckets []Bucket, seed uint64) *Fast {
-	return &Fast{buckets: buckets, seed: seed, of: make([]uint32, len(buckets)*fastWays), places: map[uint32][]uint32{}, sessions: map[uint32]*session{}}
+// with the next New. Where there are rooms, the fast path begins flows by itself.
+func NewFast(buckets []Bucket, r Rooms, seed uint64) *Fast {
+	f := &Fast{buckets: buckets, rooms: rooms{Rooms: r, of: map[[16]byte]*room{}}, seed: seed, of: make([]uint32, len(buckets)*fastWays),
+		places: map[uint32][]uint32{}, sessions: map[uint32]*session{}}
+	for i := range f.of {
+		f.of[i] = nobody
+	}
+	return f
 }
 
 // FastBuckets is the number of buckets for so many flows, both directions, at half of what they hold; a power of two.
@@ -118,39 +131,57 @@ func (f *Fast) find(e *fastEnds) (place uint32, ok bool) {
 	return 0, false
 }
 
-// room returns a place for ends that is not the one taken already.
-func (f *Fast) room(t *Table, e *fastEnds, taken uint32) (place uint32, ok bool) {
+// room takes a free place for ends.
+func (f *Fast) room(t *Table, e *fastEnds) (place uint32, ok bool) {
 	first := f.place(e)
 	for p := first; p < first+fastWays; p++ {
-		if x := f.at(p); p != taken && x.used == free && (x.life == 0 || Seconds(x.life)+fastRest <= t.now) {
+		x := f.at(p)
+		if life := atomic.LoadUint64(&x.life); life != 0 && Seconds(life)+fastRest > t.now {
+			continue
+		}
+		if atomic.CompareAndSwapUint32(&x.used, free, busy) {
 			return p, true
 		}
 	}
 	f.refused++
-	for p := first; p < first+fastWays; p++ { // one that is silent goes; its place rests, so that a later packet finds it
-		if f.at(p).used == free {
-			continue
-		}
-		out := f.outward(p)
-		x := f.at(out)
-		protocol := x.from.protocol
-		if protocol != tcp && Seconds(uint32(atomic.LoadUint64(&x.life)))+fastIdle <= t.now+t.c.Times.of(protocol) {
-			f.drop(t, out)
-			break
-		}
-	}
+	f.evict(t, first)
 	return 0, false
 }
 
-// nowhere is no place.
-const nowhere = ^uint32(0)
-
-// outward is the place of the outward entry of a flow, of whose entries p is one.
-func (f *Fast) outward(p uint32) uint32 {
-	if x := f.at(p); x.used == back {
-		return x.twin
+// evict lets a flow of a full bucket go that was silent. Its place rests, so that a later packet finds it.
+func (f *Fast) evict(t *Table, first uint32) {
+	for p := first; p < first+fastWays; p++ {
+		out, ok := f.outward(p)
+		if ok && f.silent(t, out) {
+			f.drop(t, out)
+			return
+		}
 	}
-	return p
+}
+
+// silent reports whether a flow may make room for another one.
+func (f *Fast) silent(t *Table, out uint32) bool {
+	x := f.at(out)
+	life := atomic.LoadUint64(&x.life)
+	ends := Seconds(uint32(life))
+	if x.from.protocol != tcp {
+		return ends+fastIdle <= t.now+t.c.Times.of(x.from.protocol)
+	}
+	switch State(life >> 32 & (states - 1)) {
+	case V4V6Fin, Trans:
+		return ends+fastOver <= t.now+t.c.Times.TCPTrans
+	case V4Init, V6Init:
+		return ends+fastIdle <= t.now+t.c.Times.TCPTrans
+	}
+	return ends+fastQuiet <= t.now+t.c.Times.TCPEst
+}
+
+// outward is the place of the outward entry of a flow, of whose entries p is one; false: none that the Table knows.
+func (f *Fast) outward(p uint32) (uint32, bool) {
+	if x := f.at(p); x.used == back {
+		p = x.twin
+	}
+	return p, int(p) < len(f.of) && f.of[p] != nobody
 }
 
 // add lets the fast path have a flow: six are its ends as the endpoint sends them, four as the server sees them. shown is the server's
@@ -169,12 +200,13 @@ func (f *Fast) add(t *Table, binding uint32, six, four xlat.Ends, shown netip.Ad
 	}
 	shownTo := from.turned()
 	shownTo.src = shown.As16()
-	out, ok := f.room(t, &from, nowhere)
+	out, ok := f.room(t, &from)
 	if !ok {
 		return
 	}
-	in, ok := f.room(t, &answer, out)
+	in, ok := f.room(t, &answer)
 	if !ok {
+		atomic.StoreUint32(&f.at(out).used, free)
 		return
 	}
 	life := uint64(t.now + t.c.Times.of(protocol))
@@ -212,6 +244,7 @@ func (f *Fast) drop(t *Table, out uint32) {
 	e := f.at(out)
 	life := atomic.LoadUint64(&e.life)
 	i := f.of[out]
+	f.of[out] = nobody
 	if s := f.sessions[out]; s != nil {
 		s.own, s.fast = life, 0
 		delete(f.sessions, out)
@@ -243,9 +276,12 @@ func (f *Fast) dropAll(t *Table, binding uint32) {
 // merge tells the Table of what passed by the fast path, and ends flows that are silent.
 func (f *Fast) merge(t *Table) {
 	for b := range f.buckets {
+		full := true
 		for w := range f.buckets[b].entry {
 			e, place := &f.buckets[b].entry[w], uint32(b*fastWays+w)
-			if e.used != outward || e.from.protocol == tcp {
+			used := atomic.LoadUint32(&e.used)
+			full = full && used != free
+			if used != outward || f.of[place] == nobody || e.from.protocol == tcp {
 				continue
 			}
 			ends := Seconds(uint32(atomic.LoadUint64(&e.life)))
@@ -255,6 +291,9 @@ func (f *Fast) merge(t *Table) {
 				f.drop(t, place)
 			}
 		}
+		if full {
+			f.evict(t, uint32(b*fastWays))
+		}
 	}
 }
 
@@ -263,7 +302,7 @@ func (f *Fast) adopt(t *Table) {
 	for b := range f.buckets {
 		for w := range f.buckets[b].entry {
 			place := uint32(b*fastWays + w)
-			if f.at(place).used == outward && !f.adoptOne(t, place) {
+			if used := f.at(place).used; used >= busy || used == outward && !f.adoptOne(t, place) {
 				f.free(place, t.now)
 			}
 		}
@@ -281,16 +320,26 @@ func (f *Fast) adopt(t *Table) {
 
 func (f *Fast) adoptOne(t *Table, place uint32) bool {
 	e := f.at(place)
-	six, four := e.from.ends(), e.to.ends()
-	i, ok := t.by6[key6{e.from.src, six.SrcPort, e.from.protocol}]
-	if !ok || int(e.twin) >= len(f.of) || !four.Src.Is4() || !four.Dst.Is4() {
+	six, four := e.from.ends(), e.to.ends() // only UDP and TCP make a binding here: an echo is the Table's
+	if int(e.twin) >= len(f.of) || !four.Src.Is4() || !four.Dst.Is4() {
+		return false
+	}
+	b := Binding{six: key6{e.from.src, six.SrcPort, e.from.protocol}, four: key4{four.Src.As4(), four.SrcPort, e.from.protocol}}
+	i, known := t.by6[b.six]
+	if !known && !t.mayInsert(b) {
 		return false
 	}
 	remote, why := t.extract(six.Dst)
 	back := f.at(e.twin)
-	if why != xlat.Translated || remote != four.Dst || !t.mayHave(six.Src) || t.bindings[i].four != (key4{four.Src.As4(), four.SrcPort, e.from.protocol}) ||
-		back.from != e.to.turned() || back.to.dst != e.from.src || netip.AddrFrom16(back.to.src) != t.embed(remote) {
+	if why != xlat.Translated || remote != four.Dst || !t.mayHave(six.Src) || known && t.bindings[i].four != b.four ||
+		back.used != 2 || back.twin != place || back.from != e.to.turned() || back.to.dst != e.from.src || netip.AddrFrom16(back.to.src) != t.embed(remote) {
 		return false
+	}
+	if !known {
+		if e.from.protocol != tcp {
+			b.expires = Seconds(uint32(atomic.LoadUint64(&e.life)))
+		}
+		i = t.insert(b)
 	}
 	if e.from.protocol == tcp {
 		k := sessionKey{i, four.Dst.As4(), four.DstPort}
@@ -333,9 +382,6 @@ func Steps() (steps [states * 8]byte) {
 	}
 	return steps
 }
-
-// blockOf returns where the ports of a block of an endpoint are marked, those of TCP and those of UDP.
-func (f *Fast) blockOf(_ *Table, _ netip.Addr, _ Block) (tcp, udp *marks) { return &marks{}, &marks{} }
 
 // IsFast reports whether the fast path knows a flow and decides by itself about its next packet. six are its ends as the endpoint sends them.
 func (t *Table) IsFast(six xlat.Ends, protocol uint8) bool {

@@ -21,7 +21,7 @@ func fastBed(store []Binding, buckets []Bucket, living []Grant, now Seconds, pre
 	for _, g := range living {
 		b.blocks.Resume(g)
 	}
-	b.Table = New(Config{Prefixes: []xlat.Pref64{prefix}, Secret: Secret{1}, Times: DefaultTimes, Limit: len(store), Blocks: b.blocks, Bindings: store, Now: now, Fast: NewFast(buckets, 7)})
+	b.Table = New(Config{Prefixes: []xlat.Pref64{prefix}, Secret: Secret{1}, Times: DefaultTimes, Limit: len(store), Blocks: b.blocks, Bindings: store, Now: now, Fast: NewFast(buckets, Rooms{}, 7)})
 	return b
 }
 

@@ -10,6 +10,7 @@ import (
 // To4 maps a packet of an endpoint to the pool (RFC 6146 3.5). What is quoted by an ICMP error, and its fragments, follow the binding that is
 // there; other packets make one.
 func (t *Table) To4(q xlat.Query) (xlat.Ends, xlat.Why) {
+	t.learn()
 	switch {
 	case q.Error:
 		return t.error4(q)
@@ -50,6 +51,7 @@ func (t *Table) To4(q xlat.Query) (xlat.Ends, xlat.Why) {
 
 // To6 maps a packet from outside to the endpoint that has the binding.
 func (t *Table) To6(q xlat.Query) (xlat.Ends, xlat.Why) {
+	t.learn()
 	switch {
 	case q.Error:
 		return t.error6(q)
@@ -190,6 +192,8 @@ func (t *Table) silent(k sessionKey, s *session) {
 // Merge learns what passed by the fast path. It is called every second: until then the packets of the last one count for nothing.
 func (t *Table) Merge() {
 	if t.c.Fast != nil {
+		t.learn()
+		t.c.Fast.allow(t)
 		t.c.Fast.merge(t)
 	}
 }

@@ -36,6 +36,7 @@ func (u Usage) Most() int { return int(max(u.TCP, u.UDP, u.ICMP)) }
 
 // Usage calls f for every endpoint that has bindings, in no order.
 func (t *Table) Usage(f func(endpoint netip.Addr, u Usage)) {
+	t.learn()
 	for a, u := range t.usage {
 		f(netip.AddrFrom16(a), *u)
 	}
@@ -52,6 +53,7 @@ type Entry struct {
 
 // Entries calls f for bindings until it returns false, in no order.
 func (t *Table) Entries(f func(Entry) bool) {
+	t.learn()
 	for i := range t.bindings {
 		b := &t.bindings[i]
 		if b.six == (key6{}) || !t.alive(uint32(i)) {
@@ -71,6 +73,24 @@ func (t *Table) Entries(f func(Entry) bool) {
 // resume takes up the bindings that Config.Bindings holds. Those of TCP live on as if something had just been said in an established session,
 // for which sessions there were is not known. What contradicts the grants of blocks (the process before ended while it wrote) goes.
 func (t *Table) resume() {
+	living := t.c.Blocks.Living()
+	for _, g := range living {
+		for _, b := range t.c.Blocks.Of(g.Endpoint) { // in this order the fast path is to know them
+			t.use(b, g.Endpoint)
+		}
+	}
+	t.resumeBindings()
+	if t.c.Fast != nil {
+		t.c.Fast.adopt(t)
+	}
+	for _, g := range living {
+		if t.used[g.Block].bindings == 0 {
+			t.giveBack(g.Block, g.Endpoint)
+		}
+	}
+}
+
+func (t *Table) resumeBindings() {
 	if t.c.Bindings == nil {
 		return
 	}
@@ -97,10 +117,5 @@ func (t *Table) resume() {
 			b.expires = t.now + t.c.Times.TCPEst
 		}
 		t.enter(uint32(i))
-	}
-	for _, g := range t.c.Blocks.Living() {
-		if t.used[g.Block] == nil {
-			t.c.Blocks.Return(g.Block, t.now)
-		}
 	}
 }

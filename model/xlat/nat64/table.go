@@ -126,6 +126,8 @@ type Table struct {
 	sessions map[sessionKey]*session
 	pieces   map[piece]ports
 	used     map[Block]*blockUse
+	running  bool    // what was there before is taken up
+	adopting bool    // more bindings of endpoints may come from another gateway
 	swept    Seconds // when all that is over was ended because ports were short
 	usage    map[[16]byte]*Usage
 	// Refused is told of each binding that an endpoint did not get; nil is nobody.
@@ -140,9 +142,13 @@ type Table struct {
 func New(c Config) *Table {
 	t := &Table{c: c, now: c.Now, by6: map[key6]uint32{}, by4: map[key4]uint32{}, sessions: map[sessionKey]*session{}, pieces: map[piece]ports{},
 		used: map[Block]*blockUse{}, usage: map[[16]byte]*Usage{}}
-	t.resume()
 	if c.Fast != nil {
-		c.Fast.adopt(t)
+		c.Fast.settle()
+	}
+	t.resume()
+	t.running = true
+	if c.Fast != nil {
+		c.Fast.publish(t)
 	}
 	return t
 }
@@ -151,7 +157,10 @@ func New(c Config) *Table {
 func (t *Table) Advance(now Seconds) { t.now = max(t.now, now) }
 
 // Len returns the number of bindings and of TCP sessions.
-func (t *Table) Len() (bindings, sessions int) { return len(t.by6), len(t.sessions) }
+func (t *Table) Len() (bindings, sessions int) {
+	t.learn()
+	return len(t.by6), len(t.sessions)
+}
 
 // outbound returns the binding of an endpoint's end and makes it if need be.
 func (t *Table) outbound(addr netip.Addr, port uint16, protocol uint8) (uint32, xlat.Why) {
@@ -165,11 +174,32 @@ func (t *Table) outbound(addr netip.Addr, port uint16, protocol uint8) (uint32, 
 	if len(t.by6) >= t.c.Limit {
 		return 0, t.refuse(addr, TableFull)
 	}
+	for range claimTries { // the fast path began it this instant, and says so in the next
+		if t.c.Fast.claim(k) {
+			break
+		}
+		t.learn()
+		if i, ok := t.by6[k]; ok {
+			return i, xlat.Translated
+		}
+	}
 	four, short := t.choose(addr, port, protocol)
 	if short != enough {
+		t.c.Fast.release(k)
 		return 0, t.refuse(addr, short)
 	}
 	return t.insert(Binding{six: k, four: four}), xlat.Translated
+}
+
+// claimTries bounds the wait for a program that runs, which is over in well under a microsecond.
+const claimTries = 1 << 16
+
+// mayInsert reports whether a binding that somebody else made can be taken up.
+func (t *Table) mayInsert(b Binding) bool {
+	block, ok := BlockOf(netip.AddrFrom4(b.four.addr), b.four.port)
+	owner, had := t.c.Blocks.Owner(block)
+	_, twice := t.by4[b.four]
+	return ok && had && owner.As16() == b.six.addr && !twice && len(t.by6) < t.c.Limit && lane(b.six.protocol) < 2 && t.mayHave(owner)
 }
 
 func (t *Table) refuse(endpoint netip.Addr, s Shortage) xlat.Why {
@@ -188,6 +218,7 @@ func (t *Table) insert(b Binding) uint32 {
 		t.bindings = append(t.bindings, b)
 	}
 	t.enter(i)
+	t.c.Fast.allow(t)
 	if t.Changed != nil {
 		t.Changed(t.bindings[i].copy(), false)
 	}
@@ -203,6 +234,7 @@ func (t *Table) enter(i uint32) {
 	use.taken[lane(b.four.protocol)].claim(b.four.port)
 	use.count[lane(b.four.protocol)]++
 	use.bindings++
+	t.c.Fast.hold(t, b.six)
 	u := t.usage[b.six.addr]
 	if u == nil {
 		u = &Usage{}
@@ -226,9 +258,9 @@ func (t *Table) remove(i uint32) {
 	use := t.used[block]
 	use.count[lane(b.four.protocol)]--
 	use.taken[lane(b.four.protocol)].release(b.four.port)
+	t.c.Fast.release(b.six)
 	if use.bindings--; use.bindings == 0 {
-		delete(t.used, block)
-		t.c.Blocks.Return(block, t.now)
+		t.giveBack(block, netip.AddrFrom16(b.six.addr))
 	}
 	if u := t.usage[b.six.addr]; u != nil {
 		if u.count(b.six.protocol, -1); *u == (Usage{}) {
@@ -237,6 +269,13 @@ func (t *Table) remove(i uint32) {
 	}
 	*b = Binding{}
 	t.spare = append(t.spare, i)
+}
+
+// giveBack returns a block that has no binding left.
+func (t *Table) giveBack(b Block, owner netip.Addr) {
+	delete(t.used, b)
+	t.c.Blocks.Return(b, t.now)
+	t.c.Fast.forget(t, owner, b)
 }
 
 // alive reports whether a binding still counts: UDP and ICMP ones until they expire, TCP ones while they have sessions.

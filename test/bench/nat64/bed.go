@@ -61,7 +61,7 @@ func newBed(ctx context.Context, way string, cpu int) (b *bed, err error) {
 			return nil, err
 		}
 		b.undo = append(b.undo, (*ns).Close)
-		if err := inside(*ns, "sysctl -qw net.ipv6.conf.default.accept_dad=0 net.ipv6.conf.all.forwarding=1 net.ipv4.ip_forward=1", "ip link set lo up"); err != nil {
+		if err := inside(*ns, "sysctl -qw net.ipv6.conf.default.accept_dad=0 net.ipv6.conf.all.forwarding=1 net.ipv4.ip_forward=1 net.ipv4.tcp_max_tw_buckets=0", "ip link set lo up"); err != nil {
 			return nil, err
 		}
 	}

@@ -21,6 +21,9 @@ const translatorVerb = "translator"
 // flows is how many the fast path knows, as agents have it.
 const flows = 16_384
 
+// rooms is how many endpoints can begin flows there, as agents have it.
+const rooms = 256
+
 // translate is our translator, until it is killed: FOLDER, whether it has a fast path, and its CPU.
 func translate(args []string) error {
 	if len(args) != 3 {
@@ -66,12 +69,12 @@ func open(folder string, withFast bool) (files nat64.Files, c nat64.Config, err 
 	if files.Table, err = os.OpenFile(filepath.Join(folder, "table"), os.O_RDWR|os.O_CREATE, 0o600); err != nil || !withFast {
 		return files, c, err
 	}
-	f, err := nat64.OpenFast(nat64.FastOptions{Root: filepath.Join(folder, "none"), Run: folder, Flows: flows})
+	f, err := nat64.OpenFast(nat64.FastOptions{Root: filepath.Join(folder, "none"), Run: folder, Flows: flows, Rooms: rooms})
 	if err != nil {
 		return files, c, err
 	}
-	c.Fast = f.Buckets()
-	if files.Fast, err = f.Memory(); err != nil {
+	c.Fast, c.Rooms = f.Buckets(), f.Rooms()
+	if files.Fast, files.Rooms, err = f.Memory(); err != nil {
 		return files, c, err
 	}
 	return files, c, errors.Join(f.Hang(device), f.Set(c, true))

@@ -7,7 +7,7 @@
 #include "fragment.h"
 #include "policy.h"
 #include "forward.h"
-#include "packet.h"
+#include "lead.h"
 #include "event.h"
 
 #include <linux/pkt_cls.h>

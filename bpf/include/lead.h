@@ -11,7 +11,8 @@
 #include "icmp.h"
 #include "forward.h"
 #include "fragment.h"
-#include "service.h"
+#include "rewrite.h"
+#include "service_flow.h"
 
 #define CB_SERVICE 3 /* one of enum door; 0: no service has to do with the packet */
 
@@ -21,25 +22,6 @@ enum door {
 	DOOR_SHOW = 2, /* it may be an answer: it is shown as the service's where it is handed to the client */
 };
 
-/* A row of the flow table of services: flows between a client and the address of a service, and the backend of each. A row is found by
- * the client's address and port alone, so one entry serves both directions. */
-struct service_row {
-	struct bpf_spin_lock lock; /* as struct flow_row */
-	u32 pad;
-	struct flow flow[FLOW_WAYS];
-	struct service_seat seat[FLOW_WAYS];
-};
-
-struct {
-	__uint(type, BPF_MAP_TYPE_ARRAY);
-	__uint(max_entries, 4096); /* a power of two; the loader may choose another one */
-	__type(key, u32);
-	__type(value, struct service_row);
-	__uint(pinning, LIBBPF_PIN_BY_NAME);
-} service_flows SEC(".maps");
-
-const volatile u32 service_flow_mask = 4095; /* rows less one */
-
 /* The other end of fragments behind a first one that was translated. */
 struct {
 	__uint(type, BPF_MAP_TYPE_LRU_HASH);
@@ -48,17 +30,6 @@ struct {
 	__type(value, union addr);
 	__uint(pinning, LIBBPF_PIN_BY_NAME);
 } service_fragments SEC(".maps");
-
-/* One packet between a client and a service: how the client sees it, and whom it is led to. */
-struct service_sight {
-	struct sight p;
-	union addr client;
-	struct service_seat seat;
-	u16 port; /* of the client */
-	u16 shown_port; /* of the service */
-	u32 from_client;
-	union addr shown; /* the service's address */
-};
 
 /* Room for what one packet needs: the stack is short. */
 struct service_room {
@@ -96,216 +67,6 @@ INLINE struct settings *serving(void)
 INLINE u32 service_seconds(const struct settings *set)
 {
 	return test_clock ? set->now : (u32)(bpf_ktime_get_coarse_ns() / 1000000000);
-}
-
-/* client_hash finds the row of a client, and the place in a table for its connection to a service. */
-INLINE u32 client_hash(const union addr *client, u32 port, u32 proto, u64 more)
-{
-	u64 h = service_mix(client->d[0] ^ more);
-
-	h = service_mix(h ^ client->d[1]);
-	return service_mix(h ^ (u64)proto << 16 ^ bpf_ntohs(port));
-}
-
-INLINE struct service_row *service_row(const struct service_sight *s)
-{
-	u32 row = client_hash(&s->client, s->port, s->p.key.proto, s->p.seed) & service_flow_mask;
-
-	return bpf_map_lookup_elem(&service_flows, &row);
-}
-
-/* is_clients tells whether a flow is the client's by this port, whatever the service. */
-INLINE int is_clients(const struct flow *f, const struct service_sight *s)
-{
-	if (f->key.proto != s->p.key.proto)
-		return 0;
-	return (f->key.a_port == s->port && addr_equal(&f->key.a, &s->client)) ||
-	       (f->key.b_port == s->port && addr_equal(&f->key.b, &s->client));
-}
-
-/* service_sent lets what a client sends pass by the flow it belongs to, and fills in the backend; 0 when there is none. */
-GLOBAL int service_sent(struct service_sight *s)
-{
-	struct service_row *r;
-	int ok = 0;
-
-	if (!s)
-		return 0;
-	r = service_row(s);
-	if (!r)
-		return 0;
-	bpf_spin_lock(&r->lock);
-#pragma unroll
-	for (int i = 0; i < FLOW_WAYS; i++) {
-		struct flow *f = &r->flow[i];
-
-		if (ok || words_differ(&f->key, &s->p.key) || is_gone(f, s->p.now) || (f->state == FLOW_CLOSING && begins(&s->p)))
-			continue;
-		touch(f, &s->p, s->p.now);
-		s->seat = r->seat[i];
-		ok = passed(f);
-	}
-	bpf_spin_unlock(&r->lock);
-	return ok;
-}
-
-/* service_answered finds the flow whose backend is the seat's, and fills in what the client talks to; 0 when there is none. again is
- * set when no packet of the flow came, but a message about it. */
-GLOBAL int service_answered(struct service_sight *s, u32 again)
-{
-	struct service_row *r;
-	int ok = 0;
-
-	if (!s)
-		return 0;
-	r = service_row(s);
-	if (!r)
-		return 0;
-	bpf_spin_lock(&r->lock);
-#pragma unroll
-	for (int i = 0; i < FLOW_WAYS; i++) {
-		struct flow *f = &r->flow[i];
-		int client_is_a;
-
-		if (ok || r->seat[i].backend.port != s->seat.backend.port || !addr_equal(&r->seat[i].backend.addr, &s->seat.backend.addr) ||
-		    is_gone(f, s->p.now) || !is_clients(f, s))
-			continue;
-		client_is_a = f->key.a_port == s->port && addr_equal(&f->key.a, &s->client);
-		s->shown = client_is_a ? f->key.b : f->key.a;
-		s->shown_port = client_is_a ? f->key.b_port : f->key.a_port;
-		s->p.from_a = !client_is_a;
-		if (!again)
-			touch(f, &s->p, s->p.now);
-		ok = 1;
-	}
-	bpf_spin_unlock(&r->lock);
-	return ok;
-}
-
-/* service_peek is service_sent without a packet of the flow: only the backend is told. */
-GLOBAL int service_peek(struct service_sight *s)
-{
-	struct service_row *r;
-	int ok = 0;
-
-	if (!s)
-		return 0;
-	r = service_row(s);
-	if (!r)
-		return 0;
-	bpf_spin_lock(&r->lock);
-#pragma unroll
-	for (int i = 0; i < FLOW_WAYS; i++) {
-		struct flow *f = &r->flow[i];
-
-		if (ok || words_differ(&f->key, &s->p.key) || is_gone(f, s->p.now))
-			continue;
-		s->seat = r->seat[i];
-		ok = 1;
-	}
-	bpf_spin_unlock(&r->lock);
-	return ok;
-}
-
-/* service_note notes a flow and its backend; 0 when there is no room. Another flow of the client's port to the same backend ends:
- * answers to it could not be told from those to this one. */
-GLOBAL int service_note(const struct service_sight *s, u32 owner)
-{
-	struct service_row *r;
-	struct flow *to;
-	int ok = 0;
-
-	if (!s)
-		return 0;
-	if (s->p.key.proto == PROTO_TCP && (s->p.flags & TCP_RST))
-		return 1; /* it ends what is not known */
-	r = service_row(s);
-	if (!r)
-		return 0;
-	bpf_spin_lock(&r->lock);
-#pragma unroll
-	for (int i = 0; i < FLOW_WAYS; i++) {
-		struct flow *f = &r->flow[i];
-
-		if (f->state == FLOW_FREE || !is_clients(f, s))
-			continue;
-		if (!words_differ(&f->key, &s->p.key) ||
-		    (r->seat[i].backend.port == s->seat.backend.port && addr_equal(&r->seat[i].backend.addr, &s->seat.backend.addr)))
-			f->state = FLOW_FREE;
-	}
-	to = room((struct flow_row *)r, owner, s->p.now);
-#pragma unroll
-	for (int i = 0; i < FLOW_WAYS; i++) {
-		struct flow *f = &r->flow[i];
-
-		if (f != to)
-			continue;
-		f->key = s->p.key;
-		f->owner = owner;
-		f->link = f->generation = 0;
-		begin(f, &s->p);
-		touch(f, &s->p, s->p.now);
-		r->seat[i] = s->seat;
-		ok = 1;
-	}
-	bpf_spin_unlock(&r->lock);
-	return ok;
-}
-
-/* Where the checksum of an upper layer is that covers addresses and ports; 0: there is none, or it is not ours to mend. */
-INLINE u32 checksum_at(const struct header *h)
-{
-	if (h->proto == PROTO_TCP)
-		return h->upper + 16;
-	return h->proto == PROTO_UDP ? h->upper + 6 : 0;
-}
-
-/* replace_addr replaces an address of the packet and mends the checksum at sum, if any. */
-INLINE int replace_addr(struct __sk_buff *skb, u32 at, const union addr *old, const union addr *new, u32 sum, u64 how)
-{
-	long diff = bpf_csum_diff((__be32 *)old, 16, (__be32 *)new, 16, 0);
-
-	if (sum && bpf_l4_csum_replace(skb, sum, 0, (u32)diff, how))
-		return -1;
-	/* With the pseudo header, the sum over the whole packet that some devices make has both changes in it: they cancel out. */
-	return bpf_skb_store_bytes(skb, at, new, 16, how & BPF_F_PSEUDO_HDR ? BPF_F_RECOMPUTE_CSUM : 0);
-}
-
-INLINE int replace_port(struct __sk_buff *skb, u32 at, u16 old, u16 new, u32 sum, u64 how)
-{
-	if (sum && bpf_l4_csum_replace(skb, sum, old, new, 2 | how))
-		return -1;
-	return bpf_skb_store_bytes(skb, at, &new, 2, 0);
-}
-
-#define SOURCE 0
-#define DESTINATION 1
-
-/* replace_end gives a packet another source or destination; 0, or the reason to drop. */
-GLOBAL int replace_end(struct __sk_buff *skb, struct base *b, struct header *h, const struct service_backend *to, u32 end)
-{
-	u32 sum, at = end == SOURCE ? IN_FRAME(src) : IN_FRAME(dst);
-	u16 port = to ? to->port : 0;
-	u64 udp;
-
-	if (!b || !h || !to)
-		return WHY_TRUNCATED;
-	udp = h->proto == PROTO_UDP ? BPF_F_MARK_MANGLED_0 : 0;
-	sum = checksum_at(h);
-	if (end == SOURCE) {
-		if (replace_addr(skb, at, &b->src, &to->addr, sum, udp | BPF_F_PSEUDO_HDR) ||
-		    replace_port(skb, h->upper, h->src_port, port, sum, udp))
-			return WHY_TRUNCATED;
-		b->src = to->addr;
-		h->src_port = port;
-		return 0;
-	}
-	if (replace_addr(skb, at, &b->dst, &to->addr, sum, udp | BPF_F_PSEUDO_HDR) ||
-	    replace_port(skb, h->upper + 2, h->dst_port, port, sum, udp))
-		return WHY_TRUNCATED;
-	b->dst = to->addr;
-	h->dst_port = port;
-	return 0;
 }
 
 /* sees makes a packet one between a client and a service. */
@@ -355,7 +116,7 @@ GLOBAL int choose(const struct base *b, const struct header *h)
 		return NO_SERVICE;
 	sees(&r->s, set, b, h, 1);
 	r->s.p.service = 1;
-	passes = service_sent(&r->s);
+	passes = service_sent(&r->s, 0);
 	if (!passes && !service_owns(&b->dst))
 		return NO_SERVICE;
 	__builtin_memset(&r->call, 0, sizeof(r->call));
@@ -541,7 +302,7 @@ GLOBAL int lead_along(struct __sk_buff *skb, struct base *b, struct header *h)
 		return 0;
 	r->s.client = r->in.dst;
 	r->s.port = r->in.dst_port;
-	if (!service_peek(&r->s))
+	if (!service_sent(&r->s, 1))
 		return 0;
 	return replace_inner(skb, r, b, h, &r->s.seat.backend.addr, r->s.seat.backend.port, SOURCE);
 }

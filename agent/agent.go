@@ -69,6 +69,7 @@ type Agent struct {
 	nat64     translating
 	datapath  programs
 	drops     drops
+	seen      seen
 
 	resolver *resolver.Resolver
 

@@ -1,28 +1,19 @@
 package agent
 
 import (
-	"bytes"
 	"context"
-	"encoding/json"
 	"fmt"
 	"maps"
 	"net/netip"
-	"os"
-	"path/filepath"
 	"slices"
 	"time"
 
 	"hexapod.dev/agent/local"
 	"hexapod.dev/api/v1alpha1"
-	"hexapod.dev/edge/file/whole"
 	"hexapod.dev/edge/objects"
 	"hexapod.dev/model/desired"
 	"hexapod.dev/model/identity"
 )
-
-// seenName is the file in the state folder that keeps the high-water marks of a cluster: a store that was restored has forgotten
-// them.
-const seenName = "seen.json"
 
 // Words of the conditions of a HostStatus, for programs.
 const (
@@ -51,6 +42,8 @@ func (a *Agent) hostReport() v1alpha1.HostReport {
 	if a.serving.Load() {
 		a.reportLiving(&r, s)
 		ready.Status, ready.Reason, ready.Message = a.condition()
+	} else if a.options.Cluster != nil {
+		a.reportHeld(&r)
 	}
 	ready.LastTransitionTime = v1alpha1.TimeFrom(time.Now())
 	r.Set(ready)
@@ -131,7 +124,7 @@ func (a *Agent) reportLiving(r *v1alpha1.HostReport, s desired.Snapshot) {
 		w := v1alpha1.TimeFrom(time.Unix(born.Unix(), 0))
 		r.Witness = &w
 	}
-	r.Seen = a.seen(c)
+	a.keepSeen(r)
 }
 
 // unsaid notes the addresses of an endpoint that do not say its number. Where bits are not believed, none does.
@@ -152,57 +145,6 @@ func (a *Agent) carried(addr netip.Addr) (n uint16, bearing bool) {
 	l := a.config.Load().layout
 	f, err := l.Decode(addr)
 	return f.Identity, err == nil && l.IdentityBearing()
-}
-
-// seen raises the high-water marks on the disk by what the configuration names, and returns them.
-func (a *Agent) seen(c *configuration) v1alpha1.Seen {
-	path := filepath.Join(a.options.StateDir, seenName)
-	var s v1alpha1.Seen
-	if data, err := os.ReadFile(path); err == nil {
-		_ = json.Unmarshal(data, &s) // a torn file says nothing, and is written anew
-	}
-	before, _ := json.Marshal(s)
-	for _, o := range c.set.Objects.Identities {
-		s.Identity = max(s.Identity, o.Spec.Number)
-	}
-	s.Prefixes = highest(c, s.Prefixes)
-	after, err := json.Marshal(s)
-	if err == nil && !bytes.Equal(after, before) {
-		err = whole.Write(path, after, 0o600)
-	}
-	if err != nil { // the controller is told all the same; after a restart it hears what the plan holds then
-		a.log.Warn("highest numbers not noted", "file", path, "error", err)
-	}
-	return s
-}
-
-// highest is the highest host prefix of each rack, sorted, of those that were seen before and those of the plan now.
-func highest(c *configuration, before []v1alpha1.Prefix) []v1alpha1.Prefix {
-	plan := c.set.Model.Plan
-	top := map[netip.Prefix]netip.Prefix{}
-	add := func(p netip.Prefix) {
-		if !plan.Prefix.Contains(p.Addr()) {
-			return // adopted: nobody counts in it
-		}
-		rack, err := p.Addr().Prefix(min(plan.Lengths.Rack, p.Bits()))
-		if have, ok := top[rack]; err == nil && (!ok || have.Compare(p) < 0) {
-			top[rack] = p
-		}
-	}
-	for _, p := range before {
-		add(p.Prefix)
-	}
-	for _, h := range plan.Hosts {
-		if p, err := plan.PrefixOf(h); err == nil {
-			add(p)
-		}
-	}
-	var out []v1alpha1.Prefix
-	for _, p := range top {
-		out = append(out, v1alpha1.Prefix{Prefix: p})
-	}
-	slices.SortFunc(out, func(x, y v1alpha1.Prefix) int { return x.Compare(y.Prefix) })
-	return out
 }
 
 // reportIdentities tells whether every endpoint of a host in a cluster has its number.

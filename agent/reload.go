@@ -134,6 +134,7 @@ func (a *Agent) apply(set objects.Set) error {
 		a.log.Warn("configuration", "warning", w)
 	}
 	a.config.Store(next)
+	a.raiseSeen(next)
 	a.sections.SetConfig(next.desired)
 	a.sections.SetServices(next.services)
 	a.setPolicies()

@@ -48,6 +48,7 @@ type realHost struct {
 	name    string
 	ns      *netns.NS
 	dir     string
+	args    []string // of the agent
 	cmd     *exec.Cmd
 	runtime *cnitest.Driver
 	log     bytes.Buffer
@@ -77,18 +78,30 @@ func (k *cluster) realHost(p programs, name string, n int) *realHost {
 	if h.runtime, err = cnitest.New(config, filepath.Join(h.dir, "cache"), p.dir); err != nil {
 		k.t.Fatal(err)
 	}
-	h.cmd = exec.Command(p.path("hexapod"), "agent", "--kube", "--kubeconfig", k.Kubeconfig("admin-token"), "--host", name,
-		"--run", filepath.Join(h.dir, "run"), "--state", filepath.Join(h.dir, "state"), "--config", filepath.Join(h.dir, "secrets"))
-	h.cmd.Stderr = &h.log
-	netnstest.Do(k.t, h.ns, h.cmd.Start)
+	h.args = []string{p.path("hexapod"), "agent", "--kube", "--kubeconfig", k.Kubeconfig("admin-token"), "--host", name,
+		"--run", filepath.Join(h.dir, "run"), "--state", filepath.Join(h.dir, "state"), "--config", filepath.Join(h.dir, "secrets")}
+	h.start()
 	k.t.Cleanup(func() {
-		_ = h.cmd.Process.Kill()
-		_ = h.cmd.Wait()
+		h.kill()
 		if k.t.Failed() {
 			k.t.Logf("agent of %s: %s", name, tail(h.log.String()))
 		}
 	})
 	return h
+}
+
+// start starts the agent.
+func (h *realHost) start() {
+	h.k.t.Helper()
+	h.cmd = exec.Command(h.args[0], h.args[1:]...)
+	h.cmd.Stderr = &h.log
+	netnstest.Do(h.k.t, h.ns, h.cmd.Start)
+}
+
+// kill ends the agent without a word.
+func (h *realHost) kill() {
+	_ = h.cmd.Process.Kill()
+	_ = h.cmd.Wait() // it was killed
 }
 
 func hostAddress(n int) netip.Addr { return netip.MustParseAddr(fmt.Sprintf("3fff:f::%x", n+1)) }

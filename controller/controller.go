@@ -77,8 +77,16 @@ type Controller struct {
 	reached *reachedBook
 	stale   staleList
 
-	mu   sync.Mutex
-	term *term // while leading
+	mu       sync.Mutex // guards all following fields
+	term     *term      // while leading
+	followed time.Time  // since when whole lists are known; zero: not yet
+	mode     foundMode
+}
+
+// foundMode is who numbers the nodes of a plan that does not say it.
+type foundMode struct {
+	plan string // its UID
+	mode v1alpha1.HostPrefixes
 }
 
 // New makes a controller. It does nothing before Run.
@@ -153,8 +161,8 @@ func (c *Controller) connect() {
 	c.pods.wanted = func(k string) { c.ask(task{taskIdentity, k}) }
 	c.pods.claimed = func(key objects.Key) { c.ask(task{taskClaim, key.String()}) }
 
-	// A whole list says that changes were missed: everything is looked at again. One that is older than what was seen before says
-	// that the store was put back, and what hosts hold has to be asked again.
+	// Another whole list says that changes were missed: everything is looked at again. The store may have been put back meanwhile, so
+	// what hosts hold has to be asked again.
 	c.hosts.replaced = again[v1alpha1.Host](c)
 	c.statuses.replaced = again[v1alpha1.HostStatus](c)
 	c.prefixes.replaced = again[v1alpha1.HostPrefix](c)
@@ -167,11 +175,11 @@ func (c *Controller) connect() {
 		c.plansRead()
 		again[v1alpha1.AddressPlan](c)(l)
 	}
-	c.pods.replaced = func(rewound bool) { c.inTerm(func(t *term) { t.restart(rewound) }) }
+	c.pods.replaced = func(again bool) { c.inTerm(func(t *term) { t.restart(again) }) }
 }
 
 func again[T any](c *Controller) func(objects.Listing[T]) {
-	return func(l objects.Listing[T]) { c.inTerm(func(t *term) { t.restart(l.Rewound) }) }
+	return func(l objects.Listing[T]) { c.inTerm(func(t *term) { t.restart(l.Again) }) }
 }
 
 // plansRead tells the feed of pods which labels count, which is said by the plan.
@@ -218,6 +226,14 @@ func (c *Controller) Run(ctx context.Context) error {
 		e := &lease.Election{Client: c.o.Client, Namespace: c.o.Namespace, Name: leaseName, Identity: c.o.Identity, Timing: c.o.Timing, Log: log}
 		return e.Run(ctx, c.lead)
 	})
+	g.Go(func() error {
+		if c.listed(ctx) {
+			c.mu.Lock()
+			c.followed = time.Now()
+			c.mu.Unlock()
+		}
+		return nil
+	})
 	if c.o.Listen != "" {
 		g.Go(func() error { return c.serve(ctx) })
 	}
@@ -246,6 +262,30 @@ func (c *Controller) lead(ctx context.Context, _ int64) error {
 	return t.run(ctx)
 }
 
+// follows is for how long this process has known the whole cluster, and kept the highest numbers of it.
+func (c *Controller) follows() time.Duration {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.followed.IsZero() {
+		return 0
+	}
+	return time.Since(c.followed)
+}
+
+// foundMode keeps who numbers the nodes of a plan, unless mode is empty, and returns what was kept: a store that was put back may have
+// forgotten it.
+func (c *Controller) foundMode(plan *v1alpha1.AddressPlan, mode v1alpha1.HostPrefixes) v1alpha1.HostPrefixes {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	switch {
+	case mode != "":
+		c.mode = foundMode{plan.Metadata.UID, mode}
+	case c.mode.plan != plan.Metadata.UID:
+		return ""
+	}
+	return c.mode.mode
+}
+
 // inTerm calls fn with the term there is, if there is one.
 func (c *Controller) inTerm(fn func(*term)) {
 	c.mu.Lock()
@@ -270,11 +310,11 @@ func (c *Controller) listed(ctx context.Context) bool {
 }
 
 func (c *Controller) listedAll() bool {
-	for _, listed := range []func() (bool, int){
+	for _, listed := range []func() bool{
 		c.plans.store.Listed, c.hosts.store.Listed, c.statuses.store.Listed, c.prefixes.store.Listed, c.identities.store.Listed,
 		c.pools.store.Listed, c.addresses.store.Listed, c.slicesFeed.store.Listed, c.peers.store.Listed, c.nat64.store.Listed, c.nodes.store.Listed, c.pods.listed,
 	} {
-		if ok, _ := listed(); !ok {
+		if !listed() {
 			return false
 		}
 	}

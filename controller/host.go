@@ -1,6 +1,7 @@
 package controller
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -12,14 +13,15 @@ import (
 	"hexapod.dev/edge/kube/objects"
 )
 
-// ensureHost makes true what one node wants: prefixes, the Host that others know it by, and that pods may run on it. Of a node that
-// is gone the prefixes begin to rest, and the Host is removed.
+// ensureHost makes true what one node wants: prefixes, and the Host that others know it by. What the node itself is told is a task of its
+// own, so that it comes after the prefixes of all others. Of a node that is gone the prefixes begin to rest, and the Host is removed.
 func (t *term) ensureHost(ctx context.Context, name string) error {
 	node, ok := t.c.nodes.get(name)
 	if !ok || node.Metadata.DeletionTimestamp != nil {
 		if ok {
 			return nil // it is still there, and its end asks for this task again
 		}
+		t.found(name, nil)
 		return t.retireHost(ctx, name)
 	}
 	plan, err := t.c.plan()
@@ -30,17 +32,19 @@ func (t *term) ensureHost(ctx context.Context, name string) error {
 	if err == nil {
 		err = t.writeHost(ctx, node, g)
 	}
-	if again, ok := t.c.nodes.get(name); ok && again.Metadata.UID == node.Metadata.UID {
-		node = again // as it was just written
-	}
 	var problem *Problem
 	if err != nil && !errors.As(err, &problem) {
 		return err
 	}
-	if problem != nil && problem.Why != WaitingForHosts && problem.Why != WaitingForCIDR {
+	if problem != nil && problem.Why == WaitingForHosts {
+		return err // for some seconds: nothing is known yet that a node could be told
+	}
+	if problem != nil && problem.Why != WaitingForCIDR {
 		t.c.events.warn(ctx, aboutNode(name), problem.Why, problem.Text)
 	}
-	return errors.Join(err, t.writeNode(ctx, node, problem))
+	t.found(name, problem)
+	t.queue.add(task{taskNode, name})
+	return err
 }
 
 // given are the prefixes of a host.
@@ -50,22 +54,31 @@ type given struct {
 
 // prefixesFor finds or makes the objects of a node's prefixes.
 func (t *term) prefixesFor(ctx context.Context, plan *v1alpha1.AddressPlan, node *objects.Node) (given, error) {
-	switch mode := t.mode(plan); mode {
-	case v1alpha1.HostPrefixesAdopt:
+	mode, err := t.mode(plan)
+	switch {
+	case err != nil:
+		return given{}, err
+	case mode == v1alpha1.HostPrefixesAdopt:
 		return t.adopt(ctx, node)
-	default:
-		return t.give(ctx, plan, node)
 	}
+	return t.give(ctx, plan, node)
 }
 
-// mode says who numbers hosts: what the plan says, or what was found out in the beginning.
-func (t *term) mode(plan *v1alpha1.AddressPlan) v1alpha1.HostPrefixes {
-	if plan.Spec.HostPrefixes != "" {
-		return plan.Spec.HostPrefixes
+// mode says who numbers hosts: what the plan says, or what was found out in the beginning. It is found out once, and not before things
+// are given out: beside nodes of now, prefixes of a moment before look like somebody else's.
+func (t *term) mode(plan *v1alpha1.AddressPlan) (v1alpha1.HostPrefixes, error) {
+	mode := cmp.Or(plan.Spec.HostPrefixes, plan.Status.HostPrefixes, t.c.foundMode(plan, ""))
+	if mode == "" {
+		if _, err := t.whole(); err != nil {
+			return "", err
+		}
+		mode = t.findMode()
 	}
-	if plan.Status.HostPrefixes != "" {
-		return plan.Status.HostPrefixes
-	}
+	return t.c.foundMode(plan, mode), nil
+}
+
+// findMode finds out who numbers hosts.
+func (t *term) findMode() v1alpha1.HostPrefixes {
 	// Nodes that have prefixes of somebody else's have them from somebody who will go on giving them.
 	for _, n := range t.c.nodes.store.All() {
 		for _, p := range cidrs(n) {

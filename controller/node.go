@@ -71,10 +71,33 @@ const (
 	addressesCondition = "HexapodAddresses"
 )
 
-// writeNode writes into the node whether pods may run on it, and what is wrong with its addresses.
-func (t *term) writeNode(ctx context.Context, node *objects.Node, problem *Problem) error {
+// found keeps why a host has no prefix, for its node to be told; nil: it has.
+func (t *term) found(name string, problem *Problem) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
 	if problem == nil {
-		problem = t.judgeAgent(node.ObjectName())
+		delete(t.causes, name)
+		return
+	}
+	t.causes[name] = problem
+}
+
+// cause is what was found.
+func (t *term) cause(name string) *Problem {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.causes[name]
+}
+
+// ensureNode writes into the node whether pods may run on it, and what is wrong with its addresses.
+func (t *term) ensureNode(ctx context.Context, name string) error {
+	node, ok := t.c.nodes.get(name)
+	if !ok || node.Metadata.DeletionTimestamp != nil {
+		return nil
+	}
+	problem := t.cause(name)
+	if problem == nil {
+		problem = t.judgeAgent(name)
 	}
 	serves := problem == nil
 	network := objects.NodeCondition{Type: networkUnavailable, Status: v1alpha1.ConditionFalse, Reason: string(Ready), Message: "Hexapod serves pods on this node"}

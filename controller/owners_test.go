@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"testing"
 	"time"
 
@@ -106,9 +107,12 @@ func (c *Controller) leads() bool {
 }
 
 // TestRestoredStore: 30 nodes are numbered after a snapshot, the store is put back to it, and 30 new nodes come before the 30 are
-// registered again. Whether or not a controller lived through it, nobody is given what an agent holds.
+// registered again. Whether or not a controller lived through it, and whether or not versions tell of it, nobody is given what an agent holds.
 func TestRestoredStore(t *testing.T) {
-	for name, c := range map[string]struct{ lives bool }{"the same controller": {true}, "another controller": {false}} {
+	for name, c := range map[string]struct{ lives, beyond bool }{"the same controller": {lives: true}, "the same controller, and others have written since": {lives: true, beyond: true}, "another controller": {}} {
+		if testing.Short() && c.lives && !c.beyond {
+			continue // what is beyond is harder to notice
+		}
 		t.Run(name, func(t *testing.T) {
 			k := newCluster(t, labPlan())
 			_, stop := k.start(Options{Grace: 2 * time.Second})
@@ -136,7 +140,12 @@ func TestRestoredStore(t *testing.T) {
 			if !c.lives {
 				stop()
 			}
+			then := k.version()
 			k.Restore(before)
+			for i := 0; c.beyond && k.version() <= then; i++ {
+				k.raw(objects.NewResource[rawObject]("v1", "ConfigMap", "configmaps", true), "default",
+					map[string]any{"apiVersion": "v1", "kind": "ConfigMap", "metadata": map[string]any{"name": fmt.Sprint("write", i)}})
+			}
 			if !c.lives {
 				k.start(Options{Identity: "second", Grace: 2 * time.Second})
 			}
@@ -156,6 +165,20 @@ func TestRestoredStore(t *testing.T) {
 			f.nobodyElse()
 		})
 	}
+}
+
+// version is the version of the store.
+func (k *cluster) version() uint64 {
+	k.t.Helper()
+	_, version, err := objects.In(k.c, objects.AddressPlans()).List(k.t.Context())
+	if err != nil {
+		k.t.Fatal(err)
+	}
+	n, err := strconv.ParseUint(version, 10, 64)
+	if err != nil {
+		k.t.Fatal(err)
+	}
+	return n
 }
 
 // TestKilled: a controller is killed at random moments while nodes come and go; what it leaves is taken up by the next.

@@ -26,18 +26,17 @@ type podFeed struct {
 	collection objects.Collection[objects.Pod]
 	wanted     func(key string)      // a set of labels appeared
 	claimed    func(pod objects.Key) // a pod that asks for an address appeared, or went
-	replaced   func(rewound bool)
+	replaced   func(again bool)
 
-	mu      sync.Mutex
-	known   chan struct{}   // closed when rules are known
-	rules   *identity.Rules // nil: not known yet
-	relist  context.CancelFunc
-	got     bool
-	rewound int
-	words   map[string]string
-	sets    map[string]*podSet // by key
-	pods    map[objects.Key]podEntry
-	claims  map[objects.Key]claim
+	mu     sync.Mutex
+	known  chan struct{}   // closed when rules are known
+	rules  *identity.Rules // nil: not known yet
+	relist context.CancelFunc
+	got    bool
+	words  map[string]string
+	sets   map[string]*podSet // by key
+	pods   map[objects.Key]podEntry
+	claims map[objects.Key]claim
 }
 
 // podSet is a set of labels, how many pods have it, and how many of them have names for which ports. Mostly all have the same.
@@ -143,10 +142,10 @@ func (f *podFeed) rulesNow() (identity.Rules, bool) {
 }
 
 // listed reports whether a whole list was read, or none is wanted because nobody knows yet which labels count.
-func (f *podFeed) listed() (bool, int) {
+func (f *podFeed) listed() bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	return f.got || f.rules == nil, f.rewound
+	return f.got || f.rules == nil
 }
 
 // Replace is called by Follow.
@@ -157,11 +156,8 @@ func (f *podFeed) Replace(l objects.Listing[objects.Pod]) {
 		f.put(p)
 	}
 	f.got = true
-	if l.Rewound {
-		f.rewound++
-	}
 	f.mu.Unlock()
-	f.replaced(l.Rewound)
+	f.replaced(l.Again)
 }
 
 // Apply is called by Follow.

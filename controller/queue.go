@@ -13,6 +13,7 @@ type task struct{ kind, name string }
 // The kinds of tasks.
 const (
 	taskHost     = "host"     // the objects of one node
+	taskNode     = "node"     // what one node is told: conditions and the taint
 	taskIdentity = "identity" // the number of one set of labels; the name is its key
 	taskClaim    = "claim"    // the fixed address of one pod
 	taskPolicy   = "policy"   // what of one policy cannot be held; the name is its kind and key

@@ -31,11 +31,48 @@ const (
 
 // BenchmarkPrefixes numbers 5,000 nodes that are there when the controller starts: seconds until all prefixes are written, until all nodes
 // and all Hosts have them, and until every node is told that its agent is silent. No agents answer, so the whole grace of 10 s is among them.
+// Beside it a bare client that knows everything writes the same objects: what is left is the API server's.
 func BenchmarkPrefixes(b *testing.B) {
-	for b.Loop() {
-		f := newScaled(b)
-		f.number(b).stop()
-	}
+	b.Run("controller", func(b *testing.B) {
+		for b.Loop() {
+			f := newScaled(b)
+			f.number(b).stop()
+		}
+	})
+	b.Run("bare", func(b *testing.B) {
+		for b.Loop() {
+			newScaled(b).bare(b)
+		}
+	})
+}
+
+// bare writes what a controller writes.
+func (f scaled) bare(b *testing.B) {
+	before, begun := f.Cost(), time.Now()
+	many(b, scaleNodes, func(i int) error {
+		name, p := fmt.Sprint("h", i), pfx(fmt.Sprintf("2001:db8:a010:%x::/64", 0x1000+i))
+		if _, err := objects.In(f.c, objects.HostPrefixes()).Create(b.Context(), v1alpha1.NewHostPrefix(v1alpha1.HostPrefixSpec{Prefix: p, Host: name})); err != nil {
+			return err
+		}
+		spec := map[string]any{"podCIDR": p.String(), "podCIDRs": []string{p.String()}, "taints": []objects.Taint{{Key: notReadyTaint, Effect: "NoSchedule"}}}
+		if _, err := objects.In(f.c, objects.Nodes()).Patch(b.Context(), name, "", map[string]any{"spec": spec}); err != nil {
+			return err
+		}
+		_, err := objects.In(f.c, objects.Hosts()).Create(b.Context(), v1alpha1.NewHost(name, v1alpha1.HostSpec{Prefix: p}))
+		return err
+	})
+	b.ReportMetric(time.Since(begun).Seconds(), "s/5000hosts")
+	f.cost(b, before)
+}
+
+// cost reports what the API server and its store did for each node.
+func (f scaled) cost(b *testing.B, before kubetest.Cost) {
+	b.Helper()
+	c := f.Cost().Less(before)
+	b.ReportMetric(float64(c.Writes)/scaleNodes, "writes/node")
+	b.ReportMetric(c.API.Seconds(), "cpu-s-apiserver")
+	b.ReportMetric(c.Store.Seconds(), "cpu-s-etcd")
+	b.ReportMetric(load(b), "load")
 }
 
 // BenchmarkScale goes on from there: it starts the controller again beside 100,000 pods of 2,000 sets of labels: seconds until the
@@ -86,7 +123,7 @@ func (f scaled) nodesAre(so func(*objects.Node) bool) bool {
 // number starts a controller and waits until it has numbered all nodes.
 func (f scaled) number(b *testing.B) process {
 	prefixes, hosts := follow(f.cluster, objects.HostPrefixes()), follow(f.cluster, objects.Hosts())
-	begun := time.Now()
+	before, begun := f.Cost(), time.Now()
 	first := f.process(f.program, "first")
 	f.await(b, func() bool { return prefixes.Len() == scaleNodes })
 	b.ReportMetric(time.Since(begun).Seconds(), "s/5000prefixes")
@@ -94,7 +131,12 @@ func (f scaled) number(b *testing.B) process {
 	b.ReportMetric(time.Since(begun).Seconds(), "s/5000nodes")
 	f.await(b, func() bool { return hosts.Len() == scaleNodes })
 	b.ReportMetric(time.Since(begun).Seconds(), "s/5000hosts")
-	b.ReportMetric(load(b), "load")
+	f.cost(b, before)
+	worked, err := kubetest.CPU(first.cmd.Process.Pid)
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.ReportMetric(worked.Seconds(), "cpu-s-controller")
 	f.await(b, func() bool {
 		return f.nodesAre(func(n *objects.Node) bool { return condition(n, networkUnavailable).Reason == string(AgentSilent) })
 	})

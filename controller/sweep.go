@@ -35,7 +35,7 @@ func (t *term) gauges() {
 	_, resting := t.c.ledger.count()
 	pods, sets := t.c.pods.count()
 	t.mu.Lock()
-	silent := t.silent
+	silent := t.answers.silent
 	t.mu.Unlock()
 	m.set("hosts", t.c.hosts.store.Len())
 	m.set("silent", silent)
@@ -58,10 +58,13 @@ func (t *term) writePlan(ctx context.Context, plan *v1alpha1.AddressPlan) error 
 	t.mu.Unlock()
 	silent := plan.Status.Silent
 	if round != 0 {
-		_, silent = t.count(round)
+		silent = t.count(round).silent
 	}
 	want := plan.Status
-	want.Hosts, want.Resting, want.Silent, want.HostPrefixes = living, resting, silent, t.mode(plan)
+	want.Hosts, want.Resting, want.Silent = living, resting, silent
+	if mode, err := t.mode(plan); err == nil {
+		want.HostPrefixes = mode
+	}
 	want.BehindHosts, want.Behind = t.behind(time.Now())
 	if sameJSON(want, plan.Status) {
 		return nil

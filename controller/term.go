@@ -19,14 +19,15 @@ type term struct {
 	mu       sync.Mutex
 	round    int64     // of the question; 0: not asked yet
 	asked    time.Time // when
-	checked  time.Time // when silent was counted
-	silent   int       // hosts that did not answer
-	hosts    int
-	restarts chan bool // true: the store was put back
+	checked  time.Time // when the answers were counted
+	answers  answers
+	parked   map[task]bool       // tasks that wait until things are given out
+	causes   map[string]*Problem // why hosts have no prefixes, by name
+	restarts chan bool           // true: the store may have been put back
 }
 
 func newTerm(c *Controller) *term {
-	return &term{c: c, queue: newQueue(), restarts: make(chan bool, 1)}
+	return &term{c: c, queue: newQueue(), parked: map[task]bool{}, causes: map[string]*Problem{}, restarts: make(chan bool, 1)}
 }
 
 // The distances of what is done without anything having changed.
@@ -35,6 +36,7 @@ const (
 	sweepTime  = 10 * time.Second // numbers that return, counts of the plan, stale pods
 	retryTime  = time.Second      // a task that did not succeed
 	waitTime   = 250 * time.Millisecond
+	settleTime = time.Second // without another list that was read anew: then all that broke were
 )
 
 // run works until ctx ends.
@@ -46,16 +48,24 @@ func (t *term) run(ctx context.Context) error {
 	var workers sync.WaitGroup
 	workers.Go(func() { t.queue.run(ctx, t.c.o.Workers, t.do) })
 	t.askAll()
-	tick := time.NewTicker(everything)
+	tick, look := time.NewTicker(everything), time.NewTicker(waitTime)
 	defer tick.Stop()
+	defer look.Stop()
 	for ctx.Err() == nil {
 		select {
 		case <-ctx.Done():
 		case <-tick.C:
 			t.askAll()
-		case rewound := <-t.restarts:
+		case <-look.C:
+			if _, err := t.whole(); err == nil {
+				t.unpark()
+			}
+		case again := <-t.restarts:
+			if again {
+				t.settle(ctx)
+			}
 			t.rebuild()
-			if rewound || t.unasked() {
+			if again || t.unasked() {
 				t.askRound(ctx)
 			}
 			t.askAll()
@@ -65,22 +75,45 @@ func (t *term) run(ctx context.Context) error {
 	return nil
 }
 
-// restart is called when a list was read anew. If it is older than what was seen before, nothing is given out until hosts have
-// been asked again.
-func (t *term) restart(rewound bool) {
-	if rewound {
+// restart is called when the books have to be made anew. If that is because a list was read again, the store may have been put back:
+// nothing is given out until hosts have been asked again.
+func (t *term) restart(again bool) {
+	if again {
 		t.mu.Lock()
 		t.round, t.asked = 0, time.Time{}
 		t.mu.Unlock()
 	}
 	for {
 		select {
-		case t.restarts <- rewound:
+		case t.restarts <- again:
 			return
 		case before := <-t.restarts:
-			rewound = rewound || before
+			again = again || before
 		}
 	}
+}
+
+// settle waits until lists of all kinds were read again: each would ask all hosts once more. Nothing is given out meanwhile.
+func (t *term) settle(ctx context.Context) {
+	for {
+		select {
+		case <-t.restarts:
+		case <-time.After(settleTime):
+			return
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// unpark asks for the tasks that waited until things are given out.
+func (t *term) unpark() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for k := range t.parked {
+		t.queue.add(k)
+	}
+	clear(t.parked)
 }
 
 // planChanged is restart for the layout.
@@ -158,6 +191,8 @@ func (t *term) do(ctx context.Context, k task) {
 	switch k.kind {
 	case taskHost:
 		err = t.ensureHost(ctx, k.name)
+	case taskNode:
+		err = t.ensureNode(ctx, k.name)
 	case taskIdentity:
 		err = t.ensureIdentity(ctx, k.name)
 	case taskClaim:
@@ -180,7 +215,9 @@ func (t *term) do(ctx context.Context, k task) {
 	switch {
 	case errors.As(err, &problem) && problem.Why == WaitingForHosts:
 		t.c.metrics.done(k.kind, "waits")
-		t.queue.after(k, waitTime)
+		t.mu.Lock()
+		t.parked[k] = true
+		t.mu.Unlock()
 	case errors.As(err, &problem):
 		t.c.metrics.done(k.kind, string(problem.Why))
 		t.queue.after(k, 10*retryTime)
@@ -205,7 +242,7 @@ func printable(k task) string {
 // askEarly asks all hosts what they hold as soon as the plan is known.
 func (t *term) askEarly(ctx context.Context) {
 	for ctx.Err() == nil {
-		if listed, _ := t.c.plans.store.Listed(); listed {
+		if t.c.plans.store.Listed() {
 			t.askRound(ctx)
 			return
 		}
@@ -242,7 +279,15 @@ func (t *term) askRound(ctx context.Context) {
 	}
 }
 
-// whole reports whether every host has answered. An error says that nothing may be given out yet.
+// answers are who has answered the question.
+type answers struct {
+	hosts     int // that there are
+	silent    int // of them, those that have not
+	newcomers int // nodes that are no hosts yet and have not: new ones, or hosts that a store which was put back has forgotten
+}
+
+// whole reports whether every host has answered. An error says that nothing may be given out yet. A process that was just started waits
+// for all of the time: of a host that a store which was put back has forgotten, and whose node is still to come, it cannot know.
 func (t *term) whole() (bool, error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -250,25 +295,34 @@ func (t *term) whole() (bool, error) {
 		return false, &Problem{Why: WaitingForHosts, Text: "hosts have not been asked yet what they hold"}
 	}
 	if now := time.Now(); now.Sub(t.checked) > waitTime {
-		t.checked = now
-		t.hosts, t.silent = t.count(t.round)
+		t.checked, t.answers = now, t.count(t.round)
 	}
-	whole := t.silent == 0
-	if time.Since(t.asked) < t.c.o.Grace && (!whole || t.hosts == 0) {
+	a := t.answers
+	everybody := a.hosts > 0 && a.silent == 0 && a.newcomers == 0 && t.c.follows() >= t.c.o.Grace
+	if time.Since(t.asked) < t.c.o.Grace && !everybody {
 		return false, &Problem{Why: WaitingForHosts, Text: "a new leader gives nothing out until all hosts have said what they hold, or some seconds have passed"}
 	}
-	return whole, nil
+	return a.silent == 0, nil
 }
 
-// count returns how many hosts there are, and how many of them did not answer a round.
-func (t *term) count(round int64) (hosts, silent int) {
+// count looks who has answered a round.
+func (t *term) count(round int64) (a answers) {
+	answered := func(k objects.Key) bool {
+		s, ok := t.c.statuses.store.Get(k)
+		return ok && s.Status.Round >= round // a later question was another leader's
+	}
 	for k := range t.c.hosts.store.All() {
-		hosts++
-		if s, ok := t.c.statuses.store.Get(k); !ok || s.Status.Round < round { // a later question was another leader's
-			silent++
+		a.hosts++
+		if !answered(k) {
+			a.silent++
 		}
 	}
-	return hosts, silent
+	for k := range t.c.nodes.store.All() {
+		if _, host := t.c.hosts.store.Get(k); !host && !answered(k) {
+			a.newcomers++
+		}
+	}
+	return a
 }
 
 // heard is called for each change of a HostStatus.

@@ -57,7 +57,7 @@ func telling(all []kobjects.ContainerPort) []kobjects.ContainerPort {
 // ownPods lists the pods of this host as they are known: from the watch, else from the record on disk. Those that have ended are not
 // among them.
 func (s *Source) ownPods() (all []Pod) {
-	if listed, _ := s.pods.Listed(); listed {
+	if s.pods.Listed() {
 		for _, o := range s.pods.All() {
 			if !o.Spec.HostNetwork && o.Status.Phase != "Succeeded" && o.Status.Phase != "Failed" {
 				all = append(all, podOf(o))
@@ -134,7 +134,7 @@ func (s *Source) followPods(ctx context.Context, changed func()) error {
 			return nil
 		case <-s.pods.Changed():
 		}
-		if listed, _ := s.pods.Listed(); listed {
+		if s.pods.Listed() {
 			s.writeRecord()
 			changed()
 			kick(s.policies.news)

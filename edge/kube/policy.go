@@ -50,8 +50,8 @@ func (p *policyStores) follow(ctx context.Context, g *errgroup.Group, s *Source)
 
 // listed tells whether policies and namespaces were seen whole: half a list is no list.
 func (p *policyStores) listed() bool {
-	for _, listed := range []func() (bool, int){p.networkPolicies.Listed, p.clusterPolicies.Listed, p.namespaces.Listed} {
-		if ok, _ := listed(); !ok {
+	for _, listed := range []func() bool{p.networkPolicies.Listed, p.clusterPolicies.Listed, p.namespaces.Listed} {
+		if !listed() {
 			return false
 		}
 	}

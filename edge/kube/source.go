@@ -144,10 +144,10 @@ func kick(mail chan struct{}) {
 
 // listed tells whether every resource was seen whole: half a list is no list.
 func (s *Source) listed() bool {
-	for _, listed := range []func() (bool, int){
+	for _, listed := range []func() bool{
 		s.plans.Listed, s.hosts.Listed, s.pools.Listed, s.identities.Listed, s.addresses.Listed, s.slices.Listed, s.peers.Listed, s.nat64.Listed,
 	} {
-		if ok, _ := listed(); !ok {
+		if !listed() {
 			return false
 		}
 	}

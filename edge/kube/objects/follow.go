@@ -21,8 +21,9 @@ type Listing[T any] struct {
 	Objects []*T
 	// Version of the list. In one store versions grow (https://kep.k8s.io/5504).
 	Version uint64
-	// Rewound says that the version is older than one seen before: the store was put back to an earlier state.
-	Rewound bool
+	// Again says that this is not the first list: what happened since the last change before it is not known. The store may have been
+	// put back to an earlier state meanwhile. Its versions do not tell: others write on, and some ways to put a store back raise them.
+	Again bool
 }
 
 // retryFirst and retryLast are the distances of attempts to reach an API server that does not answer.
@@ -31,8 +32,8 @@ const (
 	retryLast  = 5 * time.Second
 )
 
-// Follow lists and then watches, for as long as ctx lasts. A watch that ends is taken up where it was; one that lost its place
-// begins with a whole list again. An API server that does not answer is asked again, ever more slowly, down to every 5 s; log
+// Follow lists and then watches, for as long as ctx lasts. A watch that ends is taken up where it was; one that lost its place, or
+// whose API server was away, begins with a whole list again. An API server that does not answer is asked again, ever more slowly, down to every 5 s; log
 // tells of the first failure and of the success after it.
 func (s Collection[T]) Follow(ctx context.Context, log *slog.Logger, sink Sink[T]) error {
 	f := follower[T]{s: s, sink: sink, log: log.With("resource", s.resource.Plural)}
@@ -61,6 +62,7 @@ type follower[T any] struct {
 	sink    Sink[T]
 	log     *slog.Logger
 	version string // last seen; "": list first
+	listed  bool   // once
 	highest uint64 // of all lists and changes
 	pause   time.Duration
 	broken  bool // the last watch did not end in good order: another server, or another past, may answer next
@@ -69,9 +71,11 @@ type follower[T any] struct {
 // once lists if need be and watches once.
 func (f *follower[T]) once(ctx context.Context) error {
 	if f.broken && f.version != "" {
-		// A watch from a version that a restored store has not reached yet is no error to the API server, and silent.
+		// A watch from a version that a restored store has not reached yet is no error to the API server, and silent. One that it has
+		// reached, by other writes, is none either; but no store is put back while an API server answers from it.
 		now, err := f.s.versionNow(ctx)
 		if err != nil {
+			f.version = ""
 			return err
 		}
 		if number(now) < f.highest {
@@ -86,8 +90,8 @@ func (f *follower[T]) once(ctx context.Context) error {
 		}
 		f.answered()
 		n := number(version)
-		f.sink.Replace(Listing[T]{Objects: all, Version: n, Rewound: n < f.highest})
-		f.version, f.highest = version, n
+		f.sink.Replace(Listing[T]{Objects: all, Version: n, Again: f.listed})
+		f.version, f.highest, f.listed = version, n, true
 	}
 	begun := time.Now()
 	version, err := f.s.Watch(ctx, f.version, func(c Change[T]) {

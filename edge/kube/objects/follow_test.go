@@ -106,8 +106,8 @@ func (l *log) Replace(x Listing[v1alpha1.Host]) {
 	for _, o := range x.Objects {
 		line += " " + o.ObjectName()
 	}
-	if x.Rewound {
-		line += " (rewound)"
+	if x.Again {
+		line += " (again)"
 	}
 	l.add(line)
 }
@@ -163,20 +163,25 @@ func TestFollow(t *testing.T) {
 		},
 		"a watch that lost its place lists": {
 			[]answer{list, {body: event("MODIFIED", host("b", 11)) + event("ERROR", goneStatus)}, {body: hosts(20, "", host("b", 11))}, {}},
-			[]string{"all: a b", "now: b", "all: b"}, []string{"GET ", "GET resourceVersion=10&watch=true", "GET ", "GET resourceVersion=20&watch=true"},
+			[]string{"all: a b", "now: b", "all: b (again)"}, []string{"GET ", "GET resourceVersion=10&watch=true", "GET ", "GET resourceVersion=20&watch=true"},
 		},
 		"a watch that is refused as too old lists": {
 			[]answer{list, {code: 410, body: goneStatus}, {body: hosts(20, "")}, {}},
-			[]string{"all: a b", "all:"}, []string{"GET ", "GET resourceVersion=10&watch=true", "GET ", "GET resourceVersion=20&watch=true"},
+			[]string{"all: a b", "all: (again)"}, []string{"GET ", "GET resourceVersion=10&watch=true", "GET ", "GET resourceVersion=20&watch=true"},
 		},
 		"after a broken watch the server is asked where it is": {
 			[]answer{list, {body: event("MODIFIED", host("b", 15)), cut: true}, {body: hosts(16, "")}, {}},
 			[]string{"all: a b", "now: b"}, []string{"GET ", "GET resourceVersion=10&watch=true", "GET ", "GET resourceVersion=15&watch=true"},
 		},
-		"a store that was put back is listed, and that is said": {
+		"a store that was put back is listed": {
 			[]answer{list, {body: event("MODIFIED", host("b", 15)), cut: true}, {body: hosts(9, "")}, {body: hosts(9, "", host("a", 3))}, {}},
-			[]string{"all: a b", "now: b", "all: a (rewound)"},
+			[]string{"all: a b", "now: b", "all: a (again)"},
 			[]string{"GET ", "GET resourceVersion=10&watch=true", "GET ", "GET ", "GET resourceVersion=9&watch=true"},
+		},
+		"a store that was put back and is beyond the version by now is listed": {
+			[]answer{list, {body: event("MODIFIED", host("b", 15)), cut: true}, {code: 502, body: "away"}, {body: hosts(30, "", host("a", 3))}, {}},
+			[]string{"all: a b", "now: b", "all: a (again)"},
+			[]string{"GET ", "GET resourceVersion=10&watch=true", "GET ", "GET ", "GET resourceVersion=30&watch=true"},
 		},
 		"an event that is not known breaks the watch": {
 			[]answer{list, {body: event("SURPRISE", host("b", 15))}, {body: hosts(16, "")}, {}},

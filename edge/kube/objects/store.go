@@ -17,7 +17,6 @@ type Store[T any] struct {
 	all     map[Key]*T
 	listed  bool
 	version uint64
-	rewound int
 }
 
 // NewStore makes an empty store of a resource.
@@ -36,9 +35,6 @@ func (s *Store[T]) Replace(l Listing[T]) {
 	}
 	s.mu.Lock()
 	s.all, s.listed, s.version = all, true, l.Version
-	if l.Rewound {
-		s.rewound++
-	}
 	s.mu.Unlock()
 	s.tell()
 }
@@ -83,11 +79,11 @@ func (s *Store[T]) tell() {
 	}
 }
 
-// Listed reports whether the store has seen a whole list, and how often the list was older than what was seen before.
-func (s *Store[T]) Listed() (ok bool, rewound int) {
+// Listed reports whether the store has seen a whole list.
+func (s *Store[T]) Listed() bool {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
-	return s.listed, s.rewound
+	return s.listed
 }
 
 // Get returns an object.

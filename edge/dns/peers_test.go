@@ -136,7 +136,7 @@ func told(m *dns.Msg) string {
 	}
 	list := []string{dns.RcodeToString[m.Rcode]}
 	if m.Truncated {
-		list = append(list, "TC")
+		return fmt.Sprintf("%s | TC | %d records", list[0], len(m.Answer))
 	}
 	if m.AuthenticatedData {
 		list = append(list, "AD")

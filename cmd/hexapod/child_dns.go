@@ -17,11 +17,15 @@ import (
 	"hexapod.dev/linux/datagram"
 )
 
-// A child of DNS keeps little garbage: what it remembers is not the collector's business.
 const (
-	dnsGCPercent = 50
-	dnsLeave     = time.Second // for clients that wait, when it is replaced
+	dnsGarbage = 16 << 20    // octets that may lie about until the collector runs
+	dnsLeave   = time.Second // for clients that wait, when it is replaced
 )
+
+// keepLittleGarbage tells the collector how much may lie about, as a part of what lives: that is the cache, which it has not to look at.
+func keepLittleGarbage(cache int) {
+	debug.SetGCPercent(max(1, 100*dnsGarbage/(dnsGarbage+cache)))
+}
 
 // dnsChild is the DNS server of a host.
 type dnsChild struct {
@@ -35,7 +39,6 @@ type dnsChild struct {
 
 // serveDNS is `hexapod child dns`: it answers on the sockets it was given, as it is told to.
 func serveDNS(ctx context.Context, self *child.Self, log *slog.Logger) error {
-	debug.SetGCPercent(dnsGCPercent)
 	work, stop := context.WithCancel(ctx)
 	defer stop()
 	c := &dnsChild{self: self, log: log, server: make(chan *dns.Server, 1), ready: make(chan struct{}), stop: stop, ended: make(chan struct{})}
@@ -124,13 +127,16 @@ func (c *dnsChild) configure(body []byte) error {
 	select {
 	case server := <-c.server:
 		defer func() { c.server <- server }()
-		return server.Configure(want)
+		err := server.Configure(want)
+		keepLittleGarbage(server.Status().CacheLimit)
+		return err
 	default:
 	}
 	server, err := dns.New(want, c.log)
 	if err != nil {
 		return err
 	}
+	keepLittleGarbage(server.Status().CacheLimit)
 	c.server <- server
 	close(c.ready)
 	return nil

@@ -4,9 +4,12 @@ import (
 	"encoding/binary"
 	"fmt"
 	"math/rand/v2"
+	"net/netip"
 	"testing"
 
 	"github.com/miekg/dns"
+
+	"hexapod.dev/model/dns64"
 )
 
 // message is an answer with one record that lives for ttl seconds.
@@ -141,4 +144,36 @@ func FuzzTTLOffsets(f *testing.F) {
 			}
 		}
 	})
+}
+
+// BenchmarkHit is one question that is remembered, less the socket.
+func BenchmarkHit(b *testing.B) {
+	s, err := New(Config{Policy: policyFor(), Zones: []Zone{{Name: ".", Upstreams: []Upstream{{Addr: netip.MustParseAddrPort("[::1]:53"), Via: UDP}}}},
+		Allow: []netip.Prefix{netip.MustParsePrefix("::1/128")}}, nil)
+	if err != nil {
+		b.Fatal(err)
+	}
+	st := s.state.Load()
+	const names = 1000
+	var asked [names][]byte
+	for i := range names {
+		name := fmt.Sprintf("host-%d.bench.test.", i)
+		answer, offsets := message(b, name, 3600)
+		key, _ := st.key(dns64.Question{Name: name, Type: dns.TypeA, Class: classIN}, dns.TypeA, dns64.SixOnly)
+		st.cache.put(key, answer, offsets, s.now(), 3600, noExtra)
+		m := new(dns.Msg).SetQuestion(name, dns.TypeA).SetEdns0(1232, false)
+		if asked[i], err = m.Pack(); err != nil {
+			b.Fatal(err)
+		}
+	}
+	out, from := make([]byte, 0, maxMessage), netip.IPv6Loopback()
+	var q query
+	b.ReportAllocs()
+	i := 0
+	for b.Loop() {
+		if answer, _ := s.handle(out, asked[i%names], from, true, &q, 1); answer == nil {
+			b.Fatal("it is not remembered")
+		}
+		i++
+	}
 }

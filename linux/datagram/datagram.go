@@ -92,10 +92,11 @@ func (s *Socket) Read() (int, error) {
 	return s.came, nil
 }
 
-// receive is one try to read. It reports whether there is something to say.
+// receive is one try to read. It reports whether there is something to say. The calls here never wait (MSG_DONTWAIT), so Go's scheduler
+// is not told of them: it would hand the processor to another thread in the middle of a long batch.
 func (s *Socket) receive(fd uintptr) bool {
 	for {
-		n, _, errno := unix.Syscall6(unix.SYS_RECVMMSG, fd, uintptr(unsafe.Pointer(&s.in.headers)), Most, unix.MSG_DONTWAIT, 0, 0)
+		n, _, errno := unix.RawSyscall6(unix.SYS_RECVMMSG, fd, uintptr(unsafe.Pointer(&s.in.headers)), Most, unix.MSG_DONTWAIT, 0, 0)
 		switch errno {
 		case unix.EAGAIN:
 			return false
@@ -142,7 +143,7 @@ func (s *Socket) Flush() {
 // send sends what is queued. It reports whether there is nothing left to send.
 func (s *Socket) send(fd uintptr) bool {
 	for sent := 0; sent < s.queued; {
-		n, _, errno := unix.Syscall6(unix.SYS_SENDMMSG, fd, uintptr(unsafe.Pointer(&s.out.headers[sent])), uintptr(s.queued-sent), unix.MSG_DONTWAIT, 0, 0)
+		n, _, errno := unix.RawSyscall6(unix.SYS_SENDMMSG, fd, uintptr(unsafe.Pointer(&s.out.headers[sent])), uintptr(s.queued-sent), unix.MSG_DONTWAIT, 0, 0)
 		switch errno {
 		case 0:
 			sent += int(n)
@@ -173,7 +174,7 @@ func (s *Socket) Later(i int) func(b []byte) {
 		}
 		_ = s.raw.Write(func(fd uintptr) bool { // a client that is gone
 			for {
-				_, _, errno := unix.Syscall6(unix.SYS_SENDTO, fd, uintptr(unsafe.Pointer(&b[0])), uintptr(len(b)), unix.MSG_DONTWAIT,
+				_, _, errno := unix.RawSyscall6(unix.SYS_SENDTO, fd, uintptr(unsafe.Pointer(&b[0])), uintptr(len(b)), unix.MSG_DONTWAIT,
 					uintptr(unsafe.Pointer(&peer)), unix.SizeofSockaddrInet6)
 				if errno != unix.EINTR {
 					return errno != unix.EAGAIN

@@ -1,6 +1,7 @@
 package bgp_test
 
 import (
+	"fmt"
 	"net/netip"
 	"strings"
 	"testing"
@@ -78,6 +79,38 @@ func TestFRRNumbered(t *testing.T) {
 		t.Errorf("after leaving: %+v", r)
 	}
 	eventually(t, "all learned routes told gone", func() bool { return len(s.tell(order{All: true}).Learned) == 0 })
+}
+
+// Each of two routers gets its own communities (RFC 1997, RFC 8092), which change without a new session.
+func TestFRRCommunitiesOfEachPeer(t *testing.T) {
+	host, routers := newPlace(t), []place{newPlace(t), newPlace(t)}
+	var shows []func() string
+	for i, ns := range routers {
+		cable(t, host, ns, fmt.Sprintf("eth%d", i), "swp1", i)
+		f := startFRR(t, ns, frrConfig(fmt.Sprintf("2001:db8:f:%d::1", i), ""))
+		shows = append(shows, func() string { return f.show("show bgp ipv6 unicast 2001:db8:a000:c12::/64") })
+	}
+	s := start(t, host)
+	c := config(numbered("a"), numbered("b"))
+	c.Peers[1].Addr = netip.MustParseAddr("2001:db8:f:1::2")
+	c.Peers[0].Communities, c.Peers[1].Large = []uint32{65001<<16 | 100}, [][3]uint32{{4200000001, 1, 2}}
+	s.tell(order{Config: c})
+	s.established("a", "b")
+	const one, two, other = "Community: 65001:100", "Large Community: 4200000001:1:2", "Community: 65001:7"
+	got := func(i int, has, hasNot string) func() bool {
+		return func() bool { out := shows[i](); return strings.Contains(out, has) && !strings.Contains(out, hasNot) }
+	}
+	eventually(t, "the first has the community", got(0, one, two))
+	eventually(t, "the second has the large one", got(1, two, one))
+
+	since := s.peer("a").Since
+	c.Peers[0].Communities = []uint32{65001<<16 | 7}
+	s.tell(order{Config: c})
+	eventually(t, "the first has the new community", got(0, other, one))
+	eventually(t, "the second has what it had", got(1, two, other))
+	if p := s.peer("a"); p.Since != since {
+		t.Errorf("%+v: the session was broken", p)
+	}
 }
 
 // RFC 4724: a killed speaker's routes stay; when it comes back with half of them, the other half goes.

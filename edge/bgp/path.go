@@ -12,7 +12,7 @@ import (
 )
 
 // toPath writes an announced route in the server's words. The next hop "unspecified" becomes the address of each session.
-func toPath(r announce.Route, t tags) (*apiutil.Path, error) {
+func toPath(r announce.Route) (*apiutil.Path, error) {
 	nlri, err := bgp.NewIPAddrPrefix(r.Prefix)
 	if err != nil {
 		return nil, err
@@ -27,19 +27,8 @@ func toPath(r announce.Route, t tags) (*apiutil.Path, error) {
 		segment := bgp.NewAs4PathParam(bgp.BGP_ASPATH_ATTR_TYPE_SEQ, r.Path)
 		attrs = append(attrs, bgp.NewPathAttributeAsPath([]bgp.AsPathParamInterface{segment}))
 	}
-	communities := t.communities
 	if r.Leaving {
-		communities = slices.Concat(communities, []uint32{uint32(bgp.COMMUNITY_PLANNED_SHUT), uint32(bgp.COMMUNITY_NO_ADVERTISE)})
-	}
-	if len(communities) > 0 {
-		attrs = append(attrs, bgp.NewPathAttributeCommunities(communities))
-	}
-	if len(t.large) > 0 {
-		var list []*bgp.LargeCommunity
-		for _, c := range t.large {
-			list = append(list, bgp.NewLargeCommunity(c[0], c[1], c[2]))
-		}
-		attrs = append(attrs, bgp.NewPathAttributeLargeCommunities(list))
+		attrs = append(attrs, bgp.NewPathAttributeCommunities([]uint32{uint32(bgp.COMMUNITY_PLANNED_SHUT), uint32(bgp.COMMUNITY_NO_ADVERTISE)}))
 	}
 	return &apiutil.Path{Family: f, Nlri: nlri, Attrs: attrs}, nil
 }

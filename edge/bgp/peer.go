@@ -34,9 +34,9 @@ func sessionAddr(p announce.Peer, found Neighbours) (netip.Addr, error) {
 // sameSession reports whether a session with a can go on under b. What a peer may give is judged outside of the session.
 func sameSession(a, b announce.Peer) bool {
 	a.Terms, b.Terms = announce.Terms{}, announce.Terms{}
-	a.Communities, b.Communities = nil, nil // they go with the routes
+	a.Communities, b.Communities = nil, nil // a policy of the server, like all it is told
 	a.Large, b.Large = nil, nil
-	a.Tell, b.Tell = nil, nil // a policy of the server
+	a.Tell, b.Tell = nil, nil
 	return reflect.DeepEqual(a, b)
 }
 

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"log/slog"
 	"net/netip"
-	"reflect"
 	"slices"
 	"sync/atomic"
 	"time"
@@ -29,7 +28,6 @@ type server struct {
 	routerID  netip.Addr
 	spoken    map[string]session        // by address
 	announced map[string]announce.Route // by prefix
-	tags      tags
 	told      told
 }
 
@@ -37,12 +35,6 @@ type server struct {
 type session struct {
 	peer announce.Peer
 	addr netip.Addr
-}
-
-// tags are the communities of all routes.
-type tags struct {
-	communities []uint32
-	large       [][3]uint32
 }
 
 // startServer starts a server without peers.
@@ -117,21 +109,19 @@ func (s *server) announce(want Config) (done diff.Delta[string], err error) {
 	for _, r := range want.Announce {
 		routes[r.Prefix.String()] = r
 	}
-	now := tags{want.Peers[0].Communities, want.Peers[0].Large}
-	delta := diff.For(routes, s.announced, func(a, b announce.Route) bool { return a.Equal(b) && reflect.DeepEqual(now, s.tags) })
+	delta := diff.For(routes, s.announced, announce.Route.Equal)
 	names := slices.Concat(delta.Add, delta.Change)
-	paths, err := pathsOf(names, routes, now)
+	paths, err := pathsOf(names, routes)
 	if err == nil && len(paths) > 0 {
 		_, err = s.bgp.AddPath(apiutil.AddPathRequest{Paths: paths})
 	}
 	if err != nil {
 		return done, fmt.Errorf("announce %d prefixes: %w", len(names), err)
 	}
-	s.tags = now
 	for _, p := range names {
 		s.announced[p] = routes[p]
 	}
-	paths, err = pathsOf(delta.Remove, s.announced, tags{})
+	paths, err = pathsOf(delta.Remove, s.announced)
 	if err == nil && len(paths) > 0 {
 		err = s.bgp.DeletePath(apiutil.DeletePathRequest{Paths: paths})
 	}
@@ -144,9 +134,9 @@ func (s *server) announce(want Config) (done diff.Delta[string], err error) {
 	return delta, nil
 }
 
-func pathsOf(names []string, routes map[string]announce.Route, t tags) (out []*apiutil.Path, err error) {
+func pathsOf(names []string, routes map[string]announce.Route) (out []*apiutil.Path, err error) {
 	for _, n := range names {
-		path, err := toPath(routes[n], t)
+		path, err := toPath(routes[n])
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", n, err)
 		}

@@ -9,22 +9,43 @@ import (
 
 	"github.com/osrg/gobgp/v4/api"
 
+	"hexapod.dev/model/announce"
 	"hexapod.dev/model/prefix"
 )
 
 // told is what peers at an address are told of the announced routes, by the address without its link: the server cannot tell
 // two peers apart whose link-local address is the same on two links, so they are told the same.
-type told map[netip.Addr][]prefix.Match
+type told map[netip.Addr]words
+
+// words are what one peer is told, and what goes with it.
+type words struct {
+	routes      []prefix.Match // nil: all
+	communities []uint32       // RFC 1997
+	large       [][3]uint32    // RFC 8092
+}
+
+func wordsFor(p announce.Peer) words { return words{p.Tell, p.Communities, p.Large} }
+
+func (w words) equal(to words) bool {
+	return slices.Equal(w.routes, to.routes) && (w.routes == nil) == (to.routes == nil) &&
+		slices.Equal(w.communities, to.communities) && slices.Equal(w.large, to.large)
+}
 
 // policies writes t in the server's words. A peer that is not in it is told everything.
 func (t told) policies() (sets []*api.DefinedSet, policy *api.Policy) {
 	policy = &api.Policy{Name: "tell"}
-	for addr, list := range t {
+	for addr, w := range t {
 		name := addr.String()
 		sets = append(sets, &api.DefinedSet{DefinedType: api.DefinedType_DEFINED_TYPE_NEIGHBOR, Name: name, List: []string{netip.PrefixFrom(addr, addr.BitLen()).String()}})
 		of := &api.Conditions{NeighborSet: &api.MatchSet{Type: api.MatchSet_TYPE_ANY, Name: name}}
+		if marks := w.marks(); marks != nil { // without a verdict: the next statements have it
+			policy.Statements = append(policy.Statements, &api.Statement{Name: name + " communities", Conditions: of, Actions: marks})
+		}
+		if w.routes == nil {
+			continue
+		}
 		for _, v6 := range []bool{true, false} { // a set of the server has prefixes of one family
-			set := prefixSet(fmt.Sprintf("%s v6 %t", name, v6), list, v6)
+			set := prefixSet(fmt.Sprintf("%s v6 %t", name, v6), w.routes, v6)
 			if len(set.Prefixes) == 0 {
 				continue
 			}
@@ -40,6 +61,27 @@ func (t told) policies() (sets []*api.DefinedSet, policy *api.Policy) {
 		})
 	}
 	return sets, policy
+}
+
+// marks adds the communities; nil without any.
+func (w words) marks() *api.Actions {
+	if len(w.communities) == 0 && len(w.large) == 0 {
+		return nil
+	}
+	a := &api.Actions{}
+	if len(w.communities) > 0 {
+		a.Community = &api.CommunityAction{Type: api.CommunityAction_TYPE_ADD}
+		for _, c := range w.communities {
+			a.Community.Communities = append(a.Community.Communities, fmt.Sprintf("%d:%d", c>>16, c&0xffff))
+		}
+	}
+	if len(w.large) > 0 {
+		a.LargeCommunity = &api.CommunityAction{Type: api.CommunityAction_TYPE_ADD}
+		for _, c := range w.large {
+			a.LargeCommunity.Communities = append(a.LargeCommunity.Communities, fmt.Sprintf("%d:%d:%d", c[0], c[1], c[2]))
+		}
+	}
+	return a
 }
 
 func prefixSet(name string, list []prefix.Match, v6 bool) *api.DefinedSet {
@@ -59,7 +101,7 @@ func prefixSet(name string, list []prefix.Match, v6 bool) *api.DefinedSet {
 
 // tell makes the server tell each peer what it should be told; peers that stand are told anew if that changed.
 func (s *server) tell(want told) error {
-	if maps.EqualFunc(want, s.told, slices.Equal) {
+	if maps.EqualFunc(want, s.told, words.equal) {
 		return nil
 	}
 	ctx := context.Background()
@@ -114,13 +156,13 @@ func tellable(next map[string]session, errs map[string]error) told {
 	for _, key := range slices.Sorted(maps.Keys(next)) {
 		n := next[key]
 		addr := n.addr.WithZone("")
-		if had, twice := all[addr]; twice && !slices.Equal(had, n.peer.Tell) {
-			errs[n.peer.Name] = fmt.Errorf("peer %s: another peer has the address %s too, on another link, and is to be told other routes: give one of the two another address", n.peer.Name, addr)
+		if had, twice := all[addr]; twice && !had.equal(wordsFor(n.peer)) {
+			errs[n.peer.Name] = fmt.Errorf("peer %s: another peer has the address %s too, on another link, and is to be told other routes or communities: give one of the two another address", n.peer.Name, addr)
 			delete(next, key)
 			continue
 		}
-		all[addr] = n.peer.Tell
+		all[addr] = wordsFor(n.peer)
 	}
-	maps.DeleteFunc(all, func(_ netip.Addr, list []prefix.Match) bool { return list == nil })
+	maps.DeleteFunc(all, func(_ netip.Addr, w words) bool { return w.equal(words{}) })
 	return all
 }

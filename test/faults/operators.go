@@ -10,7 +10,7 @@ import (
 // sources are the files that decide about packets. The stubs and the hooks of sockets around service.h have tests of their own.
 var sources = []string{
 	"judge.c", "include/flow.h", "include/forward.h", "include/fragment.h", "include/header.h", "include/icmp.h", "include/legacy.h",
-	"include/packet.h", "include/policy.h", "include/service.h", "include/state.h", "include/who.h",
+	"include/lead.h", "include/policy.h", "include/rewrite.h", "include/service.h", "include/service_flow.h", "include/state.h", "include/who.h",
 }
 
 // fault is one mistake at one place.

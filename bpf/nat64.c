@@ -55,9 +55,10 @@ struct entry {
 };
 
 #define ENTRY_BUSY 3 /* being written */
+#define ENTRY_KINDS 0xff
+#define ENTRY_ONCE 0x100 /* above the kind: how often it was written */
 
 #define WAYS 4
-#define ENTRY_REST 2 /* seconds that an entry is not used again (model/xlat/nat64: fastRest) */
 
 struct bucket {
 	struct entry entry[WAYS];
@@ -193,7 +194,7 @@ INLINE u32 bucket_of(const struct ends *k, int answer, u64 seed)
 /* lives keeps a flow alive by one of its packets; 0 where that is the translator's to decide. */
 INLINE int lives(u64 *life, u32 proto, u32 event, const struct nat64_settings *set, u32 now)
 {
-	u64 old = *(volatile u64 *)life, new;
+	u64 old = *(volatile u64 *)life, new, at;
 	u32 step, ends = (u32)old;
 
 	if ((int)(ends - now) <= 0)
@@ -204,7 +205,9 @@ INLINE int lives(u64 *life, u32 proto, u32 event, const struct nat64_settings *s
 			*(volatile u64 *)life = new;
 		return 1;
 	}
-	step = tcp_steps[((old >> 32 & 7) << 3 | (event & 7)) & 63];
+	at = (old >> 32 & 7) << 3 | (event & 7);
+	asm volatile("" : "+r"(at)); /* or the compiler drops the mask, which Linux 6.1 wants to see */
+	step = tcp_steps[at & 63];
 	if (step >> 4 != STEP_KEEP)
 		ends = now + (step >> 4 == STEP_TRANS ? set->life_trans : set->life_est);
 	new = (u64)(step & 15) << 32 | ends;
@@ -237,19 +240,25 @@ GLOBAL int known(const struct ends *from, struct ends *to, u32 event, u32 now)
 #pragma unroll
 	for (int i = 0; i < WAYS; i++) {
 		struct entry *e = &b->entry[i];
+		u32 used = *(volatile u32 *)&e->used;
 
-		if (!*(volatile u32 *)&e->used || differ(&e->from, from))
+		if (!(used & ENTRY_KINDS) || differ(&e->from, from))
 			continue;
+		used = __sync_fetch_and_or(&e->used, 0); /* a full barrier, and one behind what is read */
 		*to = e->to;
-		if (e->used == ENTRY_OUT)
+		if (differ(&e->from, from) || __sync_fetch_and_or(&e->used, 0) != used)
+			return 0;
+		if ((used & ENTRY_KINDS) == ENTRY_OUT)
 			return lives(&e->life, from->proto, event, set, now);
+		if ((used & ENTRY_KINDS) != ENTRY_BACK)
+			return 0;
 		return lives_at(e->twin, from->proto, event, set, now);
 	}
 	return 0;
 }
 
 /* entry_for takes a free entry for ends, or for those of the answer, and returns its place and one; 0: there is none. */
-GLOBAL u32 entry_for(const struct ends *k, u32 answer, u64 seed, u32 now)
+GLOBAL u32 entry_for(const struct ends *k, u32 answer, u64 seed)
 {
 	struct bucket *b;
 	u32 at;
@@ -262,11 +271,11 @@ GLOBAL u32 entry_for(const struct ends *k, u32 answer, u64 seed, u32 now)
 		return 0;
 	for (u32 i = 0; i < WAYS; i++) {
 		struct entry *e = &b->entry[i];
-		u32 freed = (u32)*(volatile u64 *)&e->life;
+		u32 used = *(volatile u32 *)&e->used;
 
-		if (freed && (int)(freed + ENTRY_REST - now) > 0)
+		if (used & ENTRY_KINDS)
 			continue;
-		if (__sync_val_compare_and_swap(&e->used, 0, ENTRY_BUSY) == 0)
+		if (__sync_val_compare_and_swap(&e->used, used, (used + ENTRY_ONCE) | ENTRY_BUSY) == used)
 			return at * WAYS + i + 1;
 	}
 	return 0;
@@ -292,22 +301,22 @@ INLINE void enter_turned(struct ends *into, const struct ends *k)
 }
 
 /* enter writes both entries of a flow, and returns the place of the first and one. */
-GLOBAL u32 enter(const struct ends *from, const struct ends *to, u64 seed, u64 life, u32 now)
+GLOBAL u32 enter(const struct ends *from, const struct ends *to, u64 seed, u64 life)
 {
 	struct entry *out, *in;
 	u32 out_at, in_at;
 
 	if (!from || !to)
 		return 0;
-	out_at = entry_for(from, 0, seed, now);
+	out_at = entry_for(from, 0, seed);
 	if (!out_at)
 		return 0;
-	in_at = entry_for(to, 1, seed, now);
+	in_at = entry_for(to, 1, seed);
 	out = entry_at(out_at - 1);
 	if (!out)
 		return 0;
 	if (!in_at) {
-		*(volatile u32 *)&out->used = 0;
+		__sync_fetch_and_and(&out->used, ~ENTRY_KINDS);
 		return 0;
 	}
 	in = entry_at(in_at - 1);
@@ -321,8 +330,8 @@ GLOBAL u32 enter(const struct ends *from, const struct ends *to, u64 seed, u64 l
 	out->from = *from;
 	out->to = *to;
 	*(volatile u64 *)&out->life = life;
-	__sync_lock_test_and_set(&in->used, ENTRY_BACK);
-	__sync_lock_test_and_set(&out->used, ENTRY_OUT);
+	__sync_fetch_and_xor(&in->used, ENTRY_BUSY ^ ENTRY_BACK);
+	__sync_fetch_and_xor(&out->used, ENTRY_BUSY ^ ENTRY_OUT);
 	return out_at;
 }
 
@@ -370,7 +379,7 @@ GLOBAL int begin(const struct ends *from, struct ends *to, u32 event, u32 now)
 	to->dst_port = from->dst_port;
 	to->proto = from->proto;
 	life = udp ? now + set->life_udp : 2ULL << 32 | (now + set->life_trans); /* model/xlat/nat64: V6Init */
-	began = enter(from, to, set->seed, life, now);
+	began = enter(from, to, set->seed, life);
 	if (began)
 		goto told;
 	began = LOG_NOTHING;

@@ -248,7 +248,7 @@ func TestPing(t *testing.T) { eachWay(t, ping) }
 func ping(t *testing.T, b *bed) {
 	to := xlat.WellKnown.Embed(serverAddr).String()
 	for _, size := range []string{"8", "1400"} {
-		if out := netnstest.Run(t, b.endpoint, "ping -6 -n -c 3 -i 0.01 -s "+size+" "+to); !strings.Contains(out, " 0% packet loss") {
+		if out := netnstest.Run(t, b.endpoint, "ping -6 -n -c 10 -i 0.01 -s "+size+" "+to); !strings.Contains(out, " 0% packet loss") {
 			t.Error(out)
 		}
 	}

@@ -4,12 +4,14 @@ import (
 	"bytes"
 	"encoding/binary"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"net/netip"
 	"os"
 	"slices"
 	"strconv"
+	"strings"
 	"testing"
 
 	"github.com/cilium/ebpf"
@@ -32,6 +34,7 @@ type twin struct {
 	program  *ebpf.Program
 	settings *ebpf.Map
 	memory   []nat64.Bucket
+	rooms    nat64.Rooms
 	now      nat64.Seconds
 	id       uint16
 	direct   bool
@@ -43,6 +46,7 @@ type twin struct {
 // half is a table and the translator over it.
 type half struct {
 	table  *nat64.Table
+	blocks *nat64.Blocks
 	engine *xlat.Translator
 	out    xlat.Packets
 }
@@ -65,7 +69,7 @@ func newTwin(t *testing.T, ns *netns.NS, buckets int) *twin {
 	w := &twin{program: c.Programs[fastProgram], settings: c.Maps[settingsMap], now: 1000}
 	w.memory, err = shared(flows, buckets)
 	must(t, err)
-	room, err := sharedRooms(rooms, twinRooms)
+	w.rooms, err = sharedRooms(rooms, twinRooms)
 	must(t, err)
 	netnstest.Run(t, ns, "sysctl -qw net.ipv6.conf.all.forwarding=1 net.ipv4.ip_forward=1")
 	netnstest.Run(t, ns, "ip link add way type veth peer name far")
@@ -79,7 +83,7 @@ func newTwin(t *testing.T, ns *netns.NS, buckets int) *twin {
 	must(t, err)
 	twinOwn = own
 	prefixes = append(prefixes, own)
-	w.with, w.without = w.half(prefixes, nat64.NewFast(w.memory, room, fastSeed(twinSecret))), w.half(prefixes, nil)
+	w.with, w.without = w.half(prefixes, nat64.NewFast(w.memory, w.rooms, fastSeed(twinSecret))), w.half(prefixes, nil)
 	w.tell(t)
 	return w
 }
@@ -111,6 +115,9 @@ func unpinned(t testing.TB, buckets int, header uint32) *ebpf.Collection {
 	must(t, setVariables(spec, uint32(buckets), twinRooms))
 	must(t, spec.Variables["link_header"].Set(header))
 	c, err := ebpf.NewCollection(spec)
+	if refused := (*ebpf.VerifierError)(nil); errors.As(err, &refused) {
+		t.Log(strings.Join(refused.Log[max(0, len(refused.Log)-30):], "\n"))
+	}
 	must(t, err)
 	t.Cleanup(c.Close)
 	return c
@@ -124,8 +131,11 @@ func must(t testing.TB, err error) {
 }
 
 func (w *twin) half(prefixes []xlat.Pref64, fast *nat64.Fast) *half {
-	blocks := nat64.NewBlocks(nat64.Pool{Addrs: []netip.Addr{twinPool}, Gateways: []string{"g"}}, "g", 4, func(nat64.Grant) {})
-	h := &half{table: nat64.New(nat64.Config{Prefixes: prefixes, Secret: twinSecret, Times: nat64.DefaultTimes, Limit: 100_000, Blocks: blocks, Fast: fast, Now: w.now})}
+	return w.halfWith(prefixes, fast, nat64.NewBlocks(nat64.Pool{Addrs: []netip.Addr{twinPool}, Gateways: []string{"g"}}, "g", 4, func(nat64.Grant) {}))
+}
+
+func (w *twin) halfWith(prefixes []xlat.Pref64, fast *nat64.Fast, blocks *nat64.Blocks) *half {
+	h := &half{blocks: blocks, table: nat64.New(nat64.Config{Prefixes: prefixes, Secret: twinSecret, Times: nat64.DefaultTimes, Limit: 100_000, Blocks: blocks, Fast: fast, Now: w.now})}
 	h.engine = &xlat.Translator{Mapper: h.table, MTU6: 1500, LowestMTU6: 1500, Carried: true, ID: func() uint16 { return w.id }}
 	return h
 }
@@ -208,6 +218,9 @@ func (w *twin) run(p []byte, segment int) (way uint32, out []byte, err error) {
 // bindings live as long, and it leaves nothing to the translator that it is made for.
 func TestTwin(t *testing.T) {
 	n := twinPackets
+	if os.Getenv("HEXAPOD_SOAK") != "" {
+		n = 1_000_000
+	}
 	if s := os.Getenv("HEXAPOD_TWIN_PACKETS"); s != "" {
 		var err error
 		if n, err = strconv.Atoi(s); err != nil {
@@ -226,7 +239,7 @@ func TestTwin(t *testing.T) {
 func (w *twin) compare(t *testing.T, n int, seed uint64) error {
 	g := &packets{Rand: rand.New(rand.NewPCG(seed, 6)), w: w}
 	seen := map[uint32]int{}
-	plain, left, different := 0, 0, 0
+	plain, left, different, begun := 0, 0, 0, 0
 	for i := range n {
 		if g.IntN(50) == 0 {
 			w.now += nat64.Seconds(pick(g, 0, 1, 2, 3, 30, 61, 250, 301))
@@ -241,6 +254,9 @@ func (w *twin) compare(t *testing.T, n int, seed uint64) error {
 			return fmt.Errorf("packet %d: %w\n%s", i, err, short(p.bytes))
 		}
 		seen[way]++
+		if !known && way != leftAlone {
+			begun++
+		}
 		why, want := w.without.through(p.bytes, p.segment)
 		if way == leftAlone {
 			_, got = w.with.through(p.bytes, p.segment)
@@ -267,7 +283,10 @@ func (w *twin) compare(t *testing.T, n int, seed uint64) error {
 		t.Errorf("%d of %d packets that the fast path is made for were left to the translator", left, plain)
 	}
 	w.sameState(t)
-	t.Logf("ways %v, %d of the fast set", seen, plain)
+	t.Logf("ways %v, %d of the fast set, %d flows began there", seen, plain, begun)
+	if begun == 0 {
+		t.Error("the fast path began no flow")
+	}
 	for _, way := range []uint32{leftAlone, direct4, direct6, again4, again6} {
 		if seen[way] == 0 {
 			t.Errorf("no packet went way %d", way)

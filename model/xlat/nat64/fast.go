@@ -11,14 +11,17 @@ import (
 // fastWays is how many flows can stand in one bucket.
 const fastWays = 4
 
+// fastSpare is how many places of a bucket are kept free, as far as its flows are silent.
+const fastSpare = 1
+
 // Bucket is a row of the table that the fast path reads (bpf/nat64.c). It lies in memory that this process shares with the kernel, has
 // no pointers, and any bytes are a valid one.
 type Bucket struct{ entry [fastWays]fastEntry }
 
 // fastEntry is one direction of a flow: what a packet's ends are, and what they become.
 type fastEntry struct {
-	life     uint64 // of the flow, in the entry of packets from IPv6: see life; of a free entry, when it was freed
-	used     uint32
+	life     uint64 // of the flow, in the entry of packets from IPv6: see life
+	used     uint32 // what it is, and above that how often it was written: a reader sees by it that what it read was whole
 	twin     uint32 // place of the other direction
 	from, to fastEnds
 }
@@ -31,20 +34,25 @@ type fastEnds struct {
 	_                [3]byte
 }
 
-// Values of fastEntry.used.
+// Values of the lowest byte of fastEntry.used.
 const (
 	free    = 0
 	outward = 1 // of packets from IPv6
 	back    = 2
 	busy    = 3 // being written
+
+	kinds     = 0xff
+	writeOnce = 0x100 // is added when an entry is taken
 )
+
+func (e *fastEntry) kind() uint32 { return atomic.LoadUint32(&e.used) & kinds }
 
 // nobody is no binding.
 const nobody = ^uint32(0)
 
 const (
-	// fastRest is how long a freed entry stays unused: a packet may be between reading it and going by it.
-	fastRest Seconds = 2
+	// roomRest is how long a freed room stays unused: a program may be between reading it and going by it.
+	roomRest Seconds = 2
 	// fastIdle is how long a flow without connection was silent when it may make room for another one.
 	fastIdle Seconds = 10
 	// fastOver is the same of a connection that has ended, and fastQuiet of one that has not.
@@ -124,39 +132,41 @@ func (f *Fast) at(place uint32) *fastEntry { return &f.buckets[place/fastWays].e
 func (f *Fast) find(e *fastEnds) (place uint32, ok bool) {
 	first := f.place(e)
 	for p := first; p < first+fastWays; p++ {
-		if x := f.at(p); x.used != free && x.from == *e {
+		if x := f.at(p); x.kind() != free && x.from == *e {
 			return p, true
 		}
 	}
 	return 0, false
 }
 
-// room takes a free place for ends.
+// room takes a free place for ends, or that of a flow that was silent.
 func (f *Fast) room(t *Table, e *fastEnds) (place uint32, ok bool) {
 	first := f.place(e)
-	for p := first; p < first+fastWays; p++ {
-		x := f.at(p)
-		if life := atomic.LoadUint64(&x.life); life != 0 && Seconds(life)+fastRest > t.now {
-			continue
+	for range 2 {
+		for p := first; p < first+fastWays; p++ {
+			x := f.at(p)
+			if used := atomic.LoadUint32(&x.used); used&kinds == free && atomic.CompareAndSwapUint32(&x.used, used, used+writeOnce|busy) {
+				return p, true
+			}
 		}
-		if atomic.CompareAndSwapUint32(&x.used, free, busy) {
-			return p, true
+		if !f.evict(t, first) {
+			break
 		}
 	}
 	f.refused++
-	f.evict(t, first)
 	return 0, false
 }
 
-// evict lets a flow of a full bucket go that was silent. Its place rests, so that a later packet finds it.
-func (f *Fast) evict(t *Table, first uint32) {
+// evict lets a flow of a full bucket go that was silent.
+func (f *Fast) evict(t *Table, first uint32) bool {
 	for p := first; p < first+fastWays; p++ {
 		out, ok := f.outward(p)
 		if ok && f.silent(t, out) {
 			f.drop(t, out)
-			return
+			return true
 		}
 	}
+	return false
 }
 
 // silent reports whether a flow may make room for another one.
@@ -178,7 +188,7 @@ func (f *Fast) silent(t *Table, out uint32) bool {
 
 // outward is the place of the outward entry of a flow, of whose entries p is one; false: none that the Table knows.
 func (f *Fast) outward(p uint32) (uint32, bool) {
-	if x := f.at(p); x.used == back {
+	if x := f.at(p); x.kind() == back {
 		p = x.twin
 	}
 	return p, int(p) < len(f.of) && f.of[p] != nobody
@@ -206,7 +216,7 @@ func (f *Fast) add(t *Table, binding uint32, six, four xlat.Ends, shown netip.Ad
 	}
 	in, ok := f.room(t, &answer)
 	if !ok {
-		atomic.StoreUint32(&f.at(out).used, free)
+		f.free(out)
 		return
 	}
 	life := uint64(t.now + t.c.Times.of(protocol))
@@ -230,14 +240,10 @@ func (f *Fast) write(place, used, twin uint32, from, to fastEnds, life uint64) {
 	e := f.at(place)
 	e.twin, e.from, e.to = twin, from, to
 	atomic.StoreUint64(&e.life, life)
-	atomic.StoreUint32(&e.used, used)
+	atomic.StoreUint32(&e.used, atomic.LoadUint32(&e.used)&^kinds|used)
 }
 
-func (f *Fast) free(place uint32, now Seconds) {
-	e := f.at(place)
-	atomic.StoreUint32(&e.used, free)
-	atomic.StoreUint64(&e.life, uint64(now))
-}
+func (f *Fast) free(place uint32) { atomic.AndUint32(&f.at(place).used, ^uint32(kinds)) }
 
 // drop takes a flow from the fast path; the Table goes on with it.
 func (f *Fast) drop(t *Table, out uint32) {
@@ -251,8 +257,8 @@ func (f *Fast) drop(t *Table, out uint32) {
 	} else {
 		t.bindings[i].expires = max(t.bindings[i].expires, Seconds(uint32(life)))
 	}
-	f.free(e.twin, t.now)
-	f.free(out, t.now)
+	f.free(e.twin)
+	f.free(out)
 	list := f.places[i]
 	for k, p := range list {
 		if p == out {
@@ -276,11 +282,13 @@ func (f *Fast) dropAll(t *Table, binding uint32) {
 // merge tells the Table of what passed by the fast path, and ends flows that are silent.
 func (f *Fast) merge(t *Table) {
 	for b := range f.buckets {
-		full := true
+		spare := 0
 		for w := range f.buckets[b].entry {
 			e, place := &f.buckets[b].entry[w], uint32(b*fastWays+w)
-			used := atomic.LoadUint32(&e.used)
-			full = full && used != free
+			used := e.kind()
+			if used == free {
+				spare++
+			}
 			if used != outward || f.of[place] == nobody || e.from.protocol == tcp {
 				continue
 			}
@@ -291,7 +299,7 @@ func (f *Fast) merge(t *Table) {
 				f.drop(t, place)
 			}
 		}
-		if full {
+		if spare < fastSpare {
 			f.evict(t, uint32(b*fastWays))
 		}
 	}
@@ -302,8 +310,8 @@ func (f *Fast) adopt(t *Table) {
 	for b := range f.buckets {
 		for w := range f.buckets[b].entry {
 			place := uint32(b*fastWays + w)
-			if used := f.at(place).used; used >= busy || used == outward && !f.adoptOne(t, place) {
-				f.free(place, t.now)
+			if used := f.at(place).kind(); used >= busy || used == outward && !f.adoptOne(t, place) {
+				f.free(place)
 			}
 		}
 	}
@@ -311,8 +319,8 @@ func (f *Fast) adopt(t *Table) {
 		for w := range f.buckets[b].entry {
 			place := uint32(b*fastWays + w)
 			e := f.at(place)
-			if e.used == back && (int(e.twin) >= len(f.of) || f.at(e.twin).used != outward || f.at(e.twin).twin != place) {
-				f.free(place, t.now)
+			if e.kind() == back && (int(e.twin) >= len(f.of) || f.at(e.twin).kind() != outward || f.at(e.twin).twin != place) {
+				f.free(place)
 			}
 		}
 	}
@@ -330,9 +338,9 @@ func (f *Fast) adoptOne(t *Table, place uint32) bool {
 		return false
 	}
 	remote, why := t.extract(six.Dst)
-	back := f.at(e.twin)
+	reply := f.at(e.twin)
 	if why != xlat.Translated || remote != four.Dst || !t.mayHave(six.Src) || known && t.bindings[i].four != b.four ||
-		back.used != 2 || back.twin != place || back.from != e.to.turned() || back.to.dst != e.from.src || netip.AddrFrom16(back.to.src) != t.embed(remote) {
+		reply.kind() != back || reply.twin != place || reply.from != e.to.turned() || reply.to.dst != e.from.src || netip.AddrFrom16(reply.to.src) != t.embed(remote) {
 		return false
 	}
 	if !known {

@@ -112,15 +112,15 @@ func TestFastPathIsAdopted(t *testing.T) {
 	}
 	for i := range buckets {
 		for _, e := range buckets[i].entry {
-			if e.used != free {
+			if e.kind() != free {
 				t.Errorf("entry %+v is left", e)
 			}
 		}
 	}
 }
 
-// A place that was freed is not used at once: a packet may be going by it.
-func TestFastPlacesRest(t *testing.T) {
+// A flow that is silent makes room for another one, and one that is not stays.
+func TestSilentFlowsMakeRoom(t *testing.T) {
 	b := fastBed(make([]Binding, 1000), make([]Bucket, 1), nil, 10, xlat.WellKnown)
 	b.out(udp, endpoint, 5000, server, 53, nil)
 	b.out(udp, endpoint, 5001, server, 53, nil)
@@ -129,14 +129,36 @@ func TestFastPlacesRest(t *testing.T) {
 		t.Errorf("%d flows, %d without a place; want 2 and some", flows, refused)
 	}
 	b.Advance(30)
-	b.out(udp, endpoint, 5002, server, 53, nil) // pushes a silent one out
-	if b.fast(udp, 5002, server, 53) != nil {
-		t.Error("a place is used in the second in which it was freed")
-	}
-	b.Advance(33)
+	written := b.c.Fast.at(0).used
 	b.out(udp, endpoint, 5002, server, 53, nil)
 	if b.fast(udp, 5002, server, 53) == nil {
-		t.Error("a flow found no place after another had left")
+		t.Error("a flow found no place beside silent ones")
+	}
+	if b.c.Fast.at(0).used == written {
+		t.Error("who reads an entry cannot see that it was written anew")
+	}
+}
+
+// A connection that has ended makes room after two seconds, one that stands after a minute.
+func TestEndedConnectionsMakeRoom(t *testing.T) {
+	for _, c := range []struct {
+		state   State
+		ends    Seconds // after its last packet
+		silence Seconds
+	}{{V4V6Fin, DefaultTimes.TCPTrans, 2}, {Trans, DefaultTimes.TCPTrans, 2}, {V6Init, DefaultTimes.TCPTrans, 10}, {Established, DefaultTimes.TCPEst, 60}} {
+		for _, late := range []Seconds{-1, 0} {
+			b := fastBed(make([]Binding, 1000), make([]Bucket, 1), nil, 10, xlat.WellKnown)
+			b.out(tcp, endpoint, 5000, server, 80, syn)
+			b.out(tcp, endpoint, 5001, server, 80, syn)
+			for _, port := range []uint16{5000, 5001} {
+				b.fast(tcp, port, server, 80).life = life(c.state, 10+c.ends)
+			}
+			b.Advance(10 + c.silence + late)
+			b.out(tcp, endpoint, 5002, server, 80, syn)
+			if has := b.fast(tcp, 5002, server, 80) != nil; has != (late == 0) {
+				t.Errorf("%s, silent for %d s: room %v", c.state, c.silence+late, has)
+			}
+		}
 	}
 }
 

@@ -104,7 +104,7 @@ func (f *Fast) get(t *Table, owner netip.Addr) *room {
 	h := hashRoom(&key, f.seed)
 	for n := range roomWays {
 		at := f.rooms.roomAt(h, n)
-		if at.used != 0 || at.freed != 0 && Seconds(at.freed)+fastRest > t.now {
+		if at.used != 0 || at.freed != 0 && Seconds(at.freed)+roomRest > t.now {
 			continue
 		}
 		if _, taken := f.rooms.of[at.addr]; taken && f.rooms.of[at.addr].Room == at { // not published yet
@@ -165,7 +165,7 @@ func (f *Fast) forget(t *Table, owner netip.Addr, b Block) {
 		if w&(1<<roomPlace-1) != same {
 			continue
 		}
-		r.rests[w>>roomPlace&(roomBlocks-1)] = t.now + fastRest + 1
+		r.rests[w>>roomPlace&(roomBlocks-1)] = t.now + roomRest + 1
 		r.list = append(r.list[:i], r.list[i+1:]...)
 		for k := range r.blocks {
 			var word uint64
@@ -234,7 +234,7 @@ func (t *Table) learn() {
 			break
 		}
 		f.rooms.tail++
-		if at != begunNothing && int(at-1) < len(f.of) && f.at(at-1).used == outward && !f.adoptOne(t, at-1) {
+		if at != begunNothing && int(at-1) < len(f.of) && f.at(at-1).kind() == outward && !f.adoptOne(t, at-1) {
 			f.undo(t, at-1)
 		}
 	}
@@ -248,10 +248,10 @@ func (f *Fast) undo(t *Table, place uint32) {
 	if _, known := t.by6[k]; !known {
 		f.release(k)
 	}
-	if back := f.at(e.twin % uint32(len(f.of))); back.used == 2 && back.twin == place {
-		f.free(e.twin, t.now)
+	if reply := f.at(e.twin % uint32(len(f.of))); reply.kind() == back && reply.twin == place {
+		f.free(e.twin)
 	}
-	f.free(place, t.now)
+	f.free(place)
 }
 
 // settle takes up what was begun before this Table: nothing begins meanwhile, and everything is found by the flows themselves.

@@ -19,7 +19,7 @@ import (
 const translatorVerb = "translator"
 
 // flows is how many the fast path knows, as agents have it.
-const flows = 16_384
+const flows = 32_768
 
 // rooms is how many endpoints can begin flows there, as agents have it.
 const rooms = 256

@@ -42,6 +42,8 @@ var Steps = []Step{
 	{Name: "every program loads", Package: "linux/datapath", Args: tests("TestVerifier"), Limit: 2 * time.Minute},
 	{Name: "endpoints", Package: "linux/datapath", Args: tests("TestPathsOfEndpoints", "TestReconcileRepairs", "TestNewProcessGoesOn",
 		"TestRemoveTakesEverythingOff", "TestAttacksFromAnEndpoint", "TestForgedInsideSources"), Limit: 6 * time.Minute},
+	{Name: "the fast path of NAT64 loads", Package: "linux/nat64", Args: tests("TestVerifier"), Limit: 2 * time.Minute},
+	{Name: "NAT64", Package: "linux/nat64", Args: tests("TestTwin", "TestTCPAndUDPReachIPv4"), Env: []string{"HEXAPOD_TWIN_PACKETS=2000"}, Limit: 4 * time.Minute},
 }
 
 func tests(names ...string) []string {

@@ -1,0 +1,97 @@
+package nat64
+
+import (
+	"encoding/binary"
+	"math/rand/v2"
+	"net/netip"
+	"testing"
+
+	"hexapod.dev/linux/netns/netnstest"
+	"hexapod.dev/model/xlat"
+	"hexapod.dev/model/xlat/nat64"
+)
+
+// TestBegunFlowsOutliveTheTranslator lets the program begin flows that no translator has seen when it is killed: the next one knows them,
+// no two have one port, and no flow that begins later gets a port of theirs.
+func TestBegunFlowsOutliveTheTranslator(t *testing.T) {
+	ns := netnstest.New(t)
+	w := newTwin(t, ns, 1024)
+	netnstest.Do(t, ns, func() error {
+		g := &packets{Rand: rand.New(rand.NewPCG(3, 6)), w: w}
+		first := udpOf(g, 999)
+		if way, _, err := w.run(first, 0); err != nil || way != leftAlone {
+			t.Fatalf("the first packet of an endpoint went way %d: %v", way, err)
+		}
+		taken := map[uint16]bool{}
+		_, out := w.with.through(first, 0)
+		taken[binary.BigEndian.Uint16(out[20:])] = true
+		ports := map[uint16]uint16{}
+		for port := uint16(2000); port < 3000; port++ { // beyond one block, so that the last ones are the translator's
+			way, out, err := w.run(udpOf(g, port), 0)
+			if err != nil {
+				return err
+			}
+			if way == leftAlone {
+				continue
+			}
+			mapped := binary.BigEndian.Uint16(out[20:])
+			if taken[mapped] {
+				t.Fatalf("port %d is given out twice", mapped)
+			}
+			taken[mapped], ports[port] = true, mapped
+		}
+		if len(ports) < 800 {
+			t.Errorf("%d flows began in the program, want most of 1000", len(ports))
+		}
+
+		w.with = w.next(t)
+		if n, _ := w.with.table.Len(); n != len(ports)+1 && n != len(ports) { // no store of bindings: the first one is known by its flow
+			t.Errorf("%d bindings go on, want those of %d flows", n, len(ports))
+		}
+		for port, mapped := range ports {
+			_, out := w.with.through(udpOf(g, port), 0)
+			if len(out) == 0 || binary.BigEndian.Uint16(out[20:]) != mapped {
+				t.Fatalf("the flow from port %d does not go on at %d", port, mapped)
+			}
+		}
+		for port := uint16(5000); port < 5100; port++ {
+			way, out, err := w.run(udpOf(g, port), 0)
+			if err != nil {
+				return err
+			}
+			if way == leftAlone {
+				_, out = w.with.through(udpOf(g, port), 0)
+			}
+			if len(out) == 0 {
+				t.Fatalf("the flow from port %d does not begin", port)
+			}
+			mapped := binary.BigEndian.Uint16(out[20:])
+			if taken[mapped] && netip.AddrFrom4([4]byte(out[12:16])) == twinPool {
+				t.Fatalf("port %d is given out once more", mapped)
+			}
+			taken[mapped] = true
+		}
+		return nil
+	})
+}
+
+func udpOf(g *packets, port uint16) []byte {
+	l4 := make([]byte, 16)
+	binary.BigEndian.PutUint16(l4, port)
+	binary.BigEndian.PutUint16(l4[2:], 53)
+	binary.BigEndian.PutUint16(l4[4:], 16)
+	binary.BigEndian.PutUint32(l4[8:], g.Uint32())
+	to := xlat.WellKnown.Embed(twinServers[0])
+	binary.BigEndian.PutUint16(l4[6:], max(1, ^fold(pseudo(twinClients[0], to, len(l4), 17), l4)))
+	return head6(twinClients[0], to, 17, 64, 0, l4)
+}
+
+// next is the half of a translator that begins where the one before was killed: it has the grants and the memory.
+func (w *twin) next(t *testing.T) *half {
+	t.Helper()
+	blocks := nat64.NewBlocks(nat64.Pool{Addrs: []netip.Addr{twinPool}, Gateways: []string{"g"}}, "g", 4, func(nat64.Grant) {})
+	for _, g := range w.with.blocks.Living() {
+		blocks.Resume(g)
+	}
+	return w.halfWith([]xlat.Pref64{xlat.WellKnown, twinOwn}, nat64.NewFast(w.memory, w.rooms, fastSeed(twinSecret)), blocks)
+}

@@ -20,7 +20,6 @@ import (
 	"time"
 
 	"hexapod.dev/test/bench/work"
-	"hexapod.dev/test/paired"
 )
 
 // options are the size of a run, what is compared, and the file for rounds and figures.
@@ -39,7 +38,7 @@ func main() {
 		return
 	}
 	var o options
-	flag.IntVar(&o.Pairs, "pairs", paired.FewestPairs, "rounds, at least 15 for a figure")
+	flag.IntVar(&o.Pairs, "pairs", work.Pairs, "rounds, at least 15 for a figure")
 	kind := flag.String("kind", ".", "measure the kinds whose name matches, for a look: a result has all")
 	flag.StringVar(&o.set, "set", "paths", "what is compared: paths, ours beside the kernel's; policy, ours with policies and without")
 	flag.DurationVar(&o.Slice, "slice", 250*time.Millisecond, "CPU time of one measurement")

@@ -18,7 +18,6 @@ import (
 	"time"
 
 	"hexapod.dev/test/bench/work"
-	"hexapod.dev/test/paired"
 )
 
 // options are the size of a run, and the file for rounds and figures.
@@ -36,7 +35,7 @@ func main() {
 		}
 	}
 	var o options
-	flag.IntVar(&o.Pairs, "pairs", paired.FewestPairs, "rounds, at least 15 for a figure")
+	flag.IntVar(&o.Pairs, "pairs", work.Pairs, "rounds, at least 15 for a figure")
 	kind := flag.String("kind", ".", "measure the kinds whose name matches, for a look: a result has all")
 	flag.DurationVar(&o.Slice, "slice", 250*time.Millisecond, "CPU time of one measurement")
 	flag.IntVar(&o.CPU, "cpu", 1, "the CPU that all share")

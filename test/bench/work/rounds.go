@@ -33,6 +33,10 @@ type pair struct {
 	ksoftirqd string // file with its CPU time, or none
 }
 
+// Pairs is how many rounds a run has if nobody says otherwise: more than a figure needs, because the lower bound of few ratios lies low
+// when other programs of the machine disturb one round in ten.
+const Pairs = 3 * paired.FewestPairs
+
 // Options is the size of a run.
 type Options struct {
 	Pairs int

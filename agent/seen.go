@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"slices"
 	"sync"
+	"sync/atomic"
 
 	"hexapod.dev/api/v1alpha1"
 	"hexapod.dev/edge/file/whole"
@@ -19,6 +20,8 @@ const seenName = "seen.json"
 
 // seen is what this host was ever told of its cluster, and what it held last.
 type seen struct {
+	linked atomic.Bool // links of endpoints are in the kernel
+
 	mu   sync.Mutex // guards all following fields
 	read bool       // what the file says is in now
 	kept []byte     // what the file says
@@ -28,8 +31,6 @@ type seen struct {
 // memory is the content of the file.
 type memory struct {
 	v1alpha1.Seen
-	// Boot is that in which the following were held: endpoints do not outlive it.
-	Boot       string            `json:"boot,omitempty"`
 	Held       []v1alpha1.Prefix `json:"held,omitempty"`
 	Identities []uint16          `json:"carried,omitempty"`
 }
@@ -55,9 +56,7 @@ func (a *Agent) keepSeen(r *v1alpha1.HostReport) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	a.readSeen()
-	if s.now.Boot, s.now.Held, s.now.Identities = "", nil, nil; r.Endpoints > 0 {
-		s.now.Boot, s.now.Held, s.now.Identities = a.boot, r.Prefixes, r.Identities
-	}
+	s.now.Held, s.now.Identities = r.Prefixes, r.Identities
 	r.Seen = s.now.Seen
 	path := filepath.Join(a.options.StateDir, seenName)
 	now, err := json.Marshal(s.now)
@@ -72,14 +71,14 @@ func (a *Agent) keepSeen(r *v1alpha1.HostReport) {
 }
 
 // reportHeld tells what this host held before its agent was started, while that is not yet known from the configuration: there may be no Host
-// of this name any more, and the endpoints live on.
+// of this name any more, and the endpoints live on. Where no link of one is left, nothing binds the host to what it held.
 func (a *Agent) reportHeld(r *v1alpha1.HostReport) {
 	s := &a.seen
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	a.readSeen()
 	r.Seen = s.now.Seen
-	if s.now.Boot == a.boot {
+	if s.linked.Load() {
 		r.Prefixes, r.Identities = s.now.Held, s.now.Identities
 	}
 }

@@ -189,6 +189,7 @@ func (a *Agent) lookAtLinks() error {
 		}
 	}
 	facts := desired.Facts{}
+	a.seen.linked.Store(slices.ContainsFunc(list, rtnl.Link.OfEndpoint))
 	for _, l := range list {
 		if !l.OfEndpoint() {
 			slices.SortFunc(of[l.Index], netip.Prefix.Compare)

@@ -48,6 +48,7 @@ part "neighbours" '^ *---|^ok|_test.go:[0-9]+: ' env HEXAPOD_SOAK=1 go test -cou
 	-run '^(TestNeighboursOnALAN|TestManyEndpointsCostOneGroup|TestTakeoverOfAFixedAddress|TestNothingIsAdvertisedBesideARouter)$' ./agent
 part "clusters" '^(conformance|services|webhooks|sig-network|check|cluster [^:]*): |^FAIL|^--- |^ *[a-z]+_test.go:[0-9]+: [0-9a-z]+ ' tools/clusters.sh
 part "a restored store" '^ok|^ *---' go test -tags cluster -count=10 -v -timeout 60m -run '^TestRestoredStore$' ./controller
+part "20,000 Jobs" '^ok|^ *---' env HEXAPOD_JOBS=20000 go test -tags cluster -count=1 -v -timeout 60m -run '^TestJobsTakeNoNumbers$' ./controller
 part "a restored store under 200 agents" '^ *---|^ok|_test.go:[0-9]+: ' env HEXAPOD_AGENTS=200 go test -tags cluster -count=1 -v -timeout 60m \
 	-run '^TestRestoredStoreWithAgents$' ./controller
 part "5,000 hosts" '^Benchmark|^ok' go test -tags cluster -run '^$' -bench '^BenchmarkScale$' -benchtime 1x -timeout 60m ./controller

@@ -25,7 +25,7 @@ type TranslationSpec struct {
 	HostLabels map[string]string `json:"hostLabels,omitempty" yaml:"hostLabels,omitempty"`
 	// Pool is the IPv4 addresses that endpoints are seen by. Each belongs to one of the hosts at a time, and has to be routed to it.
 	Pool []Prefix `json:"pool" yaml:"pool"`
-	// Clients may use the translation. Left out: the fabric.
+	// Clients may use the translation. Left out: the fabric and all hosts.
 	Clients []Prefix `json:"clients,omitempty" yaml:"clients,omitempty"`
 	// Announce tells the routers of the fabric by BGP that prefixes and pool are reached at these hosts, so that hosts without IPv4
 	// use them: the prefixes at any of them, each address of the pool at the one that it belongs to.

@@ -7,6 +7,7 @@ import (
 	"hexapod.dev/api/v1alpha1"
 	"hexapod.dev/model/desired"
 	"hexapod.dev/model/dns64"
+	"hexapod.dev/model/prefix"
 	"hexapod.dev/model/xlat"
 	"hexapod.dev/model/xlat/nat64"
 )
@@ -29,7 +30,7 @@ func Translation(s v1alpha1.Set, m Model, host *v1alpha1.Host) *desired.Translat
 		Announce: o.Spec.Announce, Tell: o.Spec.Advertise, Blocks: int(o.Spec.Blocks), Bindings: int(o.Spec.Bindings),
 	}
 	if len(t.Clients) == 0 {
-		t.Clients = []netip.Prefix{m.Plan.Prefix}
+		t.Clients = everybody(s, m)
 	}
 	for _, p := range o.Spec.Pool {
 		for a := p.Masked().Addr(); p.Contains(a); a = a.Next() {
@@ -40,6 +41,28 @@ func Translation(s v1alpha1.Set, m Model, host *v1alpha1.Host) *desired.Translat
 		}
 	}
 	return t
+}
+
+// everybody is the fabric, and what of it lies elsewhere: prefixes that hosts had before, and the addresses of hosts, which fetch images.
+func everybody(s v1alpha1.Set, m Model) []netip.Prefix {
+	all := []netip.Prefix{m.Plan.Prefix}
+	add := func(p netip.Prefix) {
+		if !prefix.ContainsPrefix(m.Plan.Prefix, p) {
+			all = append(all, p)
+		}
+	}
+	for i, h := range s.Hosts {
+		if !h.Living() {
+			continue
+		}
+		if p, err := m.Plan.PrefixOf(m.Plan.Hosts[i]); err == nil { // else it has none that others know
+			add(p)
+		}
+		for _, a := range addressesOf(h) {
+			add(netip.PrefixFrom(a, a.BitLen()))
+		}
+	}
+	return prefix.NewSet(all...).Prefixes()
 }
 
 // Carriers are the prefixes that names lead to on a host: those of the Translation by which it translates, or else of the first by name.

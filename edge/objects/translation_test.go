@@ -151,6 +151,37 @@ func TestTranslationHosts(t *testing.T) {
 	}
 }
 
+// Who may use a translation that names nobody: the fabric, and hosts whose prefixes or addresses are no part of it.
+func TestTranslationClients(t *testing.T) {
+	s := read(t, fabric+translated+`
+---
+apiVersion: hexapod.dev/v1alpha1
+kind: Host
+metadata: {name: adopted}
+spec: {cluster: main, prefix: "2001:db8:20:1::/64", addresses: ["2001:db8:10::11"]}
+---
+apiVersion: hexapod.dev/v1alpha1
+kind: Host
+metadata: {name: retired}
+spec: {cluster: main, prefix: "2001:db8:20:2::/64", addresses: ["2001:db8:10::12"], retired: 2026-01-01T00:00:00Z}
+`)
+	m := modelOf(t, s)
+	at := slices.IndexFunc(s.Hosts, func(h *v1alpha1.Host) bool { return h.ObjectName() == "h18" })
+	got := objects.Translation(s, m, s.Hosts[at]).Clients
+	for a, want := range map[string]bool{
+		m.Plan.Prefix.Addr().Next().String(): true, "2001:db8:20:1::5": true, "2001:db8:10::11": true, "2001:db8:10::10": false,
+		"2001:db8:20:2::5": false, "2001:db8:10::12": false,
+	} {
+		if has := slices.ContainsFunc(got, func(p netip.Prefix) bool { return p.Contains(netip.MustParseAddr(a)) }); has != want {
+			t.Errorf("%s may use it: %v, want %v; clients are %v", a, has, want, got)
+		}
+	}
+	s.Translations[0].Spec.Clients = []v1alpha1.Prefix{v1alpha1.PrefixFrom(netip.MustParsePrefix("2001:db8:f::/64"))}
+	if got := objects.Translation(s, m, s.Hosts[at]).Clients; len(got) != 1 || got[0].String() != "2001:db8:f::/64" {
+		t.Errorf("clients that are named: %v", got)
+	}
+}
+
 func TestCarriers(t *testing.T) {
 	s := read(t, fabric+translated)
 	more := v1alpha1.NewTranslation("other", v1alpha1.TranslationSpec{Hosts: []string{"cloud"}, Prefixes: []v1alpha1.Prefix{v1alpha1.PrefixFrom(netip.MustParsePrefix("2001:db8:46::/96"))}})

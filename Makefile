@@ -57,7 +57,7 @@ lab: build ## bring a fabric up and leave it; `bin/hexapod lab down` removes it
 	$(SUDO) $(BIN)/hexapod lab up
 
 # The cluster's knobs reach it through sudo too; it builds with the caller's Go and caches.
-KNOBS   := NAME NODES FAMILY NETWORK FABRIC HOSTPREFIXES HOSTBITS KUBEPROXY FOCUS
+KNOBS   := NAME NODES FAMILY NETWORK FABRIC HOSTPREFIXES HOSTBITS KUBEPROXY INTERNET FOCUS
 CLUSTER  = $(SUDO) env PATH="$(PATH)" HOME="$(HOME)" BIN="$(BIN)" $(foreach k,$(KNOBS),$(if $($k),$k='$($k)')) $(BIN)/cluster
 
 cluster: build packages ## bring a real Kubernetes up on this machine and leave it (knobs: docs/cluster.md; bin/cluster kubectl, exec, status, logs)
@@ -77,8 +77,8 @@ conformance: ## run upstream's network conformance suite on the cluster (SUITE=p
 kube: ## test the controller and its client on a real API server (make cluster builds it); a restored store with real agents is in make soak
 	$(GO) test -short -tags cluster -count=1 -timeout 10m -skip '^TestRestoredStoreWithAgents$$' ./controller ./edge/kube/objects ./edge/kube/lease
 
-prove: build ## prove what Hexapod promises to Kubernetes, on the cluster that is up
-	@NAME='$(NAME)' $(GO) test -tags cluster -count=1 -timeout 90m -v ./test/cluster/prove
+prove: build ## prove what Hexapod promises to Kubernetes, on the cluster that is up (INTERNET=ipv4: what needs the IPv4 Internet)
+	@NAME='$(NAME)' $(GO) test -tags cluster -count=1 -timeout 90m -v $(if $(filter ipv4,$(INTERNET)),-run,-skip) '^TestInternet' ./test/cluster/prove
 
 bench: build ## run the benchmarks, ours and beside other plugins (root), and write bench/results
 	@tools/bench.sh

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"slices"
 	"strings"
 )
 
@@ -18,7 +19,8 @@ func (c *Cluster) Check(ctx context.Context, report func(string)) error {
 const everywhere = `ip -4 -o address | sed 's/^/node /'
 for n in $(ls /run/netns); do ip -n "$n" -4 -o address | sed "s/^/$n /"; done`
 
-// checkAddresses finds IPv4 addresses on nodes and pods of an IPv6-only cluster. The kernel gives lo 127.0.0.1 by itself.
+// checkAddresses finds IPv4 addresses on nodes and pods of an IPv6-only cluster. The kernel gives lo 127.0.0.1 by itself, and a gateway has its
+// leg in the IPv4 Internet.
 func (c *Cluster) checkAddresses(ctx context.Context, report func(string)) error {
 	if c.dual() {
 		return nil
@@ -30,6 +32,9 @@ func (c *Cluster) checkAddresses(ctx context.Context, report func(string)) error
 			return fmt.Errorf("list the IPv4 addresses of %s: %w\n%s", n, err, out)
 		}
 		for line := range strings.Lines(out) {
+			if words := strings.Fields(line); slices.Contains(c.Gateways(), n) && words[0] == "node" && words[2] == leg {
+				continue
+			}
 			seen++
 			if !strings.Contains(line, " inet 127.0.0.1/8 ") {
 				return fmt.Errorf("%s has an IPv4 address: %s", n, strings.TrimSpace(line))

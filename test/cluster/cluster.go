@@ -56,6 +56,7 @@ type Options struct {
 	HostPrefixes string `json:"hostPrefixes"` // Plan or Adopt
 	HostBits     int    `json:"hostBits"`     // length of a node's IPv6 prefix: 64, or with Adopt 80, 96 or 112
 	KubeProxy    bool   `json:"kubeProxy"`    // upstream's kube-proxy (nftables) serves Services
+	Internet     string `json:"internet"`     // NoInternet or IPv4Internet
 	Programs     string `json:"programs"`     // folder of Hexapod's programs
 }
 
@@ -81,6 +82,7 @@ func (o Options) Check() error {
 		{"NETWORK", o.Network, []string{Hexapod, PTP, None}},
 		{"FABRIC", o.Fabric, []string{Flat, BGP}},
 		{"HOSTPREFIXES", o.HostPrefixes, []string{Plan, Adopt}},
+		{"INTERNET", o.Internet, []string{NoInternet, IPv4Internet}},
 	} {
 		if !slices.Contains(c.known, c.value) {
 			errs = errors.Join(errs, fmt.Errorf("%s %q: want %s", c.knob, c.value, strings.Join(c.known, " or ")))
@@ -94,6 +96,9 @@ func (o Options) Check() error {
 	}
 	if o.Fabric == BGP && (o.Network != Hexapod || o.HostPrefixes != Plan || o.Family != IPv6) {
 		errs = errors.Join(errs, errors.New("FABRIC=bgp announces prefixes of racks: it goes with NETWORK=hexapod, HOSTPREFIXES=plan and FAMILY=ipv6"))
+	}
+	if o.Internet == IPv4Internet && (o.Fabric != BGP || o.Workers <= gateways) {
+		errs = errors.Join(errs, fmt.Errorf("INTERNET=ipv4: %d workers are gateways and tell the others by BGP: it goes with FABRIC=bgp and NODES=%d or more", gateways, gateways+2))
 	}
 	return errs
 }
@@ -117,6 +122,9 @@ func (o Options) Kind() string {
 	if !o.KubeProxy {
 		words = append(words, "own-services")
 	}
+	if o.Internet == IPv4Internet {
+		words = append(words, "internet")
+	}
 	return strings.Join(words, "/")
 }
 
@@ -138,7 +146,7 @@ const DefaultName = "cluster"
 // locate prepares a cluster without looking whether it exists.
 func locate(cache build.Cache, name string) (*Cluster, error) {
 	if !goodName.MatchString(name) {
-		return nil, Options{Name: name, Workers: 1, Family: IPv6, Network: None, Fabric: Flat, HostPrefixes: Plan, HostBits: 64}.Check()
+		return nil, Options{Name: name, Workers: 1, Family: IPv6, Network: None, Fabric: Flat, HostPrefixes: Plan, HostBits: 64, Internet: NoInternet}.Check()
 	}
 	tree, err := place.OpenTree()
 	if err != nil {
@@ -214,6 +222,9 @@ func (c *Cluster) Nodes() []string {
 	return nodes
 }
 
+// all are the machines of the cluster.
+func (c *Cluster) all() []string { return slices.Concat(c.routers(), c.worldly(), c.Nodes()) }
+
 // place is a machine of the cluster. Routers need no processes or cgroups of its own.
 func (c *Cluster) place(machine string) place.Place {
 	p := place.Place{Name: machine, Group: c.group.Sub(machine)}
@@ -225,7 +236,7 @@ func (c *Cluster) place(machine string) place.Place {
 
 // machine finds a machine by name.
 func (c *Cluster) machine(name string) (place.Place, error) {
-	if all := append(c.routers(), c.Nodes()...); !slices.Contains(all, name) {
+	if all := c.all(); !slices.Contains(all, name) {
 		return place.Place{}, fmt.Errorf("cluster %s has no machine %q: it has %s", c.Options.Name, name, strings.Join(all, ", "))
 	}
 	return c.place(name), nil

@@ -15,7 +15,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-var plain = Options{Name: "t", Workers: 2, Family: IPv6, Network: Hexapod, Fabric: Flat, HostPrefixes: Plan, HostBits: 64, KubeProxy: true}
+var plain = Options{Name: "t", Workers: 2, Family: IPv6, Network: Hexapod, Fabric: Flat, HostPrefixes: Plan, HostBits: 64, KubeProxy: true, Internet: NoInternet}
 
 func TestOptionsAreChecked(t *testing.T) {
 	if err := plain.Check(); err != nil {
@@ -33,6 +33,9 @@ func TestOptionsAreChecked(t *testing.T) {
 		"HOSTBITS 80":              func(o *Options) { o.HostBits = 80 },
 		"HOSTBITS 72":              func(o *Options) { o.HostPrefixes, o.HostBits = Adopt, 72 },
 		"HOSTPREFIXES must be ado": func(o *Options) { o.Network = PTP },
+		"INTERNET \"ipv6\"":        func(o *Options) { o.Internet = "ipv6" },
+		"goes with FABRIC=bgp and": func(o *Options) { o.Internet, o.Workers = IPv4Internet, 3 },
+		"NODES=4 or more":          func(o *Options) { o.Internet, o.Fabric = IPv4Internet, BGP },
 	} {
 		o := plain
 		change(&o)
@@ -124,6 +127,7 @@ func TestEveryFileIsComplete(t *testing.T) {
 	all := map[string]any{
 		"Pause": "localhost/pause", "DNS": dnsService(), "Domain": domain, "Pods": "2001:db8::/56", "Node": "w1", "Image": "localhost/x", "Name": "home",
 		"Fabric": fabric6, "HostPrefixes": Plan, "IPv4": "", "Racks": []int{1, 2}, "ASN": spineASN, "Prefixes": []netip.Prefix{podNet6, podNet4}, "Dual": true,
+		"Site": "2001:db8::1", "Internet": true, "Registry": "registry.example",
 		"Server": "https://[::1]", "CA": "", "Cert": "", "Key": "",
 	}
 	names, err := files.ReadDir("files")
@@ -244,6 +248,7 @@ func TestKind(t *testing.T) {
 		"plan/bgp":          func(o *Options) { o.Fabric = BGP },
 		"plan/dual":         func(o *Options) { o.Family = Dual },
 		"plan/own-services": func(o *Options) { o.KubeProxy = false },
+		"plan/bgp/internet": func(o *Options) { o.Fabric, o.Internet, o.Workers = BGP, IPv4Internet, 3 },
 		"ptp":               func(o *Options) { o.Network, o.HostPrefixes = PTP, Adopt },
 	} {
 		o := plain

@@ -144,6 +144,9 @@ func (c *Cluster) speak(ctx context.Context, prefixes map[string]netip.Prefix) e
 		if err != nil {
 			return fmt.Errorf("plan router %s: %w", m, err)
 		}
+		if len(c.Gateways()) > 0 {
+			c.passPref64(&r)
+		}
 		if err := c.ip(ctx, m, []string{fmt.Sprintf("address add %s/128 dev lo", r.Loopback)}); err != nil {
 			return err
 		}

@@ -12,6 +12,7 @@ import (
 
 	"hexapod.dev/lab/place"
 	"hexapod.dev/test/cluster/build"
+	"hexapod.dev/test/cluster/internet"
 )
 
 // holdCall and superviseCall are the arguments with which the program calls Hold and Supervise.
@@ -60,6 +61,8 @@ func Called(ctx context.Context, args []string) (handled bool, err error) {
 		return true, place.Hold(ctx, os.Stdin, os.Stdout)
 	case len(args) == 1 && args[0] == superviseCall:
 		return true, Supervise(ctx, os.Stdin)
+	case len(args) == 3 && args[0] == internetCall:
+		return true, runPart(ctx, args[1], args[2])
 	}
 	return false, nil
 }
@@ -86,7 +89,7 @@ func (c *Cluster) nodeFiles(node string) ([]place.Bind, error) {
 	small := map[string]string{
 		"etc/hostname":    node + "\n",
 		"etc/machine-id":  machineID(c.Options.Name, node) + "\n",
-		"etc/resolv.conf": fmt.Sprintf("nameserver %s\n", c.nodeIPs(Router)[0]),
+		"etc/resolv.conf": resolvConf(c.nameServers()...),
 		"etc/hosts":       fmt.Sprintf("::1 localhost\n%s %s\n", c.nodeIPs(node)[0], node),
 	}
 	for name, value := range hostSysctls {
@@ -129,18 +132,32 @@ func (c *Cluster) configure(node, pause string) error {
 		}
 	}
 	values := map[string]any{
-		"Pause": pause, "DNS": dnsService(), "Domain": domain, "Pods": list(c.podNets()), "Node": node,
+		"Pause": pause, "DNS": dnsService(), "Domain": domain, "Pods": list(c.podNets()), "Node": node, "Registry": internet.Registry,
 	}
-	for _, name := range []string{"containerd.toml", "kubelet.yaml", "proxy.yaml"} {
+	for name, to := range map[string]string{"containerd.toml": "containerd.toml", "kubelet.yaml": "kubelet.yaml", "proxy.yaml": "proxy.yaml", "hosts.toml": registries + "/" + internet.Registry + "/hosts.toml"} {
 		text, err := fill(name, values)
 		if err == nil {
-			err = write(c.folder(node, "etc/kubernetes", name), text)
+			err = write(c.folder(node, "etc/kubernetes", to), text)
 		}
 		if err != nil {
 			return fmt.Errorf("configure %s: %w", node, err)
 		}
 	}
+	if err := write(c.folder(node, "etc/kubernetes", "resolv.conf"), []byte(resolvConf(c.nodeIPs(Router)[0]))); err != nil {
+		return fmt.Errorf("configure %s: %w", node, err)
+	}
 	return c.plugins(node)
+}
+
+// registries is the folder below /etc/kubernetes where the runtime finds how registries are reached.
+const registries = "registries"
+
+func resolvConf(servers ...netip.Addr) string {
+	text := ""
+	for _, s := range servers {
+		text += fmt.Sprintf("nameserver %s\n", s)
+	}
+	return text
 }
 
 // plugins gives a node the stock CNI plugins. With our network only loopback and what may be chained to us stays.

@@ -17,10 +17,15 @@ import (
 	"os"
 	"path/filepath"
 	"time"
+
+	"hexapod.dev/test/cluster/internet"
 )
 
 // validity of what a cluster's authorities sign. A cluster lives hours.
 const validity = 365 * 24 * time.Hour
+
+// registryCert is the file of the certificate of the registry in the IPv4 Internet.
+const registryCert = "registry"
 
 // authority signs certificates.
 type authority struct {
@@ -71,6 +76,9 @@ func (c *Cluster) makePKI() error {
 	}
 	for _, n := range c.Nodes() {
 		subjects = append(subjects, subject{file: "kubelet-" + n, name: "system:node:" + n, org: "system:nodes", client: true, kubeconfig: true})
+	}
+	if len(c.worldly()) > 0 {
+		subjects = append(subjects, subject{file: registryCert, name: internet.Registry, names: []string{internet.Registry}})
 	}
 	for _, s := range subjects {
 		if err := p.sign(p.ca, s); err != nil {

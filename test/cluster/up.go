@@ -87,10 +87,16 @@ func (c *Cluster) machines(ctx context.Context, pause string) error {
 		return err
 	}
 	c.report("keys made")
-	if err := <-c.inBackground(append(c.routers(), c.Nodes()...), func(m string) error { return c.makeMachine(ctx, m) }); err != nil {
+	if err := <-c.inBackground(c.all(), func(m string) error { return c.makeMachine(ctx, m) }); err != nil {
 		return err
 	}
 	if err := c.wire(ctx); err != nil {
+		return err
+	}
+	if err := c.connectWorld(ctx); err != nil {
+		return err
+	}
+	if err := c.startWorld(ctx); err != nil {
 		return err
 	}
 	c.report("machines and network made")
@@ -139,7 +145,7 @@ func (c *Cluster) control(ctx context.Context) error {
 
 // dns installs the name server of the cluster.
 func (c *Cluster) dns(ctx context.Context) error {
-	text, err := fill("coredns.yaml", map[string]any{"Image": build.DNSImage, "DNS": dnsService(), "Domain": domain})
+	text, err := fill("coredns.yaml", map[string]any{"Image": build.DNSImage, "DNS": dnsService(), "Domain": domain, "Site": c.nodeIPs(Router)[0], "Internet": len(c.worldly()) > 0})
 	if err != nil {
 		return err
 	}

@@ -38,16 +38,16 @@ const usage = `Usage: cluster VERB
 Knobs, from the environment:
   NAME=cluster       NODES=3            FAMILY=ipv6|dual   NETWORK=hexapod|ptp|none
   FABRIC=flat|bgp    HOSTPREFIXES=plan|adopt               HOSTBITS=64|80|96|112
-  KUBEPROXY=on|off   SUITE=conformance|policy|policyapi
+  KUBEPROXY=on|off   SUITE=conformance|policy|policyapi    INTERNET=none|ipv4
 `
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	if err := run(ctx, os.Args[1:]); err != nil {
-		var exit *exec.ExitError
-		if errors.As(err, &exit) && exit.ExitCode() > 0 {
-			os.Exit(exit.ExitCode())
+		var ended *endedError
+		if errors.As(err, &ended) && ended.ExitCode() > 0 {
+			os.Exit(ended.ExitCode())
 		}
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
@@ -118,7 +118,7 @@ var verbs = map[string]func(context.Context, call) error{
 func options() (cluster.Options, error) {
 	o := cluster.Options{
 		Name: knob("NAME", cluster.DefaultName), Family: knob("FAMILY", cluster.IPv6), Network: knob("NETWORK", cluster.Hexapod),
-		Fabric: knob("FABRIC", cluster.Flat), KubeProxy: knob("KUBEPROXY", "on") == "on",
+		Fabric: knob("FABRIC", cluster.Flat), KubeProxy: knob("KUBEPROXY", "on") == "on", Internet: knob("INTERNET", cluster.NoInternet),
 	}
 	prefixes := cluster.Plan
 	if o.Network == cluster.PTP {
@@ -186,5 +186,13 @@ func opened(do func(context.Context, *cluster.Cluster, []string) error) func(con
 func attached(ctx context.Context, k *cluster.Cluster, machine string, words []string) error {
 	cmd := k.Command(ctx, words...)
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
-	return k.Run(machine, cmd)
+	err := k.Run(machine, cmd)
+	var exit *exec.ExitError
+	if errors.As(err, &exit) {
+		return &endedError{exit}
+	}
+	return err
 }
+
+// endedError is how a command ended that had our streams: it said why by itself.
+type endedError struct{ *exec.ExitError }

@@ -1,0 +1,176 @@
+package cluster
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"log/slog"
+	"net/netip"
+	"os"
+	"os/exec"
+	"slices"
+	"strings"
+
+	"hexapod.dev/model/addressplan/render"
+	"hexapod.dev/model/prefix"
+	"hexapod.dev/model/xlat"
+	"hexapod.dev/model/xlat/nat64"
+	"hexapod.dev/test/cluster/internet"
+)
+
+// Internets that a cluster can have beside it.
+const (
+	NoInternet   = "none"
+	IPv4Internet = "ipv4" // servers that have IPv4 alone, and two nodes that reach them
+)
+
+// world is the machine of the servers.
+const world = "internet"
+
+// gateways are as many workers, the first ones, that have a leg in the IPv4 Internet. They are in different racks.
+const gateways = 2
+
+// leg is the name of a gateway's link to the IPv4 Internet.
+const leg = "v4"
+
+// MuslImage is an image that no node has and the registry of the IPv4 Internet gives out.
+const MuslImage = internet.Registry + "/clients/musl:1"
+
+// internetCall is the first of the arguments with which the program runs a part of the world.
+const internetCall = "internet"
+
+// InternetAddr is the server of the IPv4 Internet. It is somebody's in the real one, because the well-known prefix of NAT64 carries no
+// others (RFC 6052 3.1); no packet with it leaves the cluster's namespaces.
+var InternetAddr = netip.MustParseAddr("45.66.0.80")
+
+// InternetPool is what clients of the gateways are seen by.
+var InternetPool = netip.MustParsePrefix("45.65.0.0/29")
+
+// worldly are the machines that have IPv4 alone.
+func (c *Cluster) worldly() []string {
+	if c.Options.Internet != IPv4Internet {
+		return nil
+	}
+	return []string{world}
+}
+
+// Gateways are the nodes with a leg in the IPv4 Internet.
+func (c *Cluster) Gateways() []string {
+	if c.Options.Internet != IPv4Internet {
+		return nil
+	}
+	return c.Nodes()[1 : 1+gateways]
+}
+
+// legs are the addresses of the two ends of a gateway's leg.
+func (c *Cluster) legs(gateway string) (above, below netip.Prefix) {
+	net := byte(slices.Index(c.Gateways(), gateway))
+	at := func(last byte) netip.Prefix { return netip.PrefixFrom(netip.AddrFrom4([4]byte{45, 64, net, last}), 30) }
+	return at(1), at(2)
+}
+
+// nameServers are whom a node asks for names. The first is the cluster's DNS: the node's own server, once the node has one.
+func (c *Cluster) nameServers() []netip.Addr {
+	site := c.nodeIPs(Router)[0]
+	if c.Options.Internet == IPv4Internet {
+		return []netip.Addr{dnsService(), site}
+	}
+	return []netip.Addr{site}
+}
+
+// connectWorld lays the legs of the gateways. The Internet knows by which of them each address of the pool is reached.
+func (c *Cluster) connectWorld(ctx context.Context) error {
+	if len(c.worldly()) == 0 {
+		return nil
+	}
+	lines := []string{fmt.Sprintf("address add %s/32 dev lo", InternetAddr)}
+	for _, g := range c.Gateways() {
+		pid, err := c.place(g).Holder()
+		if err != nil {
+			return err
+		}
+		above, below := c.legs(g)
+		lines = append(lines,
+			fmt.Sprintf("link add to-%s type veth peer name %s netns %d", g, leg, pid), fmt.Sprintf("link set to-%s addrgenmode none up", g),
+			fmt.Sprintf("address add %s dev to-%s", above, g))
+		if err := c.ip(ctx, world, lines); err != nil {
+			return err
+		}
+		lines = nil
+		err = c.ip(ctx, g, []string{
+			fmt.Sprintf("link set %s addrgenmode none up", leg), fmt.Sprintf("address add %s dev %s", below, leg), fmt.Sprintf("route add default via %s", above.Addr()),
+		})
+		if err != nil {
+			return err
+		}
+	}
+	pool := nat64.Pool{Gateways: c.Gateways()}
+	for a := InternetPool.Addr(); InternetPool.Contains(a); a = a.Next() {
+		owner, _ := pool.Owners(nat64.Block{Addr: a})
+		_, below := c.legs(owner)
+		lines = append(lines, fmt.Sprintf("route add %s via %s", a, below.Addr()))
+	}
+	return c.ip(ctx, world, lines)
+}
+
+// startWorld starts what there is in the world.
+func (c *Cluster) startWorld(ctx context.Context) error {
+	if len(c.worldly()) == 0 {
+		return nil
+	}
+	musl := c.folder(world, "musl.tar")
+	name, _ := strings.CutPrefix(MuslImage, internet.Registry+"/")
+	text, err := json.MarshalIndent(internet.Config{
+		Server: InternetAddr, Six: c.nodeIPs(Router)[0], Cert: c.key(registryCert + ".crt"), Key: c.key(registryCert + ".key"),
+		Images: map[string]string{name: musl},
+	}, "", "  ")
+	if err == nil {
+		err = write(c.folder(world, "world.json"), text)
+	}
+	if err == nil {
+		err = c.cache.Musl(ctx, musl)
+	}
+	if err != nil {
+		return fmt.Errorf("make the IPv4 Internet: %w", err)
+	}
+	for part, machine := range map[string]string{internet.PartNames: Router, internet.PartServers: world} {
+		if err := c.startPart(part, machine); err != nil {
+			return fmt.Errorf("start %s of the IPv4 Internet: %w", part, err)
+		}
+	}
+	return nil
+}
+
+func (c *Cluster) startPart(part, machine string) error {
+	log, err := os.Create(logFile(c.Logs(), world, part))
+	if err != nil {
+		return err
+	}
+	defer log.Close()
+	cmd := exec.Command(c.self(), internetCall, part, c.folder(world, "world.json"))
+	cmd.Stdout, cmd.Stderr, cmd.Dir = log, log, "/"
+	if err := c.place(machine).Start(cmd, part, ""); err != nil {
+		return err
+	}
+	return cmd.Process.Release()
+}
+
+// runPart is what the program does that startPart starts.
+func runPart(ctx context.Context, part, file string) error {
+	return internet.Run(ctx, part, file, slog.New(slog.NewTextHandler(os.Stderr, nil)))
+}
+
+// WorldLog is what the servers of the IPv4 Internet said: who asked for what.
+func (c *Cluster) WorldLog() string { return logFile(c.Logs(), world, internet.PartServers) }
+
+// passPref64 lets a router take the well-known prefix, which is no part of the plan, and pass it on to the other routers. Nodes find it by
+// their default route.
+func (c *Cluster) passPref64(r *render.Router) {
+	carried := prefix.Exactly(xlat.WellKnown.Prefix())
+	for i, p := range r.Peers {
+		r.Peers[i].In = slices.Concat(p.In, carried)
+		if !slices.Contains(c.Nodes(), p.Name) {
+			r.Peers[i].Out = slices.Concat(p.Out, carried)
+		}
+	}
+}

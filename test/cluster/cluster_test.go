@@ -127,7 +127,8 @@ func TestEveryFileIsComplete(t *testing.T) {
 	all := map[string]any{
 		"Pause": "localhost/pause", "DNS": dnsService(), "Domain": domain, "Pods": "2001:db8::/56", "Node": "w1", "Image": "localhost/x", "Name": "home",
 		"Fabric": fabric6, "HostPrefixes": Plan, "IPv4": "", "Racks": []int{1, 2}, "ASN": spineASN, "Prefixes": []netip.Prefix{podNet6, podNet4}, "Dual": true,
-		"Site": "2001:db8::1", "Internet": true, "Registry": "registry.example",
+		"Site": "2001:db8::1", "Internet": true, "Registry": "registry.example", "Zone": "/zone", "Four": InternetAddr, "Six": "2001:db8::1",
+		"Names": []string{"a.test"}, "Both": "b.test", "Alias": "c.test", "Web": "a.test",
 		"Server": "https://[::1]", "CA": "", "Cert": "", "Key": "",
 	}
 	names, err := files.ReadDir("files")

@@ -3,6 +3,7 @@ package cluster
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net/netip"
@@ -113,44 +114,53 @@ func (c *Cluster) connectWorld(ctx context.Context) error {
 	return c.ip(ctx, world, lines)
 }
 
-// startWorld starts what there is in the world.
+// startWorld starts what there is in the world: servers, and beside the router a name server that knows them.
 func (c *Cluster) startWorld(ctx context.Context) error {
 	if len(c.worldly()) == 0 {
 		return nil
 	}
-	musl := c.folder(world, "musl.tar")
-	name, _ := strings.CutPrefix(MuslImage, internet.Registry+"/")
-	text, err := json.MarshalIndent(internet.Config{
-		Server: InternetAddr, Six: c.nodeIPs(Router)[0], Cert: c.key(registryCert + ".crt"), Key: c.key(registryCert + ".key"),
-		Images: map[string]string{name: musl},
-	}, "", "  ")
-	if err == nil {
-		err = write(c.folder(world, "world.json"), text)
-	}
-	if err == nil {
-		err = c.cache.Musl(ctx, musl)
-	}
-	if err != nil {
+	if err := errors.Join(c.worldFiles(), c.cache.Musl(ctx, c.folder(world, "musl.tar"))); err != nil {
 		return fmt.Errorf("make the IPv4 Internet: %w", err)
 	}
-	for part, machine := range map[string]string{internet.PartNames: Router, internet.PartServers: world} {
-		if err := c.startPart(part, machine); err != nil {
-			return fmt.Errorf("start %s of the IPv4 Internet: %w", part, err)
-		}
-	}
-	return nil
+	servers := c.folder(world, "world.json")
+	return errors.Join(
+		c.startPart(world, internet.PartFour, c.self(), internetCall, internet.PartFour, servers),
+		c.startPart(Router, internet.PartSix, c.self(), internetCall, internet.PartSix, servers),
+		c.startPart(Router, "names", c.Program("coredns"), "-conf", c.folder(world, "names.conf")),
+	)
 }
 
-func (c *Cluster) startPart(part, machine string) error {
+// worldFiles writes what the servers are told.
+func (c *Cluster) worldFiles() error {
+	image, _ := strings.CutPrefix(MuslImage, internet.Registry+"/")
+	config, err := json.MarshalIndent(internet.Config{
+		Cert: c.key(registryCert + ".crt"), Key: c.key(registryCert + ".key"), Images: map[string]string{image: c.folder(world, "musl.tar")},
+	}, "", "  ")
+	if err != nil {
+		return err
+	}
+	zone, err := fill("test.zone", map[string]any{
+		"Four": InternetAddr, "Six": c.nodeIPs(Router)[0], "Names": []string{internet.Web, internet.Registry, internet.Both},
+		"Both": internet.Both, "Alias": internet.Alias, "Web": internet.Web,
+	})
+	if err != nil {
+		return err
+	}
+	names, err := fill("names.conf", map[string]any{"Zone": c.folder(world, "test.zone")})
+	return errors.Join(err,
+		write(c.folder(world, "world.json"), config), write(c.folder(world, "test.zone"), zone), write(c.folder(world, "names.conf"), names))
+}
+
+func (c *Cluster) startPart(machine, part string, words ...string) error {
 	log, err := os.Create(logFile(c.Logs(), world, part))
 	if err != nil {
 		return err
 	}
 	defer log.Close()
-	cmd := exec.Command(c.self(), internetCall, part, c.folder(world, "world.json"))
+	cmd := exec.Command(words[0], words[1:]...)
 	cmd.Stdout, cmd.Stderr, cmd.Dir = log, log, "/"
 	if err := c.place(machine).Start(cmd, part, ""); err != nil {
-		return err
+		return fmt.Errorf("start %s of the IPv4 Internet: %w", part, err)
 	}
 	return cmd.Process.Release()
 }
@@ -161,7 +171,7 @@ func runPart(ctx context.Context, part, file string) error {
 }
 
 // WorldLog is what the servers of the IPv4 Internet said: who asked for what.
-func (c *Cluster) WorldLog() string { return logFile(c.Logs(), world, internet.PartServers) }
+func (c *Cluster) WorldLog() string { return logFile(c.Logs(), world, internet.PartFour) }
 
 // passPref64 lets a router take the well-known prefix, which is no part of the plan, and pass it on to the other routers. Nodes find it by
 // their default route.

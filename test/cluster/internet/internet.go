@@ -1,5 +1,4 @@
-// Package internet is the rest of the world as a cluster without IPv4 sees it: a name server that is asked by IPv6, and a server of the
-// web and of images that has IPv4 alone.
+// Package internet is servers of the rest of the world, for a cluster without IPv4: of the web and of images, which have IPv4 alone.
 package internet
 
 import (
@@ -11,11 +10,8 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
-	"net/netip"
 	"os"
 	"time"
-
-	"golang.org/x/sync/errgroup"
 
 	"hexapod.dev/lab/probe"
 )
@@ -36,8 +32,6 @@ const (
 
 // Config is what the programs are told, by a file of JSON.
 type Config struct {
-	Server netip.Addr        // IPv4 address of the server
-	Six    netip.Addr        // IPv6 address of the name server, which also answers for Both
 	Cert   string            // file of the certificate of the registry
 	Key    string            // and of its key
 	Images map[string]string // by name and tag: files, as docker save writes them
@@ -45,8 +39,8 @@ type Config struct {
 
 // Parts of the world; each is a program on a machine of its own.
 const (
-	PartNames   = "names"   // on a machine with IPv6
-	PartServers = "servers" // on one that has IPv4 alone
+	PartSix  = "six"  // Both, on a machine with IPv6
+	PartFour = "four" // all of them, on one that has IPv4 alone
 )
 
 // Run is one part of the world, until ctx ends.
@@ -60,28 +54,20 @@ func Run(ctx context.Context, part, file string, log *slog.Logger) error {
 		return fmt.Errorf("read what there is in the world: %w", err)
 	}
 	switch part {
-	case PartNames:
-		return c.names(ctx)
-	case PartServers:
-		return c.servers(ctx, log)
+	case PartSix:
+		l, err := probe.Listen(probe.Here, webPort)
+		if err != nil {
+			return err
+		}
+		return probe.Serve(ctx, l, part)
+	case PartFour:
+		return c.four(ctx, log)
 	}
-	return fmt.Errorf("part %q: want %s or %s", part, PartNames, PartServers)
+	return fmt.Errorf("part %q: want %s or %s", part, PartSix, PartFour)
 }
 
-// names answers questions for names, and as Both by IPv6.
-func (c Config) names(ctx context.Context) error {
-	l, err := probe.Listen(probe.Here, webPort)
-	if err != nil {
-		return err
-	}
-	g, ctx := errgroup.WithContext(ctx)
-	g.Go(func() error { return probe.Serve(ctx, l, "six") })
-	g.Go(func() error { return serveNames(ctx, netip.AddrPortFrom(c.Six, namePort), c.zone()) })
-	return g.Wait()
-}
-
-// servers answers by IPv4 alone: the web, and the registry, which logs who asked for what.
-func (c Config) servers(ctx context.Context, log *slog.Logger) error {
+// four answers by IPv4 alone: as web server, and as registry, which logs who asked for what.
+func (c Config) four(ctx context.Context, log *slog.Logger) error {
 	images := registry{}
 	for name, file := range c.Images {
 		if err := images.add(name, file); err != nil {
@@ -101,10 +87,16 @@ func (c Config) servers(ctx context.Context, log *slog.Logger) error {
 		return errors.Join(err, web.Close())
 	}
 	secure := tls.NewListener(plain, &tls.Config{Certificates: []tls.Certificate{cert}, MinVersion: tls.VersionTLS12})
-	g, ctx := errgroup.WithContext(ctx)
-	g.Go(func() error { return probe.Serve(ctx, web, "four") })
-	g.Go(func() error { return serve(ctx, secure, logged(images, log)) })
-	return g.Wait()
+	ctx, cancel := context.WithCancel(ctx) // what ends one ends the other
+	defer cancel()
+	ended := make(chan error, 1)
+	go func() {
+		defer cancel()
+		ended <- probe.Serve(ctx, web, PartFour)
+	}()
+	err = serve(ctx, secure, logged(images, log))
+	cancel()
+	return errors.Join(err, <-ended)
 }
 
 func serve(ctx context.Context, l net.Listener, h http.Handler) error {

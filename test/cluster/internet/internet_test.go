@@ -6,44 +6,10 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
-	"net/netip"
 	"os"
 	"path/filepath"
 	"testing"
-
-	"github.com/google/go-cmp/cmp"
-	"github.com/miekg/dns"
 )
-
-func TestNames(t *testing.T) {
-	z := Config{Server: netip.MustParseAddr("45.66.0.80"), Six: netip.MustParseAddr("2001:db8:10::1")}.zone()
-	for _, c := range []struct {
-		name    string
-		typ     uint16
-		rcode   int
-		answers []string
-	}{
-		{"www.four.test.", dns.TypeA, dns.RcodeSuccess, []string{"45.66.0.80"}},
-		{"WWW.four.test.", dns.TypeA, dns.RcodeSuccess, []string{"45.66.0.80"}},
-		{"www.four.test.", dns.TypeAAAA, dns.RcodeSuccess, nil},
-		{"alias.four.test.", dns.TypeA, dns.RcodeSuccess, []string{"www.four.test.", "45.66.0.80"}},
-		{"alias.four.test.", dns.TypeAAAA, dns.RcodeSuccess, []string{"www.four.test."}},
-		{"both.four.test.", dns.TypeAAAA, dns.RcodeSuccess, []string{"2001:db8:10::1"}},
-		{"www.four.test.default.svc.cluster.local.", dns.TypeAAAA, dns.RcodeNameError, nil},
-	} {
-		a := z.answer(new(dns.Msg).SetQuestion(c.name, c.typ))
-		var got []string
-		for _, rr := range a.Answer {
-			got = append(got, dns.Field(rr, 1))
-		}
-		if diff := cmp.Diff(c.answers, got); diff != "" || a.Rcode != c.rcode {
-			t.Errorf("%s %s: %s: %s", c.name, dns.TypeToString[c.typ], dns.RcodeToString[a.Rcode], diff)
-		}
-		if (len(a.Answer) == 0) != (len(a.Ns) == 1) {
-			t.Errorf("%s %s: %d answers and %d words about their lack", c.name, dns.TypeToString[c.typ], len(a.Answer), len(a.Ns))
-		}
-	}
-}
 
 // saved is a file as docker save writes it.
 func saved(t *testing.T, files map[string]string) string {

@@ -2,7 +2,7 @@
 # Upstream's network suites on every kind of cluster, one after the other: conformance with host prefixes from the plan, adopted (also narrow
 # ones), over BGP, and in dual-stack, which bench/results/conformance.txt keeps; and all other specs on ours beside the reference, which
 # bench/results/sig-network.txt keeps; and make prove, with 2,000 pods that come and go. Needs root. Prints a line for each kind and fails if one does.
-# With arguments only these: reference, plan, compare, prove, adopt, 80, 96, 112, bgp, dual, services.
+# With arguments only these: reference, plan, compare, prove, adopt, 80, 96, 112, bgp, dual, services, internet.
 set -u
 cd "$(dirname "$0")/.."
 
@@ -28,7 +28,7 @@ kind() { # kind WORDS VERBS KNOB=VALUE ...: a cluster with these knobs, and what
 	echo "cluster $words: $verdict in $(($(date +%s) - begin)) s"
 }
 
-for mode in ${*:-reference plan compare prove adopt 80 96 112 bgp dual services}; do
+for mode in ${*:-reference plan compare prove adopt 80 96 112 bgp dual services internet}; do
 	case $mode in
 	reference) kind "reference, the stock plugin" "record compare" NETWORK=ptp ;;
 	plan) kind "host prefixes from the plan" "record webhooks" HOSTPREFIXES=plan ;;
@@ -40,6 +40,10 @@ for mode in ${*:-reference plan compare prove adopt 80 96 112 bgp dual services}
 	adopt) kind "host prefixes adopted" record HOSTPREFIXES=adopt ;;
 	80 | 96 | 112) kind "host prefixes adopted, /$mode" record HOSTPREFIXES=adopt HOSTBITS="$mode" ;;
 	bgp) kind "racks that speak BGP" record FABRIC=bgp ;;
+	internet)
+		kind "beside an IPv4-only Internet" check INTERNET=ipv4 FABRIC=bgp NODES=4
+		make -s prove INTERNET=ipv4 || failed="$failed, internet"
+		;;
 	dual) kind "dual-stack" record FAMILY=dual ;;
 	services) kind "services by Hexapod alone" record KUBEPROXY=off ;;
 	*) echo "clusters: no kind $mode" >&2; exit 2 ;;

@@ -14,6 +14,9 @@ import (
 	"slices"
 	"sync"
 	"time"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
 
 	"hexapod.dev/model/xlat"
 	"hexapod.dev/model/xlat/nat64"
@@ -21,7 +24,7 @@ import (
 
 // Files of a translator.
 type Files struct {
-	TUN    io.ReadWriter // a packet is one read or write
+	TUN    *os.File      // a packet is one read or write, which never wait in the kernel
 	Table  *os.File      // memory for bindings; nil: they end with the process
 	Grants io.ReadWriter // the log of grants, read from its begin and appended to
 	Fast   *os.File      // memory shared with the fast path; nil: every packet comes here
@@ -171,22 +174,47 @@ func (t *Translator) Run(ctx context.Context) error {
 	stop := make(chan struct{})
 	defer close(stop)
 	go t.tick(stop)
-	type deadline interface{ SetReadDeadline(time.Time) error }
-	if d, ok := t.files.TUN.(deadline); ok {
-		end := context.AfterFunc(ctx, func() { _ = d.SetReadDeadline(time.Unix(1, 0)) })
-		defer end()
+	end := context.AfterFunc(ctx, func() { _ = t.files.TUN.SetReadDeadline(time.Unix(1, 0)) })
+	defer end()
+	tun, err := t.files.TUN.SyscallConn()
+	if err != nil {
+		return fmt.Errorf("read packets: %w", err)
 	}
 	b := make([]byte, 1<<16)
 	for {
-		n, err := t.files.TUN.Read(b)
+		var failed error
+		err := tun.Read(func(fd uintptr) (done bool) {
+			done, failed = t.drain(fd, b)
+			return done
+		})
 		switch {
 		case ctx.Err() != nil:
 			return nil
-		case err != nil:
-			return fmt.Errorf("read packets: %w", err)
+		case errors.Join(err, failed) != nil:
+			return fmt.Errorf("read packets: %w", errors.Join(err, failed))
 		}
-		t.packet(b[:n])
 	}
+}
+
+// burst is how many packets are translated before others that want the process have their turn.
+const burst = 64
+
+// drain translates what the device has; false: it has nothing now. The device never blocks, so the runtime need not know of the system
+// calls, which saves more than half of what they cost.
+func (t *Translator) drain(fd uintptr, b []byte) (bool, error) {
+	for range burst {
+		n, _, errno := unix.RawSyscall(unix.SYS_READ, fd, uintptr(unsafe.Pointer(&b[0])), uintptr(len(b)))
+		switch errno {
+		case 0:
+			t.packet(fd, b[:n])
+		case unix.EINTR:
+		case unix.EAGAIN:
+			return false, nil
+		default:
+			return true, errno
+		}
+	}
+	return true, nil
 }
 
 // tick ends what is over.
@@ -245,23 +273,23 @@ func (t *Translator) watchQuota() {
 }
 
 // packet translates one packet, and what waited for it.
-func (t *Translator) packet(b []byte) {
+func (t *Translator) packet(fd uintptr, b []byte) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if t.engine == nil || len(b) == 0 {
 		return
 	}
 	t.table.Advance(now())
-	if t.one(b) != xlat.Translated {
+	if t.one(fd, b) != xlat.Translated {
 		return
 	}
 	for _, rest := range t.waiting.release(b) {
-		t.one(rest)
+		t.one(fd, rest)
 	}
 }
 
 // one translates one packet and writes what comes of it.
-func (t *Translator) one(b []byte) xlat.Why {
+func (t *Translator) one(fd uintptr, b []byte) xlat.Why {
 	var why xlat.Why
 	counts := t.count.To4
 	if b[0]>>4 == 6 {
@@ -277,8 +305,9 @@ func (t *Translator) one(b []byte) xlat.Why {
 		t.count.Answers++
 	}
 	for i := range t.out.Len() {
-		if _, err := t.files.TUN.Write(t.out.At(i)); err != nil && !errors.Is(err, os.ErrDeadlineExceeded) {
-			t.log.Debug("a packet was not taken by the kernel", "error", err)
+		p := t.out.At(i)
+		if _, _, errno := unix.RawSyscall(unix.SYS_WRITE, fd, uintptr(unsafe.Pointer(&p[0])), uintptr(len(p))); errno != 0 {
+			t.log.Debug("a packet was not taken by the kernel", "error", errno)
 		}
 	}
 	return why

@@ -43,6 +43,9 @@ func (g *packets) next() packet {
 		if f.protocol == 1 {
 			f.remote = f.port
 		}
+		if g.IntN(20) == 0 {
+			f.server = pick(g, twinNowhere...)
+		}
 		if len(g.flows) >= 40 {
 			g.flows[g.IntN(len(g.flows))] = f
 		} else {

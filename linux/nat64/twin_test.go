@@ -55,6 +55,7 @@ var (
 	twinPool    = netip.MustParseAddr("45.0.0.1")
 	twinSecret  = nat64.Secret{1, 2, 3}
 	twinServers = []netip.Addr{netip.MustParseAddr("8.8.4.4"), netip.MustParseAddr("9.9.9.9"), netip.MustParseAddr("1.0.0.1")}
+	twinNowhere = []netip.Addr{netip.MustParseAddr("192.168.3.4"), netip.MustParseAddr("240.1.2.3"), netip.MustParseAddr("169.254.169.254")}
 	twinClients = []netip.Addr{netip.MustParseAddr("2001:db8:1::5"), netip.MustParseAddr("2001:db8:1::6")}
 	twinOwn     = xlat.Pref64{}
 )
@@ -77,6 +78,12 @@ func newTwin(t *testing.T, ns *netns.NS, buckets int) *twin {
 	netnstest.Run(t, ns, "ip link set far up addrgenmode none")
 	netnstest.Run(t, ns, "ip addr add 8.8.4.1/24 dev way")
 	netnstest.Run(t, ns, "ip -6 addr add 2001:db8:1::1/64 dev way nodad")
+	for _, line := range []string{ // whoever asks for a way by another source than the packet's finds none
+		"ip -6 route add blackhole 2001:db8:1::/64 table 200", "ip -6 rule add from 2001:db8:1::/64 lookup 200",
+		"ip route add blackhole 8.8.4.0/24 table 200", "ip rule add from 8.8.4.0/24 lookup 200",
+	} {
+		netnstest.Run(t, ns, line)
+	}
 	w.index = index(t, ns, "far")
 	prefixes := []xlat.Pref64{xlat.WellKnown}
 	own, err := xlat.NewPref64(netip.MustParsePrefix("2001:db8:64::/48"))
@@ -266,6 +273,9 @@ func (w *twin) compare(t *testing.T, n int, seed uint64) error {
 				left++
 				t.Logf("packet %d was left to the translator: %s", i, short(p.bytes))
 			}
+		}
+		if hasWay := way == again6 || way == again4 && [4]byte(got[16:20]) == twinServers[0].As4(); w.direct && hasWay {
+			t.Errorf("packet %d was not handed to its next hop: %s", i, short(p.bytes))
 		}
 		if way == direct4 || way == direct6 {
 			want = oneHopLess(want)

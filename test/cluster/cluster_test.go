@@ -80,6 +80,30 @@ func TestAddressesOfMachines(t *testing.T) {
 	}
 }
 
+// Gateways are in different racks and have legs in different networks. Nodes ask the cluster's DNS first where there is an IPv4 Internet.
+func TestGateways(t *testing.T) {
+	c := &Cluster{Options: plain}
+	if got := c.Gateways(); got != nil || len(c.nameServers()) != 1 || c.nameServers()[0] != c.Site() {
+		t.Errorf("without an IPv4 Internet: gateways %v, name servers %v", got, c.nameServers())
+	}
+	c.Options.Fabric, c.Options.Internet, c.Options.Workers = BGP, IPv4Internet, 3
+	if err := c.Options.Check(); err != nil {
+		t.Fatal(err)
+	}
+	g := c.Gateways()
+	if len(g) != gateways || c.rack(g[0]) == c.rack(g[1]) || g[0] == controlPlane {
+		t.Fatalf("gateways %v in one rack", g)
+	}
+	_, first := c.legs(g[0])
+	above, second := c.legs(g[1])
+	if first.String() != "45.64.0.2/30" || above.String() != "45.64.0.5/30" || second.String() != "45.64.0.6/30" {
+		t.Errorf("legs %s, %s of %s", first, second, above)
+	}
+	if got := c.nameServers(); len(got) != 2 || got[0] != dnsService() {
+		t.Errorf("name servers %v", got)
+	}
+}
+
 // flag finds a flag of a service and returns its value.
 func flag(t *testing.T, c *Cluster, node, name, flag string) (string, bool) {
 	t.Helper()

@@ -44,8 +44,11 @@ const internetCall = "internet"
 // others (RFC 6052 3.1); no packet with it leaves the cluster's namespaces.
 var InternetAddr = netip.MustParseAddr("45.66.0.80")
 
-// InternetPool is what clients of the gateways are seen by.
-var InternetPool = netip.MustParsePrefix("45.65.0.0/29")
+// InternetPool is what clients of the gateways are seen by, and InternetLegs what their legs have, a /30 each.
+var (
+	InternetPool = netip.MustParsePrefix("45.65.0.0/29")
+	InternetLegs = netip.MustParsePrefix("45.64.0.0/24")
+)
 
 // worldly are the machines that have IPv4 alone.
 func (c *Cluster) worldly() []string {
@@ -65,19 +68,20 @@ func (c *Cluster) Gateways() []string {
 
 // legs are the addresses of the two ends of a gateway's leg.
 func (c *Cluster) legs(gateway string) (above, below netip.Prefix) {
-	net := byte(slices.Index(c.Gateways(), gateway))
-	at := func(last byte) netip.Prefix { return netip.PrefixFrom(netip.AddrFrom4([4]byte{45, 64, net, last}), 30) }
-	return at(1), at(2)
+	first := 4 * slices.Index(c.Gateways(), gateway)
+	return netip.PrefixFrom(nth(InternetLegs, first+1), 30), netip.PrefixFrom(nth(InternetLegs, first+2), 30)
 }
 
 // nameServers are whom a node asks for names. The first is the cluster's DNS: the node's own server, once the node has one.
 func (c *Cluster) nameServers() []netip.Addr {
-	site := c.nodeIPs(Router)[0]
 	if c.Options.Internet == IPv4Internet {
-		return []netip.Addr{dnsService(), site}
+		return []netip.Addr{dnsService(), c.Site()}
 	}
-	return []netip.Addr{site}
+	return []netip.Addr{c.Site()}
 }
+
+// Site is the address of the router, where the name server of the site is.
+func (c *Cluster) Site() netip.Addr { return c.nodeIPs(Router)[0] }
 
 // connectWorld lays the legs of the gateways. The Internet knows by which of them each address of the pool is reached.
 func (c *Cluster) connectWorld(ctx context.Context) error {
@@ -140,7 +144,7 @@ func (c *Cluster) worldFiles() error {
 		return err
 	}
 	zone, err := fill("test.zone", map[string]any{
-		"Four": InternetAddr, "Six": c.nodeIPs(Router)[0], "Names": []string{internet.Web, internet.Registry, internet.Both},
+		"Four": InternetAddr, "Six": c.Site(), "Names": []string{internet.Web, internet.Registry, internet.Both},
 		"Both": internet.Both, "Alias": internet.Alias, "Web": internet.Web,
 	})
 	if err != nil {

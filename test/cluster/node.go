@@ -143,7 +143,7 @@ func (c *Cluster) configure(node, pause string) error {
 			return fmt.Errorf("configure %s: %w", node, err)
 		}
 	}
-	if err := write(c.folder(node, "etc/kubernetes", "resolv.conf"), []byte(resolvConf(c.nodeIPs(Router)[0]))); err != nil {
+	if err := write(c.folder(node, "etc/kubernetes", "resolv.conf"), []byte(resolvConf(c.Site()))); err != nil {
 		return fmt.Errorf("configure %s: %w", node, err)
 	}
 	return c.plugins(node)

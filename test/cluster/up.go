@@ -145,7 +145,7 @@ func (c *Cluster) control(ctx context.Context) error {
 
 // dns installs the name server of the cluster.
 func (c *Cluster) dns(ctx context.Context) error {
-	text, err := fill("coredns.yaml", map[string]any{"Image": build.DNSImage, "DNS": dnsService(), "Domain": domain, "Site": c.nodeIPs(Router)[0], "Internet": len(c.worldly()) > 0})
+	text, err := fill("coredns.yaml", map[string]any{"Image": build.DNSImage, "DNS": dnsService(), "Domain": domain, "Site": c.Site(), "Internet": len(c.worldly()) > 0})
 	if err != nil {
 		return err
 	}

@@ -78,7 +78,7 @@ func (b bed) fetched(page string, err error) error {
 	if err := json.Unmarshal([]byte(page), &a); err != nil {
 		return fmt.Errorf("%q: %w", page, err)
 	}
-	if legs := netip.MustParsePrefix("45.64.0.0/16"); a.Name != "four" || !cluster.InternetPool.Contains(a.Client) && !legs.Contains(a.Client) {
+	if a.Name != internet.PartFour || !cluster.InternetPool.Contains(a.Client) && !cluster.InternetLegs.Contains(a.Client) {
 		return fmt.Errorf("%s answers, and saw %s", a.Name, a.Client)
 	}
 	return nil
@@ -95,6 +95,7 @@ func TestInternetIsReached(t *testing.T) {
 	b := open(t)
 	b.connect()
 	names, _ := b.pods("glibc")
+	api := b.kubectl("get", "service", "kubernetes", "-o", "jsonpath={.spec.clusterIP}")
 	b.apply(strings.ReplaceAll(musl, "IMAGE", cluster.MuslImage))
 	b.kubectl("rollout", "status", "daemonset/musl", "--timeout="+patience.String())
 
@@ -109,8 +110,8 @@ func TestInternetIsReached(t *testing.T) {
 			t.Errorf("wget in a pod on %s: %v", node, err)
 		}
 		b.resolves(pod, node, []string{"getent", "ahostsv6"}, internet.Web, web)
-		b.resolves(pod, node, []string{"getent", "ahostsv6"}, internet.Both, b.siteAddr())
-		b.resolves(pod, node, []string{"getent", "ahostsv6"}, "kubernetes.default", "fdc4:7a1e:5b09::1")
+		b.resolves(pod, node, []string{"getent", "ahostsv6"}, internet.Both, b.Site().String())
+		b.resolves(pod, node, []string{"getent", "ahostsv6"}, "kubernetes.default", api)
 		if _, err := b.in(pod, "getent", "ahostsv6", "nothing."+internet.Web); err == nil {
 			t.Errorf("a pod on %s finds a name that does not exist", node)
 		}
@@ -123,13 +124,13 @@ func TestInternetIsReached(t *testing.T) {
 			t.Errorf("with musl in a pod on %s: %v", node, err)
 		}
 		b.resolves(pod, node, []string{"/fetch", "lookup"}, internet.Alias, web)
-		b.resolves(pod, node, []string{"/fetch", "lookup"}, "kubernetes.default", "fdc4:7a1e:5b09::1")
+		b.resolves(pod, node, []string{"/fetch", "lookup"}, "kubernetes.default", api)
 		if _, err := b.in(pod, "/fetch", "lookup", "nothing."+internet.Web); err == nil {
 			t.Errorf("with musl a pod on %s finds a name that does not exist", node)
 		}
 	}
 	b.pulled()
-	b.says("w1", "nat64", "internet", "done")
+	b.says(b.Gateways()[0], "nat64", "internet", "done")
 	for _, n := range b.Nodes() {
 		b.says(n, "dns", "answers for the cluster's DNS", "done")
 	}
@@ -140,9 +141,6 @@ func TestInternetIsReached(t *testing.T) {
 		t.Error(err)
 	}
 }
-
-// siteAddr is the address of the name server, which has a web server beside it.
-func (b bed) siteAddr() string { return "2001:db8:10::1" }
 
 // resolves looks whether a name leads to one IPv6 address, and no other.
 func (b bed) resolves(pod, node string, how []string, name, want string) {

@@ -398,7 +398,6 @@ INLINE int read_upper(struct __sk_buff *skb, struct upper *u, struct ends *k, u8
 	u8 b[20] = {};
 	u32 size = 8;
 
-	u->event = 0;
 	if (proto == PROTO_TCP) {
 		size = 20;
 		if (u->length < 20 || bpf_skb_load_bytes(skb, u->at, b, 20) || b[12] >> 4 < 5)

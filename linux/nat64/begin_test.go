@@ -75,6 +75,32 @@ func TestBegunFlowsOutliveTheTranslator(t *testing.T) {
 	})
 }
 
+// TestBegunFlowsAreBounded lets a table have room for ten bindings: no more flows begin than it has room for, whoever begins them.
+func TestBegunFlowsAreBounded(t *testing.T) {
+	ns := netnstest.New(t)
+	w := newTwin(t, ns, 1024)
+	w.most = 10
+	w.with = w.next(t)
+	netnstest.Do(t, ns, func() error {
+		g := &packets{Rand: rand.New(rand.NewPCG(4, 6)), w: w}
+		w.with.through(udpOf(g, 999), 0)
+		begun := 0
+		for port := uint16(2000); port < 2030; port++ {
+			way, _, err := w.run(udpOf(g, port), 0)
+			if err != nil {
+				return err
+			}
+			if way != leftAlone {
+				begun++
+			}
+		}
+		if n, _ := w.with.table.Len(); begun != 9 || n != 10 {
+			t.Errorf("%d flows began in the program, %d bindings are known; want 9 and 10", begun, n)
+		}
+		return nil
+	})
+}
+
 func udpOf(g *packets, port uint16) []byte {
 	l4 := make([]byte, 16)
 	binary.BigEndian.PutUint16(l4, port)

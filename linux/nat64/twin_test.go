@@ -39,6 +39,7 @@ type twin struct {
 	id       uint16
 	direct   bool
 	index    uint32 // of a link in the namespace
+	most     int    // bindings
 
 	with, without *half
 }
@@ -67,7 +68,7 @@ func newTwin(t *testing.T, ns *netns.NS, buckets int) *twin {
 	must(t, err)
 	defer flows.Close()
 	defer rooms.Close()
-	w := &twin{program: c.Programs[fastProgram], settings: c.Maps[settingsMap], now: 1000}
+	w := &twin{program: c.Programs[fastProgram], settings: c.Maps[settingsMap], now: 1000, most: 100_000}
 	w.memory, err = shared(flows, buckets)
 	must(t, err)
 	w.rooms, err = sharedRooms(rooms, twinRooms)
@@ -142,7 +143,7 @@ func (w *twin) half(prefixes []xlat.Pref64, fast *nat64.Fast) *half {
 }
 
 func (w *twin) halfWith(prefixes []xlat.Pref64, fast *nat64.Fast, blocks *nat64.Blocks) *half {
-	h := &half{blocks: blocks, table: nat64.New(nat64.Config{Prefixes: prefixes, Secret: twinSecret, Times: nat64.DefaultTimes, Limit: 100_000, Blocks: blocks, Fast: fast, Now: w.now})}
+	h := &half{blocks: blocks, table: nat64.New(nat64.Config{Prefixes: prefixes, Secret: twinSecret, Times: nat64.DefaultTimes, Limit: w.most, Blocks: blocks, Fast: fast, Now: w.now})}
 	h.engine = &xlat.Translator{Mapper: h.table, MTU6: 1500, LowestMTU6: 1500, Carried: true, ID: func() uint16 { return w.id }}
 	return h
 }

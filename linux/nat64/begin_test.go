@@ -1,6 +1,7 @@
 package nat64
 
 import (
+	"bytes"
 	"encoding/binary"
 	"math/rand/v2"
 	"net/netip"
@@ -96,6 +97,35 @@ func TestBegunFlowsAreBounded(t *testing.T) {
 		}
 		if n, _ := w.with.table.Len(); begun != 9 || n != 10 {
 			t.Errorf("%d flows began in the program, %d bindings are known; want 9 and 10", begun, n)
+		}
+		return nil
+	})
+}
+
+// TestBegunFlowsTakeThePortsOfTheModel fills blocks to the last port: each flow has the port that the translator without a program gives it.
+func TestBegunFlowsTakeThePortsOfTheModel(t *testing.T) {
+	ns := netnstest.New(t)
+	w := newTwin(t, ns, 4096)
+	netnstest.Do(t, ns, func() error {
+		g := &packets{Rand: rand.New(rand.NewPCG(5, 6)), w: w}
+		begun := 0
+		for i := range 3 * nat64.BlockSize {
+			p := udpOf(g, uint16(1024+i*17))
+			way, got, err := w.run(p, 0)
+			if err != nil {
+				return err
+			}
+			if begun++; way == leftAlone {
+				begun--
+				_, got = w.with.through(p, 0)
+			}
+			_, want := w.without.through(p, 0)
+			if len(got) < 24 || !bytes.Equal(got[12:24], want[12:24]) {
+				t.Fatalf("flow %d (way %d): %x, want %x", i, way, got[12:24], want[12:24])
+			}
+		}
+		if begun < 3*nat64.BlockSize*9/10 { // some find no place beside others
+			t.Errorf("%d of %d flows began in the program", begun, 3*nat64.BlockSize)
 		}
 		return nil
 	})

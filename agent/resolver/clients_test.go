@@ -91,7 +91,6 @@ type place struct {
 	config dns.Config
 	world  *world
 	folder string
-	musl   string
 }
 
 const (

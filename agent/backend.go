@@ -97,7 +97,7 @@ func (a *Agent) Check(ctx context.Context, r cni.Request) (_ cni.Attachment, err
 		return cni.Attachment{}, cni.Errorf(cni.CodeUnknownContainer, "endpoint %s: no ADD succeeded for it on this host", r.Key)
 	}
 	e.NetNS = r.NetNS
-	if err := a.kernel.Check(ctx, e, a.sections.Snapshot().MTU()); err != nil {
+	if err := a.kernel.Check(ctx, e, a.sections.Snapshot().Sizes()); err != nil {
 		return cni.Attachment{}, cni.Errorf(cni.CodeDiffers, "%w", err)
 	}
 	return a.attachment(e), nil
@@ -142,7 +142,7 @@ func (a *Agent) prepare(ctx context.Context, c *configuration, r cni.Request, fi
 		e, failed = a.give(ctx, r, allocation.Request{Owner: ownerOf(r), Identity: number, Fixed: fixed}, had)
 		written <- failed
 	}()
-	b, _ = a.kernel.links.Begin(desired.LinkFor(desired.Endpoint{Key: r.Key, NetNS: r.NetNS}, a.sections.Snapshot().MTU()))
+	b, _ = a.kernel.links.Begin(desired.LinkFor(desired.Endpoint{Key: r.Key, NetNS: r.NetNS}, a.sections.Snapshot().Sizes()))
 	err = <-written
 	e.Bandwidth = bandwidth
 	if number != 0 {
@@ -212,7 +212,7 @@ func (a *Agent) connect(ctx context.Context, begun *link.Begun, e desired.Endpoi
 		}
 		return err
 	}
-	err := a.kernel.Connect(ctx, begun, e, a.kinOf(e), a.sections.Snapshot().MTU())
+	err := a.kernel.Connect(ctx, begun, e, a.kinOf(e), a.sections.Snapshot().Sizes())
 	a.board.set(e.Key, err)
 	a.runners[partComplete].Kick()
 	return err
@@ -260,11 +260,10 @@ func (a *Agent) checkNetNS(path string) error {
 }
 
 func (a *Agent) attachment(e desired.Endpoint) cni.Attachment {
-	mtu := a.sections.Snapshot().MTU()
-	l := desired.LinkFor(e, mtu)
+	l := desired.LinkFor(e, a.sections.Snapshot().Sizes())
 	return cni.Attachment{
 		HostName: l.Name, HostMAC: l.HostMAC, Name: e.Key.Interface, MAC: l.MAC, NetNS: e.NetNS,
-		Addrs: e.Addrs, Gateway: desired.Gateway(), MTU: mtu,
+		Addrs: e.Addrs, Gateway: desired.Gateway(), MTU: l.MTU,
 	}
 }
 

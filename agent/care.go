@@ -36,7 +36,7 @@ func (a *Agent) careForHost(ctx context.Context) error {
 		a.log.Info("changed a setting of the kernel", "setting", string(k))
 	}
 	a.cared.Store(&cared{report, left})
-	return errors.Join(err, careErr, sizeErr, a.kernel.routers.Care(report.Cared, report.Deaf))
+	return errors.Join(err, careErr, sizeErr, a.kernel.Widen(st), a.kernel.routers.Care(report.Cared, report.Deaf))
 }
 
 // toldOfRouter logs that an uplink lost its default route or got one again.
@@ -73,8 +73,11 @@ func (a *Agent) reportCare(s desired.Snapshot, st desired.State) []local.Object 
 
 func (a *Agent) reportMTU(s desired.Snapshot, st desired.State) local.Object {
 	o := local.Object{Kind: "care", Name: "mtu", State: local.Done, Detail: "no uplink is named"}
-	if mtu := s.MTU(); mtu != 0 {
-		o.Detail = fmt.Sprintf("endpoints have %d, as the uplinks", mtu)
+	if sizes := s.Sizes(); sizes.MTU != 0 {
+		o.Detail = fmt.Sprintf("endpoints have %d, as the uplinks", sizes.MTU)
+		if sizes.Big() {
+			o.Detail += fmt.Sprintf("; super-packets of %d bytes, on routes with %d", sizes.Segments, sizes.RouteMTU())
+		}
 	}
 	for _, u := range st.Undone {
 		if u.Kind == o.Kind && u.Name == o.Name {

@@ -3,6 +3,7 @@ package agent_test
 import (
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -108,6 +109,39 @@ func TestUplinkComesAndGoes(t *testing.T) {
 	netnstest.Run(t, h.ns, "ip link set up0 mtu 1400")
 	until(t, "the endpoint's link has the MTU of the uplink", func() bool {
 		return strings.Contains(netnstest.Run(t, h.ns, "ip link show "+got.HostName), "mtu 1400")
+	})
+}
+
+// With bigTCP endpoints and uplinks take super-packets as large as the uplink's device, and what lives follows the configuration.
+func TestBigTCPComesAndGoes(t *testing.T) {
+	h := newHost(t)
+	a := h.start()
+	r := h.endpoint("web")
+	got, err := a.Add(t.Context(), r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	inside, err := netns.Open(r.NetNS)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { inside.Close() })
+	links := func() string {
+		return netnstest.Run(t, h.ns, "ip -d link show "+got.HostName) + netnstest.Run(t, inside, "ip -d link show eth0") + netnstest.Run(t, h.ns, "ip -d link show up0")
+	}
+	most := regexp.MustCompile(`tso_max_size (\d+)`).FindStringSubmatch(netnstest.Run(t, h.ns, "ip -d link show up0"))[1]
+	h.configure(strings.Replace(plan, "clock: trusted, uplinks", "clock: trusted, bigTCP: true, uplinks", 1))
+	until(t, "both ends and the uplink are wide", func() bool {
+		text := links()
+		return strings.Count(text, "gso_max_size "+most) == 3 && strings.Count(text, "gro_max_size "+most) == 3
+	})
+	until(t, "the route leaves room for the jumbo header", func() bool {
+		return strings.Contains(netnstest.Run(t, inside, "ip -6 route show default"), "mtu 1492")
+	})
+	until(t, "status tells", func() bool { return strings.Contains(h.object("care", "mtu").Detail, "super-packets of "+most) })
+	h.configure(plan)
+	until(t, "the endpoint is as others", func() bool {
+		return strings.Count(links(), "gso_max_size 65536") == 2 && !strings.Contains(netnstest.Run(t, inside, "ip -6 route show default"), "mtu")
 	})
 }
 

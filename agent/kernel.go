@@ -78,7 +78,7 @@ func (k *kernel) Close() error { return k.opened.Close() }
 
 // Connect makes everything one endpoint needs, whatever is there of it, in three sends when nothing is. begun is its link if that
 // has begun, else nil. kin are the other endpoints of its container.
-func (k *kernel) Connect(ctx context.Context, begun *link.Begun, e desired.Endpoint, kin []desired.Endpoint, mtu int) error {
+func (k *kernel) Connect(ctx context.Context, begun *link.Begun, e desired.Endpoint, kin []desired.Endpoint, sizes desired.Sizes) error {
 	var parts []rtnl.Part
 	for _, r := range desired.RoutesFor(e) {
 		parts = append(parts, k.routes.Part(r))
@@ -87,11 +87,11 @@ func (k *kernel) Connect(ctx context.Context, begun *link.Begun, e desired.Endpo
 		parts = append(parts, k.neighbours.Part(n))
 	}
 	if k.datapath == nil {
-		return k.links.EnsureBegun(ctx, begun, desired.LinkFor(e, mtu), parts...)
+		return k.links.EnsureBegun(ctx, begun, desired.LinkFor(e, sizes), parts...)
 	}
 	index := 0
 	parts = append(parts, k.datapath.Parts(desired.LinkName(e.Key), &index)...)
-	if err := k.links.EnsureBegun(ctx, begun, desired.LinkFor(e, mtu), parts...); err != nil {
+	if err := k.links.EnsureBegun(ctx, begun, desired.LinkFor(e, sizes), parts...); err != nil {
 		return err
 	}
 	return k.datapath.EnsureEndpoint(index, e, kin)
@@ -111,8 +111,8 @@ func (k *kernel) Disconnect(ctx context.Context, e desired.Endpoint) error {
 }
 
 // Check tells what of an endpoint is not as wanted; nil when everything is.
-func (k *kernel) Check(ctx context.Context, e desired.Endpoint, mtu int) error {
-	if err := k.links.Check(ctx, desired.LinkFor(e, mtu)); err != nil {
+func (k *kernel) Check(ctx context.Context, e desired.Endpoint, sizes desired.Sizes) error {
+	if err := k.links.Check(ctx, desired.LinkFor(e, sizes)); err != nil {
 		return err
 	}
 	return errors.Join(k.checkRoutes(e), k.checkNeighbours(e))
@@ -121,6 +121,14 @@ func (k *kernel) Check(ctx context.Context, e desired.Endpoint, mtu int) error {
 // Links makes the links of all endpoints as wanted.
 func (k *kernel) Links(ctx context.Context, st desired.State) (diff.Delta[string], error) {
 	return k.links.Reconcile(ctx, slices.Collect(maps.Values(st.Links)))
+}
+
+// Widen lets uplinks take super-packets as large as endpoints do.
+func (k *kernel) Widen(st desired.State) error {
+	if st.Segments <= desired.PlainSegments {
+		return nil
+	}
+	return k.links.Widen(st.Uplinks, st.Segments)
 }
 
 // Routes makes the routes of this host as wanted.

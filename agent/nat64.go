@@ -233,7 +233,7 @@ func (a *Agent) translatorConfig(s desired.Snapshot, o *desired.Translation) (*n
 		return nil, err
 	}
 	c := &nat64.Config{Prefixes: o.Prefixes, Pool: o.Pool, Gateway: a.options.Host, Gateways: []string{a.options.Host}, Private: o.Private,
-		Clients: slices.Clone(o.Clients), Blocks: o.Blocks, Bindings: o.Bindings, Self4: o.Pool[0], MTU6: s.MTU(), Secret: secret}
+		Clients: slices.Clone(o.Clients), Blocks: o.Blocks, Bindings: o.Bindings, Self4: o.Pool[0], MTU6: s.Sizes().MTU, Secret: secret}
 	if f := a.fastPath(); f != nil {
 		c.Fast, c.Rooms = f.Buckets(), f.Rooms()
 	}

@@ -69,7 +69,7 @@ func (a *Agent) inspect(ctx context.Context, k desired.EndpointKey) error {
 	if !living {
 		return nil
 	}
-	if a.kernel.links.Check(ctx, desired.LinkFor(e, a.sections.Snapshot().MTU())) == nil {
+	if a.kernel.links.Check(ctx, desired.LinkFor(e, a.sections.Snapshot().Sizes())) == nil {
 		a.board.set(k, nil)
 		return nil
 	}

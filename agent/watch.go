@@ -123,7 +123,7 @@ func (a *Agent) heardLink(l rtnl.Link, gone bool) {
 		a.kick(partAnswers)
 	}
 	before := a.sections.Snapshot()
-	facts := before.Facts.With(l.Name, desired.LinkFact{Up: l.Up, MTU: l.MTU, MAC: l.MAC, Addrs: before.Facts[l.Name].Addrs}, !gone)
+	facts := before.Facts.With(l.Name, desired.LinkFact{Up: l.Up, MTU: l.MTU, Segments: l.MostCut, MAC: l.MAC, Addrs: before.Facts[l.Name].Addrs}, !gone)
 	if !a.sections.SetFacts(facts) || !a.isUplink(l.Name) {
 		return
 	}
@@ -132,7 +132,7 @@ func (a *Agent) heardLink(l rtnl.Link, gone bool) {
 		a.delegation.linkUp(l.Name)
 	}
 	a.kick(partHost, partDatapath, partRoutes, partLearned, partPolicy, partDNS)
-	if a.sections.Snapshot().MTU() != before.MTU() {
+	if a.sections.Snapshot().Sizes() != before.Sizes() {
 		a.kick(partLinks)
 	}
 }
@@ -193,7 +193,7 @@ func (a *Agent) lookAtLinks() error {
 	for _, l := range list {
 		if !l.OfEndpoint() {
 			slices.SortFunc(of[l.Index], netip.Prefix.Compare)
-			facts[l.Name] = desired.LinkFact{Up: l.Up, MTU: l.MTU, MAC: l.MAC, Addrs: of[l.Index]}
+			facts[l.Name] = desired.LinkFact{Up: l.Up, MTU: l.MTU, Segments: l.MostCut, MAC: l.MAC, Addrs: of[l.Index]}
 		}
 	}
 	a.sections.SetFacts(facts)

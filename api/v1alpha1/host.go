@@ -42,6 +42,9 @@ type HostSpec struct {
 	// FastPath says whether the programs hand packets on past the host's forward rules: where there are none but Hexapod's (auto, the
 	// default), never (off), or always (force).
 	FastPath FastPath `json:"fastPath,omitempty" yaml:"fastPath,omitempty"`
+	// BigTCP lets endpoints and uplinks exchange super-packets as large as the uplinks' devices cut into segments, above 64 KiB. The MTU of
+	// endpoints' default routes is 8 less then.
+	BigTCP bool `json:"bigTCP,omitempty" yaml:"bigTCP,omitempty"`
 	// Retired is when the host was taken away. Its prefix rests from then.
 	Retired *Time `json:"retired,omitempty" yaml:"retired,omitempty"`
 }

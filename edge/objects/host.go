@@ -55,7 +55,7 @@ func Config(s v1alpha1.Set, m Model, host string) (desired.Config, error) {
 			continue
 		}
 		if h.ObjectName() == host {
-			c.Self, found = d, true
+			c.Self, c.BigTCP, found = d, h.Spec.BigTCP, true
 			c.Translation = Translation(s, m, h)
 			c.Learns = slices.ContainsFunc(s.BGPPeers, func(b *v1alpha1.BGPPeer) bool { return selects(s.Plan, b.Spec, m.Plan.Hosts[i]) })
 			continue

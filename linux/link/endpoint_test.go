@@ -53,7 +53,7 @@ func endpoint(i int, ns *netns.NS, ifname string) (desired.Link, desired.Route, 
 	a := netip.AddrFrom16([16]byte{0xfd, 0x5c, 1, 2, 3, 4, 5, 6, 1, byte(len(ifname)), 13: byte(i >> 16), 14: byte(i >> 8), 15: byte(i)})
 	l := desired.Link{
 		Key: key, Name: desired.LinkName(key), NetNS: ns.Path(),
-		HostMAC: desired.HostMAC(key), MAC: desired.EndpointMAC(key), Addrs: []netip.Addr{a}, MTU: 1400,
+		HostMAC: desired.HostMAC(key), MAC: desired.EndpointMAC(key), Addrs: []netip.Addr{a}, Sizes: desired.Sizes{MTU: 1400, Segments: desired.PlainSegments},
 	}
 	return l, desired.Route{Dst: netip.PrefixFrom(a, 128), Link: l.Name}, desired.Neighbour{Link: l.Name, Addr: a, MAC: l.MAC}
 }

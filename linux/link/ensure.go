@@ -56,7 +56,7 @@ func (t *Table) finish(ctx context.Context, b *Begun, want desired.Link, parts [
 		return err
 	}
 	host, in := b.host, b.in
-	seen := inside{link: rtnl.Link{Index: host.Peer, Name: want.Key.Interface, MAC: want.MAC, MTU: want.MTU}}
+	seen := inside{link: rtnl.Link{Index: host.Peer, Name: want.Key.Interface, MAC: want.MAC, MTU: want.MTU, Segments: desired.PlainSegments, Merged: desired.PlainSegments}}
 	var addrs []rtnl.Addr
 	if !b.made {
 		if seen, err = look(in, host, want); err != nil {

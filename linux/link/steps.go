@@ -28,7 +28,7 @@ func hostSteps(want desired.Link, have rtnl.Link, addrs []rtnl.Addr, late bool) 
 		r.Uint32(unix.IFLA_GROUP, Living)
 		steps = append(steps, r)
 	}
-	steps = append(steps, endSteps(have, want.Name, want.HostMAC, want.MTU)...)
+	steps = append(steps, endSteps(have, want.Name, want.HostMAC, want.Sizes)...)
 	found := false
 	for _, a := range addrs {
 		if a.Prefix == linkLocal() {
@@ -48,17 +48,20 @@ func addLinkLocal(index int, name string) *rtnl.Request {
 }
 
 // endSteps is what both ends have in common.
-func endSteps(have rtnl.Link, name string, mac desired.MAC, mtu int) []*rtnl.Request {
+func endSteps(have rtnl.Link, name string, mac desired.MAC, sizes desired.Sizes) []*rtnl.Request {
 	var steps []*rtnl.Request
 	if have.MAC != mac {
 		r := rtnl.SetLink(have.Index, name, "set address")
 		r.Bytes(unix.IFLA_ADDRESS, mac[:])
 		steps = append(steps, r)
 	}
-	if mtu != 0 && have.MTU != mtu {
+	if sizes.MTU != 0 && have.MTU != sizes.MTU {
 		r := rtnl.SetLink(have.Index, name, "set mtu")
-		r.Uint32(unix.IFLA_MTU, uint32(mtu))
+		r.Uint32(unix.IFLA_MTU, uint32(sizes.MTU))
 		steps = append(steps, r)
+	}
+	if n := sizes.Segments; n != 0 && (have.Segments != n || have.Merged != n) {
+		steps = append(steps, rtnl.SetSegments(have.Index, name, n))
 	}
 	if !have.Up {
 		steps = append(steps, rtnl.SetUp(have.Index, name, true))
@@ -81,7 +84,7 @@ func insideSteps(want desired.Link, have inside) []*rtnl.Request {
 	if have.link.AddrGenMode != rtnl.GenNone {
 		steps = append(steps, rtnl.SetAddrGenMode(index, name, rtnl.GenNone))
 	}
-	steps = append(steps, endSteps(have.link, name, want.MAC, want.MTU)...)
+	steps = append(steps, endSteps(have.link, name, want.MAC, want.Sizes)...)
 	for _, a := range have.addrs {
 		if a.Protocol == Protocol && !slices.Contains(want.Addrs, a.Prefix.Addr()) {
 			steps = append(steps, rtnl.DeleteAddr(a, name))
@@ -99,9 +102,9 @@ func insideSteps(want desired.Link, have inside) []*rtnl.Request {
 	}
 	for _, any := range everywhere(want) {
 		if !slices.ContainsFunc(have.routes, func(r rtnl.Route) bool {
-			return r.Dst == any && r.Via == desired.Gateway() && r.Index == index && r.Type == unix.RTN_UNICAST
+			return r.Dst == any && r.Via == desired.Gateway() && r.Index == index && r.Type == unix.RTN_UNICAST && r.MTU == want.RouteMTU()
 		}) {
-			steps = append(steps, rtnl.AddRoute(defaultRoute(any, index), rtnl.Replace))
+			steps = append(steps, rtnl.AddRoute(defaultRoute(any, index, want.RouteMTU()), rtnl.Replace))
 		}
 	}
 	return steps
@@ -119,9 +122,9 @@ func everywhere(l desired.Link) []netip.Prefix {
 
 // defaultRoute has a metric of its own for each interface of an endpoint: with equal ones the kernel would join them to
 // one route with two paths and send from one address through the link of the other.
-func defaultRoute(dst netip.Prefix, index int) rtnl.Route {
+func defaultRoute(dst netip.Prefix, index, mtu int) rtnl.Route {
 	return rtnl.Route{
-		Dst: dst, Via: desired.Gateway(), Index: index,
+		Dst: dst, Via: desired.Gateway(), Index: index, MTU: mtu,
 		Protocol: Protocol, Metric: rtnl.DefaultMetric + uint32(index),
 	}
 }

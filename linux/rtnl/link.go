@@ -19,6 +19,9 @@ type Link struct {
 	Group       uint32 // IFLA_GROUP
 	MAC         desired.MAC
 	MTU         int
+	Segments    int  // gso_max_size: the largest super-packet that it takes
+	Merged      int  // gro_max_size: the largest that it makes of what it receives
+	MostCut     int  // tso_max_size: the largest that its device cuts; Segments cannot be more
 	Up          bool // administratively
 	Running     bool // up, with carrier, and the kernel sends on it: for a moment after a carrier comes it drops everything
 	Loopback    bool
@@ -88,6 +91,12 @@ func ParseLink(m Message) (Link, error) {
 			l.Running = l.Running && text(v) != "noop"
 		case unix.IFLA_MTU:
 			l.MTU = int(u32(v))
+		case unix.IFLA_GSO_MAX_SIZE:
+			l.Segments = int(u32(v))
+		case unix.IFLA_GRO_MAX_SIZE:
+			l.Merged = int(u32(v))
+		case unix.IFLA_TSO_MAX_SIZE:
+			l.MostCut = int(u32(v))
 		case unix.IFLA_ADDRESS:
 			if len(v) == len(l.MAC) {
 				l.MAC = desired.MAC(v)
@@ -236,6 +245,14 @@ func (r *Request) vethEnd(e VethEnd) {
 // SetLink starts a change of a link; attributes are appended to it. name is for errors only.
 func SetLink(index int, name, act string) *Request {
 	return NewRequest(act+" of link "+name, unix.RTM_SETLINK, 0, ifinfo(index, 0, 0))
+}
+
+// SetSegments sets how large super-packets a link takes, and makes of what it receives (kernel 5.19 for both).
+func SetSegments(index int, name string, size int) *Request {
+	r := SetLink(index, name, "set gso_max_size and gro_max_size")
+	r.Uint32(unix.IFLA_GSO_MAX_SIZE, uint32(size))
+	r.Uint32(unix.IFLA_GRO_MAX_SIZE, uint32(size))
+	return r
 }
 
 // SetUp sets a link up or down.

@@ -29,6 +29,7 @@ type Route struct {
 	Protocol uint8      // who set it (rt_protos)
 	Table    uint32
 	Metric   uint32
+	MTU      int    // of what takes it (RTAX_MTU); 0: that of the link
 	NextHop  uint32 // id of the nexthop object it leads to, which then says Via and Index; 0: none
 	Paths    int    // next hops of a multipath route, else 0
 	Cloned   bool   // made by the kernel for one destination, not configured
@@ -74,6 +75,9 @@ func (r Route) append(b []byte) []byte {
 	}
 	b = appendUint32(b, unix.RTA_TABLE, r.Table)
 	b = appendUint32(b, unix.RTA_PRIORITY, r.Metric)
+	if r.MTU != 0 {
+		b = appendAttr(b, unix.RTA_METRICS, appendUint32(nil, unix.RTAX_MTU, uint32(r.MTU)))
+	}
 	if r.NextHop != 0 {
 		b = appendUint32(b, rtaNextHop, r.NextHop)
 	}
@@ -112,6 +116,12 @@ func ParseRoute(m Message) (Route, error) {
 			r.Table = u32(v)
 		case unix.RTA_PRIORITY:
 			r.Metric = u32(v)
+		case unix.RTA_METRICS:
+			for typ, v := range Attrs(v) {
+				if typ == unix.RTAX_MTU {
+					r.MTU = int(u32(v))
+				}
+			}
 		case unix.RTA_CACHEINFO:
 			r.Expires = expiry(v)
 		case rtaNextHop:

@@ -4,8 +4,8 @@ import "net/netip"
 
 // What one endpoint needs can be asked without the rest of the state: a CNI ADD makes these three and nothing else.
 
-// LinkFor returns the link of e. mtu is in bytes; 0 leaves it to the kernel.
-func LinkFor(e Endpoint, mtu int) Link {
+// LinkFor returns the link of e.
+func LinkFor(e Endpoint, sizes Sizes) Link {
 	return Link{
 		Key:     e.Key,
 		Name:    LinkName(e.Key),
@@ -13,7 +13,7 @@ func LinkFor(e Endpoint, mtu int) Link {
 		HostMAC: HostMAC(e.Key),
 		MAC:     EndpointMAC(e.Key),
 		Addrs:   e.Addrs,
-		MTU:     mtu,
+		Sizes:   sizes,
 
 		Bandwidth: e.Bandwidth,
 	}

@@ -33,21 +33,6 @@ type Policies struct {
 	Written  map[string]string              // where each policy was written, by its name
 }
 
-// MTU returns the MTU of endpoints: the smallest of the uplinks, for a larger packet would come back as an error on the first
-// use of every path. It is 0, the kernel's default, while no uplink is known.
-func (s Snapshot) MTU() int {
-	mtu := 0
-	for _, u := range s.Uplinks() {
-		if f, ok := s.Facts[u.Name]; ok && f.MTU >= minMTU && (mtu == 0 || f.MTU < mtu) {
-			mtu = f.MTU
-		}
-	}
-	return mtu
-}
-
-// minMTU is the least an IPv6 link carries (RFC 8200, section 5).
-const minMTU = 1280
-
 // Config is what the configuration says, seen from one host.
 type Config struct {
 	Fabric      netip.Prefix // every address of the fabric
@@ -55,6 +40,8 @@ type Config struct {
 	Peers       []Host       // the other hosts of the fabric
 	Pools       []Pool
 	Translation *Translation // nil: this host does not translate
+
+	BigTCP bool // super-packets may be as large as the uplinks take them
 
 	Learns bool // routes to hosts that no uplink is told to lead to come from a router of the fabric
 }
@@ -112,14 +99,15 @@ type Facts map[string]LinkFact
 
 // LinkFact is one link as the kernel has it.
 type LinkFact struct {
-	Up    bool
-	MTU   int
-	MAC   MAC
-	Addrs []netip.Prefix // IPv6 addresses of global scope that others set, each with the length of its on-link prefix, sorted
+	Up       bool
+	MTU      int
+	Segments int // the largest super-packet that the device cuts into segments (tso_max_size)
+	MAC      MAC
+	Addrs    []netip.Prefix // IPv6 addresses of global scope that others set, each with the length of its on-link prefix, sorted
 }
 
 func (l LinkFact) equal(m LinkFact) bool {
-	return l.Up == m.Up && l.MTU == m.MTU && l.MAC == m.MAC && slices.Equal(l.Addrs, m.Addrs)
+	return l.Up == m.Up && l.MTU == m.MTU && l.Segments == m.Segments && l.MAC == m.MAC && slices.Equal(l.Addrs, m.Addrs)
 }
 
 // Equal reports whether both say the same, so that an event without news causes no work.

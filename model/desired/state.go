@@ -13,6 +13,7 @@ type State struct {
 	Neighbours map[NeighbourKey]Neighbour
 	Addresses  []netip.Addr // of the host itself, on lo, each a /128
 	Uplinks    []string     // interfaces that must go on hearing router advertisements when this host forwards
+	Segments   int          // the largest super-packet of uplinks; PlainSegments leaves them as they are
 	IPv4       bool         // this host forwards IPv4 as well
 	Undone     []Undone     // what the snapshot asks for and cannot be had, sorted
 }
@@ -32,8 +33,9 @@ func For(s Snapshot) State {
 	}
 	st.addSelf(s)
 	st.addTranslation(s)
+	st.Segments = s.Sizes().Segments
 	for _, u := range s.Uplinks() {
-		st.addUplink(u, s.Facts)
+		st.addUplink(u, s)
 	}
 	st.compareMTUs(s)
 	for _, p := range s.Config.Peers {
@@ -77,8 +79,8 @@ func (st *State) addSelf(s Snapshot) {
 	}
 }
 
-func (st *State) addUplink(u Uplink, facts Facts) {
-	switch f, ok := facts[u.Name]; {
+func (st *State) addUplink(u Uplink, s Snapshot) {
+	switch f, ok := s.Facts[u.Name]; {
 	case !ok:
 		st.undone("uplink", u.Name, UplinkMissing)
 		return
@@ -86,6 +88,10 @@ func (st *State) addUplink(u Uplink, facts Facts) {
 		st.undone("uplink", u.Name, UplinkSmallMTU)
 	case !f.Up:
 		st.undone("uplink", u.Name, UplinkDown)
+	case s.Config.BigTCP && f.Segments <= PlainSegments:
+		st.undone("uplink", u.Name, UplinkPlain)
+	case s.Config.BigTCP && f.MTU-jumboHeader < minMTU:
+		st.undone("uplink", u.Name, UplinkNoRoom)
 	}
 	st.Uplinks = append(st.Uplinks, u.Name)
 }
@@ -179,7 +185,7 @@ func (st *State) addEndpoint(e Endpoint, s Snapshot) {
 			st.undone("endpoint", e.Key.String(), ForeignAddress)
 		}
 	}
-	st.Links[e.Key] = LinkFor(e, s.MTU())
+	st.Links[e.Key] = LinkFor(e, s.Sizes())
 	for _, r := range RoutesFor(e) {
 		st.Routes[r.Dst] = r
 	}

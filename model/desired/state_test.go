@@ -73,8 +73,9 @@ func TestOneEndpointAgreesWithWhole(t *testing.T) {
 		NetNS: "/run/netns/c1",
 		Addrs: []netip.Addr{netip.MustParseAddr("2001:db8:0:1:100::1"), netip.MustParseAddr("2001:db8:0:1:100::2")},
 	}
-	st := desired.For(snapshotFile{Endpoints: []desired.Endpoint{e}}.snapshot())
-	if d := cmp.Diff(desired.LinkFor(e, 0), st.Links[e.Key], cmp.Comparer(func(a, b netip.Addr) bool { return a == b })); d != "" {
+	s := snapshotFile{Endpoints: []desired.Endpoint{e}}.snapshot()
+	st := desired.For(s)
+	if d := cmp.Diff(desired.LinkFor(e, s.Sizes()), st.Links[e.Key], cmp.Comparer(func(a, b netip.Addr) bool { return a == b })); d != "" {
 		t.Errorf("link: -one +whole\n%s", d)
 	}
 	for _, r := range desired.RoutesFor(e) {

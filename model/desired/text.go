@@ -83,6 +83,9 @@ func (l Link) String() string {
 	if l.MTU != 0 {
 		fmt.Fprintf(&b, " mtu %d", l.MTU)
 	}
+	if l.Big() {
+		fmt.Fprintf(&b, " gso_max_size %d gro_max_size %d", l.Segments, l.Segments)
+	}
 	fmt.Fprintf(&b, " peer %s link/ether %s", l.Key.Interface, l.MAC)
 	for _, a := range l.Addrs {
 		if a.Is4() {

@@ -32,7 +32,7 @@ type Link struct {
 	HostMAC MAC          // host side
 	MAC     MAC          // inside the endpoint
 	Addrs   []netip.Addr // each becomes a /128 without DAD inside the endpoint, or a /32
-	MTU     int          // 0: the kernel's default
+	Sizes
 
 	Bandwidth Bandwidth
 }

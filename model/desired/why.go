@@ -13,6 +13,8 @@ const (
 	UplinkMissing  Why = "the uplink does not exist on this host"
 	UplinkDown     Why = "the uplink is down"
 	UplinkSmallMTU Why = "the MTU of the uplink is less than 1280, which IPv6 needs (RFC 8200, section 5)"
+	UplinkPlain    Why = "the device cuts no super-packets above 64 KiB (tso_max_size): BIG TCP stays off on this host"
+	UplinkNoRoom   Why = "the MTU of the uplink is less than 1288, which BIG TCP needs: it stays off on this host"
 	UplinksDiffer  Why = "the uplinks have different MTUs, and endpoints have the smallest; give all of them the same"
 	PrefixOverlaps Why = "its prefix overlaps the prefix of this host"
 	NoPool         Why = "no IPv4 address of its pool falls to this host; the pool needs more addresses than hosts translate"

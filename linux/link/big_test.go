@@ -1,0 +1,89 @@
+package link
+
+import (
+	"strings"
+	"testing"
+
+	"hexapod.dev/linux/netns"
+	"hexapod.dev/linux/netns/netnstest"
+	"hexapod.dev/model/desired"
+)
+
+// BIG TCP on, changed by somebody else, and off again: both ends and the route inside follow.
+func TestSuperPackets(t *testing.T) {
+	netnstest.Root(t)
+	h, ep := newHost(t), netnstest.New(t)
+	l, r, n := endpoint(1, ep, "eth0")
+	sized := func(segments int, route string) {
+		t.Helper()
+		l.Segments = segments
+		for range 2 {
+			if err := h.add(l, r, n); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := h.Check(t.Context(), l); err != nil {
+			t.Error(err)
+		}
+		for ns, name := range map[*netns.NS]string{h.ns: l.Name, ep: "eth0"} {
+			if have := wide(t, ns, name); have != [2]int{segments, segments} {
+				t.Errorf("%s: gso_max_size and gro_max_size are %v, want %d", name, have, segments)
+			}
+		}
+		if out := netnstest.Run(t, ep, "ip -6 route show default"); strings.Contains(out, " mtu ") != (route != "") || !strings.Contains(out, route) {
+			t.Errorf("default route: %s, want %q", out, route)
+		}
+	}
+	sized(262144, "mtu 1392")
+	netnstest.Run(t, h.ns, "ip link set dev "+l.Name+" gso_max_size 65536")
+	netnstest.Run(t, ep, "ip -6 route change default via fe80::1 dev eth0 metric "+metricOf(t, ep)+" mtu 1300 proto 206")
+	if err := h.Check(t.Context(), l); err == nil {
+		t.Error("Check misses nothing")
+	}
+	sized(262144, "mtu 1392")
+	sized(desired.PlainSegments, "")
+}
+
+func metricOf(t *testing.T, ns *netns.NS) string {
+	t.Helper()
+	words := strings.Fields(netnstest.Run(t, ns, "ip -6 route show default"))
+	for i, w := range words {
+		if w == "metric" {
+			return words[i+1]
+		}
+	}
+	t.Fatal("the default route has no metric")
+	return ""
+}
+
+func wide(t *testing.T, ns *netns.NS, name string) [2]int {
+	t.Helper()
+	table, err := Open(ns)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer table.Close()
+	l, ok, err := table.conn.Link(name)
+	if err != nil || !ok {
+		t.Fatal(name, ok, err)
+	}
+	return [2]int{l.Segments, l.Merged}
+}
+
+// Uplinks are made wider, never narrower, and one that is not there is nobody's fault.
+func TestWiden(t *testing.T) {
+	netnstest.Root(t)
+	h := newHost(t)
+	netnstest.Run(t, h.ns, "ip link add up0 type veth peer name p0")
+	for _, c := range []struct{ ask, want int }{{131072, 131072}, {100000, 131072}, {262144, 262144}} {
+		if err := h.Widen([]string{"up0", "absent"}, c.ask); err != nil {
+			t.Fatal(err)
+		}
+		if have := wide(t, h.ns, "up0"); have != [2]int{c.want, c.want} {
+			t.Errorf("asked for %d: %v, want %d", c.ask, have, c.want)
+		}
+	}
+	if err := h.Widen([]string{"up0"}, 1<<30); err == nil {
+		t.Error("more than the device cuts was not refused")
+	}
+}

@@ -38,6 +38,7 @@ part "twin of the datapath" '^ *---|^ok' env HEXAPOD_TWIN_PACKETS=1000000 go tes
 part "mistakes in the datapath" '^ *[0-9]+ noticed|^all |^faults' go run ./test/faults -results bench/results/faults.txt
 part "mistakes in NAT64" '^ *[0-9]+ noticed|^all |^faults' go run ./test/faults -of nat64 -results bench/results/faults-nat64.txt
 part "twin of NAT64" '^ *---|^ok' env HEXAPOD_TWIN_PACKETS=1000000 go test -count=1 -v -timeout 60m -run '^TestTwin$' ./linux/nat64
+part "memory of NAT64" '^ *---|^ok|bytes each' env HEXAPOD_SOAK=1 go test -count=1 -v -timeout 10m -run '^TestMemoryOfAMillion$' ./model/xlat/nat64
 part "restarts under load" '^ *---|^ok|_test.go:[0-9]+: ' env HEXAPOD_SOAK=1 go test -count=1 -v -timeout 60m \
 	-run '^(TestRestartsUnderLoad|TestNothingForbiddenPasses)$' ./linux/datapath
 part "policies" '^ *---|^ok|_test.go:[0-9]+: ' env HEXAPOD_SOAK=1 go test -count=1 -v -timeout 90m \

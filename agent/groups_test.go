@@ -11,6 +11,7 @@ import (
 	"hexapod.dev/edge/cni"
 	"hexapod.dev/linux/ndp"
 	"hexapod.dev/linux/netns/netnstest"
+	"hexapod.dev/model/desired"
 )
 
 // Through a switch with multicast snooping and a querier, for longer than it remembers who does not report: a host with many
@@ -75,7 +76,7 @@ func TestManyEndpointsCostOneGroup(t *testing.T) {
 	t.Logf("hexapod: %d endpoints, %d group joined, %d of 4 found; ndppd: 1 address, found %v", endpoints, groups(t, h.ns)-before, found, ping(theirs))
 }
 
-// attachMany adds so many endpoints, all in one network namespace, and returns their addresses.
+// attachMany adds so many endpoints, of a container each, all in one network namespace, and returns their addresses.
 func (h *host) attachMany(a cni.Backend, n int) []netip.Addr {
 	h.t.Helper()
 	r := h.endpoint("many")
@@ -86,7 +87,7 @@ func (h *host) attachMany(a cni.Backend, n int) []netip.Addr {
 		workers.Go(func() {
 			for i := range next {
 				q := r
-				q.Key.Interface = fmt.Sprintf("e%d", i)
+				q.Key = desired.EndpointKey{Container: fmt.Sprintf("many-%d", i), Interface: fmt.Sprintf("e%d", i)}
 				got, err := a.Add(h.t.Context(), q)
 				if err != nil {
 					h.t.Errorf("ADD %d: %v", i, err)

@@ -7,6 +7,7 @@ import (
 	"sync"
 
 	"github.com/cilium/ebpf"
+	"golang.org/x/sys/unix"
 
 	"hexapod.dev/model/datapath"
 	"hexapod.dev/model/desired"
@@ -161,7 +162,11 @@ func (m *Maps) NextGeneration() error {
 }
 
 func (m *Maps) put(name string, key, value any, what string) error {
-	if err := m.byName[name].Put(key, value); err != nil {
+	err := m.byName[name].Put(key, value)
+	switch {
+	case errors.Is(err, unix.E2BIG): // the word of a full hash, and of an index behind the end of an array
+		return fmt.Errorf("write %s to map %s: it has room for %d and is full", what, name, m.byName[name].MaxEntries())
+	case err != nil:
 		return fmt.Errorf("write %s to map %s: %w", what, name, err)
 	}
 	return nil

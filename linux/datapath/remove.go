@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"path/filepath"
 	"slices"
 
@@ -79,9 +78,8 @@ func unpin(folder *pin.Folder) error {
 // takeAllOff takes our programs off one link.
 func takeAllOff(conn *rtnl.Conn, l rtnl.Link, folder *pin.Folder) (took bool, err error) {
 	if folder != nil {
-		pinned := filepath.Join(folder.Path(), fmt.Sprintf("%s%d", uplinkPrefix, l.Index))
-		if _, err := os.Stat(pinned); err == nil {
-			return true, detach(pinned)
+		if there, err := pin.TakeOffTCX(filepath.Join(folder.Path(), fmt.Sprintf("%s%d", uplinkPrefix, l.Index))); err != nil || there {
+			return there, err
 		}
 	}
 	names := map[rtnl.Direction]string{rtnl.Ingress: stubFromUplink} // by clsact, before Linux 6.6

@@ -17,6 +17,7 @@ type Addr struct {
 	Prefix   netip.Prefix // the address with the length of its on-link prefix
 	Flags    uint32       // IFA_F_*
 	Protocol uint8        // who set it (IFA_PROTO); 0 is unknown
+	Scope    uint8        // unix.RT_SCOPE_*, of IPv4 ones that are added; 0 is the universe
 }
 
 func ifaddr(family uint8, index, bits int, flags uint8) []byte {
@@ -58,6 +59,7 @@ func ParseAddr(m Message) (Addr, error) {
 func AddAddr(a Addr, name string, mode int) *Request {
 	r := NewRequest("add address "+a.Prefix.String()+" to link "+name, unix.RTM_NEWADDR, mode,
 		ifaddr(familyOf(a.Prefix.Addr()), a.Index, a.Prefix.Bits(), unix.IFA_F_NODAD))
+	r.body[3] = a.Scope
 	if a.Flags != 0 {
 		r.Uint32(unix.IFA_FLAGS, a.Flags|unix.IFA_F_NODAD)
 	}

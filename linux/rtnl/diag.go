@@ -39,15 +39,29 @@ const (
 	diagAnswerSize  = 72
 )
 
-// States of a socket, as bits: those of TCP stand for every protocol.
-const established = 1 << 1
+// States of a socket, as bits: those of TCP stand for every protocol (net/tcp_states.h).
+const (
+	established = 1 << 1
+	timeWait    = 1 << 6
+	anyState    = 1<<12 - 1
+)
 
 // ConnectedUDP lists the UDP sockets of one family, unix.AF_INET or AF_INET6, that are connected to somebody.
-func (c *Conn) ConnectedUDP(family uint8) (list []Socket, err error) {
+func (c *Conn) ConnectedUDP(family uint8) ([]Socket, error) {
+	return c.sockets(family, unix.IPPROTO_UDP, established)
+}
+
+// Sockets lists the sockets of one family, unix.AF_INET or AF_INET6, and one protocol, unix.IPPROTO_TCP or IPPROTO_UDP. Those of TCP that
+// only wait for late segments are left out.
+func (c *Conn) Sockets(family, protocol uint8) ([]Socket, error) {
+	return c.sockets(family, protocol, anyState&^timeWait)
+}
+
+func (c *Conn) sockets(family, protocol uint8, states uint32) (list []Socket, err error) {
 	body := make([]byte, diagRequestSize)
-	body[0], body[1] = family, unix.IPPROTO_UDP
-	binary.NativeEndian.PutUint32(body[4:], established)
-	err = c.Dump(NewRequest("list UDP sockets", unix.SOCK_DIAG_BY_FAMILY, 0, body), func(m Message) error {
+	body[0], body[1] = family, protocol
+	binary.NativeEndian.PutUint32(body[4:], states)
+	err = c.Dump(NewRequest("list sockets", unix.SOCK_DIAG_BY_FAMILY, 0, body), func(m Message) error {
 		if len(m.Body) < diagAnswerSize {
 			return fmt.Errorf("answer of %d bytes is shorter than %d", len(m.Body), diagAnswerSize)
 		}

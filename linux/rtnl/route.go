@@ -231,6 +231,27 @@ func (c *Conn) RouteTo(a netip.Addr) (found Route, ok bool, err error) {
 	return found, ok, err
 }
 
+// SourceTo returns the address that this host sends from to an IPv4 address, and the index of the link. ok is false when nothing leads there.
+func (c *Conn) SourceTo(a netip.Addr) (source netip.Addr, index int, ok bool, err error) {
+	r := NewRequest("look up the source address to "+a.String(), unix.RTM_GETROUTE, 0, Route{Dst: netip.PrefixFrom(a, a.BitLen())}.appendHeader(nil))
+	r.Fine(unix.ENETUNREACH, unix.EHOSTUNREACH, unix.EACCES, unix.EINVAL)
+	r.Addr(unix.RTA_DST, a)
+	r.OnReply(func(m Message) error {
+		_, attrs, err := header(m, unix.SizeofRtMsg, "route")
+		for typ, v := range Attrs(attrs) {
+			switch typ {
+			case unix.RTA_PREFSRC:
+				source, ok = addr(v), true
+			case unix.RTA_OIF:
+				index = int(u32(v))
+			}
+		}
+		return err
+	})
+	err = c.Do(r)
+	return source, index, ok, err
+}
+
 // Routes lists the IPv6 routes of one table, those that the kernel cloned left out. protocol 0 means any.
 func (c *Conn) Routes(table uint32, protocol uint8) ([]Route, error) {
 	return c.routesTo(netip.IPv6Unspecified(), table, protocol)

@@ -22,7 +22,9 @@ const (
 	Links      Group = unix.RTNLGRP_LINK
 	Neighbours Group = unix.RTNLGRP_NEIGH
 	Addresses  Group = unix.RTNLGRP_IPV6_IFADDR
+	Addresses4 Group = unix.RTNLGRP_IPV4_IFADDR
 	Routes     Group = unix.RTNLGRP_IPV6_ROUTE   // those of the local table left out
+	Routes4    Group = unix.RTNLGRP_IPV4_ROUTE   // likewise
 	Settings   Group = unix.RTNLGRP_IPV6_NETCONF // forwarding and its kin of net.ipv6.conf
 	Filters    Group = unix.RTNLGRP_TC           // qdiscs and filters
 )

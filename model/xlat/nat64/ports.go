@@ -76,9 +76,8 @@ func (t *Table) choose(addr netip.Addr, port uint16, protocol uint8) (key4, Shor
 	if k, ok := t.among(t.c.Blocks.Of(addr), h, addr, port, protocol); ok {
 		return k, enough
 	}
-	block, short := t.c.Blocks.Grant(addr, t.now)
+	k, short := t.inNew(h, addr, port, protocol)
 	if short == enough {
-		k, _ := t.in(block, h, addr, port, protocol)
 		return k, enough
 	}
 	if t.swept < t.now { // what is over may hold ports still, once a second
@@ -87,12 +86,23 @@ func (t *Table) choose(addr netip.Addr, port uint16, protocol uint8) (key4, Shor
 		if k, ok := t.among(t.c.Blocks.Of(addr), h, addr, port, protocol); ok {
 			return k, enough
 		}
-		if block, short = t.c.Blocks.Grant(addr, t.now); short == enough {
-			k, _ := t.in(block, h, addr, port, protocol)
-			return k, enough
-		}
+		return t.inNew(h, addr, port, protocol)
 	}
 	return key4{}, short
+}
+
+// inNew takes a port of one more block.
+func (t *Table) inNew(h uint64, addr netip.Addr, port uint16, protocol uint8) (key4, Shortage) {
+	block, short := t.c.Blocks.Grant(addr, t.now)
+	if short != enough {
+		return key4{}, short
+	}
+	k, ok := t.in(block, h, addr, port, protocol)
+	if !ok { // somebody else has every port of it
+		t.giveBack(block, addr)
+		return key4{}, NoBlock
+	}
+	return k, enough
 }
 
 func (t *Table) among(blocks []Block, h uint64, addr netip.Addr, port uint16, protocol uint8) (key4, bool) {

@@ -119,3 +119,48 @@ func (t *Table) resumeBindings() {
 		t.enter(uint32(i))
 	}
 }
+
+// markBound makes Config.Bound say what is bound and nothing else: what a table before has marked and nobody has any more goes.
+func (t *Table) markBound() {
+	if t.c.Bound == nil {
+		return
+	}
+	bound := make(Bits, BitsWords)
+	for k := range t.by4 {
+		bound.Set(k.protocol, k.port)
+	}
+	t.c.Bound.become(bound)
+}
+
+// Hold says anew which ports somebody else has (Config.Held). Bindings that are there already stay.
+func (t *Table) Hold(held Bits) {
+	before := t.c.Held
+	t.c.Held = held
+	for b, u := range t.used {
+		four := b.Addr.As4()
+		for _, protocol := range []uint8{tcp, udp} {
+			for i := range uint16(BlockSize) {
+				port := b.First + i
+				_, bound := t.by4[key4{four, port, protocol}]
+				switch now := held.Has(protocol, port); {
+				case now:
+					u.taken[lane(protocol)].claim(port)
+				case before.Has(protocol, port) && !bound:
+					u.taken[lane(protocol)].release(port)
+				}
+			}
+		}
+	}
+}
+
+// heldOf are the marks of a block of which nothing is taken but what somebody else has: TCP and UDP.
+func (t *Table) heldOf(b Block) (m [2]marks) {
+	for _, protocol := range []uint8{tcp, udp} {
+		for i := range uint16(BlockSize) {
+			if t.c.Held.Has(protocol, b.First+i) {
+				m[lane(protocol)].claim(i)
+			}
+		}
+	}
+	return m
+}

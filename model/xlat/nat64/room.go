@@ -120,15 +120,16 @@ func (f *Fast) get(t *Table, owner netip.Addr) *room {
 
 // blockOf returns where the ports of a block that an endpoint has are marked, those of TCP and those of UDP.
 func (f *Fast) blockOf(t *Table, owner netip.Addr, b Block) (tcp, udp *marks) {
+	free := t.heldOf(b)
 	r := f.get(t, owner)
 	if r == nil || r.closed {
-		return &marks{}, &marks{}
+		return &free[0], &free[1]
 	}
 	for place := range uint64(roomBlocks) {
 		if r.rests[place] > t.now || r.has(place) {
 			continue
 		}
-		r.Room.taken[place] = [2]marks{}
+		r.Room.taken[place] = free
 		four := b.Addr.As4()
 		word := uint64(binary.LittleEndian.Uint32(four[:])) | uint64(b.First)<<roomPort | place<<roomPlace | roomBlock
 		r.list = append(r.list, word)
@@ -136,7 +137,7 @@ func (f *Fast) blockOf(t *Table, owner netip.Addr, b Block) (tcp, udp *marks) {
 		return &r.Room.taken[place][0], &r.Room.taken[place][1]
 	}
 	r.closed = true
-	return &marks{}, &marks{}
+	return &free[0], &free[1]
 }
 
 func (r *room) has(place uint64) bool {
@@ -247,6 +248,11 @@ func (f *Fast) undo(t *Table, place uint32) {
 	k := key6{e.from.src, e.from.ends().SrcPort, e.from.protocol}
 	if _, known := t.by6[k]; !known {
 		f.release(k)
+	}
+	if four := e.to.ends(); four.Src.Is4() {
+		if _, known := t.by4[key4{four.Src.As4(), four.SrcPort, e.from.protocol}]; !known {
+			t.c.Bound.Clear(e.from.protocol, four.SrcPort)
+		}
 	}
 	if reply := f.at(e.twin % uint32(len(f.of))); reply.kind() == back && reply.twin == place {
 		f.free(e.twin)

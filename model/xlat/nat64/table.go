@@ -34,6 +34,10 @@ type Config struct {
 	Private  []netip.Prefix // IPv4 addresses that are not global and may be reached all the same
 	// Fast is told of flows that can be translated without the Table; nil: all packets come here.
 	Fast *Fast
+	// Bound is where the ports of bindings are marked for others, of a gateway with one address; nil: nobody asks.
+	Bound Bits
+	// Held are ports that somebody else has, on an address that is not the gateway's alone: no binding is made there. See Hold.
+	Held Bits
 	// Bindings is room for Limit bindings, which may outlive the process: what it holds goes on, as of Now. nil: the table makes its own.
 	Bindings []Binding
 	Now      Seconds
@@ -146,6 +150,7 @@ func New(c Config) *Table {
 		c.Fast.settle()
 	}
 	t.resume()
+	t.markBound()
 	t.running = true
 	if c.Fast != nil {
 		c.Fast.publish(t)
@@ -229,6 +234,7 @@ func (t *Table) insert(b Binding) uint32 {
 func (t *Table) enter(i uint32) {
 	b := &t.bindings[i]
 	t.by6[b.six], t.by4[b.four] = i, i
+	t.c.Bound.Set(b.four.protocol, b.four.port)
 	block, _ := BlockOf(netip.AddrFrom4(b.four.addr), b.four.port)
 	use := t.use(block, netip.AddrFrom16(b.six.addr))
 	use.taken[lane(b.four.protocol)].claim(b.four.port)
@@ -254,10 +260,13 @@ func (t *Table) remove(i uint32) {
 	}
 	delete(t.by6, b.six)
 	delete(t.by4, b.four)
+	t.c.Bound.Clear(b.four.protocol, b.four.port) // before the fast path can take the port again
 	block, _ := BlockOf(netip.AddrFrom4(b.four.addr), b.four.port)
 	use := t.used[block]
 	use.count[lane(b.four.protocol)]--
-	use.taken[lane(b.four.protocol)].release(b.four.port)
+	if !t.c.Held.Has(b.four.protocol, b.four.port) {
+		use.taken[lane(b.four.protocol)].release(b.four.port)
+	}
 	t.c.Fast.release(b.six)
 	if use.bindings--; use.bindings == 0 {
 		t.giveBack(block, netip.AddrFrom16(b.six.addr))

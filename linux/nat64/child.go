@@ -25,6 +25,7 @@ const (
 	FileGrants = "grants"
 	FileFast   = "fast"  // none: there is no fast path
 	FileRooms  = "rooms" // none: the fast path begins no flow
+	FileBound  = "bound" // none: no ports of the host's own address are used
 
 	CallConfigure = "configure" // Config
 	CallStatus    = "status"    // how many endpoints and blocks -> Status
@@ -41,7 +42,7 @@ func RunChild(ctx context.Context, self *child.Self, log *slog.Logger) error {
 	if err != nil {
 		return err
 	}
-	t := New(Files{TUN: tun, Table: self.File(FileTable), Grants: grants, Fast: self.File(FileFast), Rooms: self.File(FileRooms)}, log)
+	t := New(Files{TUN: tun, Table: self.File(FileTable), Grants: grants, Fast: self.File(FileFast), Rooms: self.File(FileRooms), Bound: self.File(FileBound)}, log)
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	ended := make(chan error, 1)

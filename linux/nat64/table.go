@@ -5,9 +5,12 @@
 package nat64
 
 import (
+	"cmp"
 	"fmt"
 	"net/netip"
 	"os"
+	"reflect"
+	"strconv"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -20,7 +23,8 @@ import (
 type Config struct {
 	Prefixes []netip.Prefix `json:"prefixes"` // Pref64, the first is what endpoints see servers by
 	Pool     []netip.Addr   `json:"pool"`     // IPv4 addresses
-	Ports    Ports          `json:"ports"`    // of each address of the pool; none: all above 1023
+	Ports    Ports          `json:"ports"`    // of the one address of the pool, which is the host's own; none: the pool is nobody else's
+	Held     []Port         `json:"held"`     // ports that sockets of the host have there
 	Gateway  string         `json:"gateway"`  // name of this one
 	Gateways []string       `json:"gateways"` // that are alive, this one among them
 	Clients  []netip.Prefix `json:"clients"`
@@ -40,6 +44,42 @@ type Config struct {
 type Ports struct {
 	First uint16 `json:"first"`
 	Last  uint16 `json:"last"`
+}
+
+// Port is a port of one protocol, as IPv4 numbers it.
+type Port struct {
+	Protocol uint8  `json:"protocol"`
+	Port     uint16 `json:"port"`
+}
+
+// Compare orders ports.
+func (p Port) Compare(q Port) int {
+	return cmp.Or(cmp.Compare(p.Protocol, q.Protocol), cmp.Compare(p.Port, q.Port))
+}
+
+func (p Port) String() string {
+	if p.Protocol == unix.IPPROTO_UDP {
+		return "UDP " + strconv.Itoa(int(p.Port))
+	}
+	return "TCP " + strconv.Itoa(int(p.Port))
+}
+
+// held is the ports of sockets as the table reads them; nil: there are none.
+func (c Config) held() nat64.Bits {
+	if len(c.Held) == 0 {
+		return nil
+	}
+	held := make(nat64.Bits, nat64.BitsWords)
+	for _, p := range c.Held {
+		held.Set(p.Protocol, p.Port)
+	}
+	return held
+}
+
+// same reports whether two configurations differ in nothing but ports of sockets.
+func (c Config) same(d Config) bool {
+	c.Held, d.Held = nil, nil
+	return reflect.DeepEqual(c, d)
 }
 
 // prefixes checks the translation prefixes.

@@ -10,7 +10,6 @@ import (
 	"math/rand/v2"
 	"net/netip"
 	"os"
-	"reflect"
 	"slices"
 	"sync"
 	"time"
@@ -29,6 +28,7 @@ type Files struct {
 	Grants io.ReadWriter // the log of grants, read from its begin and appended to
 	Fast   *os.File      // memory shared with the fast path; nil: every packet comes here
 	Rooms  *os.File      // the same, by which it begins flows; nil: every flow begins here
+	Bound  *os.File      // where ports of the host's own address are marked that endpoints have; nil: there is no such place
 }
 
 // Translator translates what comes out of one TUN device.
@@ -44,6 +44,7 @@ type Translator struct {
 	store   []nat64.Binding
 	buckets []nat64.Bucket
 	rooms   nat64.Rooms
+	bound   nat64.Bits
 	fast    *nat64.Fast
 	grants  *Grants
 	waiting waiting
@@ -76,7 +77,9 @@ func (t *Translator) Configure(c Config) error {
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if t.engine != nil && reflect.DeepEqual(c, t.config) { // the next agent says the same: sessions go on as they are
+	if t.engine != nil && c.same(t.config) { // the next agent says the same: sessions go on as they are
+		t.table.Hold(c.held())
+		t.config = c
 		return nil
 	}
 	var living []nat64.Grant
@@ -104,7 +107,11 @@ func (t *Translator) Configure(c Config) error {
 	if t.fast, err = t.share(c); err != nil {
 		return err
 	}
-	t.table = nat64.New(nat64.Config{Fast: t.fast,
+	bound, err := t.bits(c)
+	if err != nil {
+		return err
+	}
+	t.table = nat64.New(nat64.Config{Fast: t.fast, Bound: bound, Held: c.held(),
 		Prefixes: prefixes, Self4: c.Self4, Secret: c.Secret, Times: nat64.DefaultTimes, Limit: c.Bindings,
 		Blocks: t.blocks, Clients: c.Clients, Private: c.Private, Bindings: t.store, Now: now()})
 	t.table.Refused = t.refused
@@ -129,6 +136,19 @@ func (t *Translator) share(c Config) (_ *nat64.Fast, err error) {
 		}
 	}
 	return nat64.NewFast(t.buckets, t.rooms, fastSeed(c.Secret)), nil
+}
+
+// bits opens the place for marks of bound ports, where the address is the host's own; nil: it is not.
+func (t *Translator) bits(c Config) (_ nat64.Bits, err error) {
+	switch {
+	case c.Ports == (Ports{}):
+		return nil, nil
+	case t.files.Bound == nil:
+		return nil, errors.New("ports of the host's own address: nothing brings their packets here; only the agent starts it")
+	case t.bound == nil:
+		t.bound, err = sharedBits(t.files.Bound)
+	}
+	return t.bound, err
 }
 
 // identification counts from a random number: IPv4 packets of one pair of ends repeat one after 65,536 (RFC 6864 4.3).

@@ -138,6 +138,7 @@ func (a *Agent) Run(ctx context.Context) (err error) {
 	g.Go(func() error { return a.watchSource(ctx) })
 	g.Go(func() error { return a.runServices(ctx) })
 	g.Go(func() error { return a.runTranslator(ctx) })
+	g.Go(func() error { return a.watchAddresses4(ctx) })
 	g.Go(func() error { return a.runDrops(ctx) })
 	g.Go(func() error { return a.runPolicies(ctx) })
 	g.Go(func() error { return a.resolver.Run(ctx) })

@@ -36,6 +36,8 @@ type translating struct {
 	fast  *nat64.Fast
 	slow  string // why there is no fast path
 	want  *nat64.Config
+	host  *nat64.Host   // nil: not opened, or it cannot be
+	own   ownAddress    // zero: endpoints are seen by a pool
 	stop  func()        // ends the keeper; nil: it does not run
 	ended chan struct{} // closed when it has
 }
@@ -88,6 +90,12 @@ func (a *Agent) openTranslatorFiles(had []child.Named) (files []child.Named, err
 	if err == nil {
 		files = append(files, a.hangFastPath()...)
 	}
+	if h, missing := a.hostSide(); err == nil && missing == nil { // without it a pool does
+		var bound *os.File
+		if bound, err = h.Bound(); err == nil {
+			files = append(files, child.Named{Name: nat64.FileBound, File: bound})
+		}
+	}
 	return files, err
 }
 
@@ -100,6 +108,9 @@ func (a *Agent) tellTranslator(ctx context.Context) error {
 		return nil
 	}
 	if err := a.nat64.keeper.Call(ctx, nat64.CallConfigure, want, nil); err != nil {
+		return err
+	}
+	if err := a.leadHostSide(); err != nil {
 		return err
 	}
 	if a.sections.SetTranslating(true) {
@@ -146,13 +157,23 @@ func (a *Agent) runTranslator(ctx context.Context) error {
 func (a *Agent) translate(ctx context.Context) error {
 	snapshot := a.sections.Snapshot()
 	o := snapshot.Config.Translation
-	if o == nil || len(o.Pool) == 0 || snapshot.Config.Self.Retired {
+	if o == nil || len(o.Pool) == 0 && !o.OwnAddress() || snapshot.Config.Self.Retired {
 		return a.translateNothing(ctx)
 	}
 	if a.options.NS != nil {
 		return errors.New("an agent that looks after another network namespace than its own cannot translate there: start it inside")
 	}
-	want, err := a.translatorConfig(snapshot, o)
+	var own ownAddress
+	if o.OwnAddress() {
+		_, err := a.hostSide()
+		if err == nil {
+			own, err = a.shareAddress(o)
+		}
+		if err != nil { // what runs goes on: an address may be gone for a moment
+			return err
+		}
+	}
+	want, err := a.translatorConfig(snapshot, o, own)
 	if err != nil {
 		return err
 	}
@@ -160,7 +181,7 @@ func (a *Agent) translate(ctx context.Context) error {
 	t := &a.nat64
 	t.mu.Lock()
 	running := t.stop != nil
-	t.want = want
+	t.want, t.own = want, own
 	t.mu.Unlock()
 	if !running {
 		select {
@@ -195,7 +216,7 @@ func (a *Agent) removeTranslator(ctx context.Context) error {
 	ended := a.nat64.keeper.End()
 	removed, err := tun.Remove(a.options.NS, desired.TranslationLink)
 	a.closeFastPath()
-	err = errors.Join(err, nat64.RemoveFast(a.fastOptions()))
+	err = errors.Join(err, nat64.RemoveFast(a.fastOptions()), a.leaveHostSide())
 	if !removed {
 		return errors.Join(ended, err)
 	}
@@ -203,7 +224,7 @@ func (a *Agent) removeTranslator(ctx context.Context) error {
 }
 
 // untracked keeps translated packets out of connection tracking, on both sides: the translator has a table of its own, and a second one
-// could only be full before it.
+// could only be full before it. What arrives for endpoints at the host's own address never comes where it could be tracked.
 func untracked(o *desired.Translation) string {
 	words := func(list []string) string { return "{ " + strings.Join(list, ", ") + " }" }
 	var prefixes, pool []string
@@ -213,27 +234,34 @@ func untracked(o *desired.Translation) string {
 	for _, a := range o.Pool {
 		pool = append(pool, a.String())
 	}
+	answers := ""
+	if len(pool) > 0 {
+		answers = "\n\t\tip daddr " + words(pool) + " notrack"
+	}
 	return fmt.Sprintf(`	chain prerouting {
 		type filter hook prerouting priority raw; policy accept;
 		iifname %[1]q notrack
-		ip6 daddr %[2]s notrack
-		ip daddr %[3]s notrack
+		ip6 daddr %[2]s notrack%[3]s
 	}
 	chain output {
 		type filter hook output priority raw; policy accept;
 		ip6 daddr %[2]s notrack
 	}
-`, desired.TranslationLink, words(prefixes), words(pool))
+`, desired.TranslationLink, words(prefixes), answers)
 }
 
 // translatorConfig is what the translator is told.
-func (a *Agent) translatorConfig(s desired.Snapshot, o *desired.Translation) (*nat64.Config, error) {
+func (a *Agent) translatorConfig(s desired.Snapshot, o *desired.Translation, own ownAddress) (*nat64.Config, error) {
 	secret, err := a.nat64Secret()
 	if err != nil {
 		return nil, err
 	}
-	c := &nat64.Config{Prefixes: o.Prefixes, Pool: o.Pool, Gateway: a.options.Host, Gateways: []string{a.options.Host}, Private: o.Private,
-		Clients: slices.Clone(o.Clients), Blocks: o.Blocks, Bindings: o.Bindings, Self4: o.Pool[0], MTU6: s.Sizes().MTU, Secret: secret}
+	pool := o.Pool
+	if own.addr.IsValid() {
+		pool = []netip.Addr{own.addr}
+	}
+	c := &nat64.Config{Prefixes: o.Prefixes, Pool: pool, Ports: nat64.Ports(o.Ports), Held: own.held, Gateway: a.options.Host, Gateways: []string{a.options.Host},
+		Private: o.Private, Clients: slices.Clone(o.Clients), Blocks: o.Blocks, Bindings: o.Bindings, Self4: pool[0], MTU6: s.Sizes().MTU, Secret: secret}
 	if f := a.fastPath(); f != nil {
 		c.Fast, c.Rooms = f.Buckets(), f.Rooms()
 	}

@@ -50,6 +50,7 @@ func (a *Agent) closeFastPath() {
 		_ = t.fast.Close() // maps and program stay with the device
 	}
 	t.fast, t.slow = nil, ""
+	t.closeHost()
 }
 
 // hangFastPath hangs the program on the device and returns the memory that it shares with a translator; none: there is no fast path.

@@ -33,7 +33,13 @@ func (a *Agent) reportTranslation(st desired.State) []local.Object {
 	case child.PID == 0:
 		o.State, o.Why = local.Pending, "the translator does not run yet"
 	default:
-		o.Detail = fmt.Sprintf("%v by %v, %s, process %d", t.Prefixes, t.Pool, a.fastDetail(), child.PID)
+		by := fmt.Sprint(t.Pool)
+		if t.OwnAddress() {
+			a.nat64.mu.Lock()
+			by = a.nat64.own.sharedText(t.Ports)
+			a.nat64.mu.Unlock()
+		}
+		o.Detail = fmt.Sprintf("%v by %s, %s, process %d", t.Prefixes, by, a.fastDetail(), child.PID)
 	}
 	for _, u := range st.Undone {
 		if u.Kind == "nat64" {

@@ -30,6 +30,7 @@ func (a *Agent) addRunners() {
 		partLearned:    a.learn,
 		partServices:   a.serveAll,
 		partNAT64:      a.translate,
+		partHostPorts:  a.lookAtPorts,
 		partPolicy:     a.policeAll,
 		partSockets:    a.cutSockets,
 		partBypass:     a.bypass,
@@ -42,6 +43,7 @@ func (a *Agent) addRunners() {
 	a.runners[partReap].gather = reapGather
 	a.runners[partComplete].gather = completeGather
 	a.runners[partHost].resync = hostResync
+	a.runners[partHostPorts].resync = portsLook
 	a.runners[partDatapath].resync = guardResync
 	a.runners[partBypass].resync = redirectLook
 }

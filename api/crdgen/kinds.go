@@ -102,7 +102,10 @@ func kinds() []kind {
 			rules: []rule{
 				{"!has(self.spec.prefixes) || self.spec.prefixes.all(p, cidr(p).ip().family() == 6 && cidr(p).prefixLength() in [32, 40, 48, 56, 64, 96])",
 					"spec.prefixes must be IPv6 prefixes of length 32, 40, 48, 56, 64 or 96 (RFC 6052 2.2)"},
-				{"self.spec.pool.size() > 0", "spec.pool must name IPv4 addresses that are routed to the hosts"},
+				{"!has(self.spec.hostPorts) || !has(self.spec.pool) || self.spec.pool.size() == 0", "spec.hostPorts is for hosts without a pool"},
+				{"!has(self.spec.hostPorts) || self.spec.hostPorts.first >= 1024 && self.spec.hostPorts.first % 1024 == 0 && " +
+					"self.spec.hostPorts.last > self.spec.hostPorts.first && (self.spec.hostPorts.last + 1) % 1024 == 0",
+					"spec.hostPorts must be whole blocks of 1024 ports: first a multiple of 1024, last one less than one"},
 				families("pool", 4), families("private", 4), families("clients", 6),
 				{"!has(self.spec.private) || has(self.spec.prefixes) && self.spec.prefixes.exists(p, p != '64:ff9b::/96')",
 					"spec.private cannot be reached through the well-known prefix (RFC 6052 3.1): name one of your own in spec.prefixes"},

@@ -28,9 +28,7 @@ func (t *Translation) check(r *report) {
 			r.errorf("spec."+list.field, fmt.Sprintf("write at most %d", MaxTranslationList), "%d are too many", list.n)
 		}
 	}
-	if len(s.Pool) == 0 {
-		r.errorf("spec.pool", "write IPv4 addresses that are routed to the hosts, as 192.0.2.1/32", "is missing")
-	}
+	checkHostPorts(r, s)
 	for i, p := range s.Pool {
 		field := fmt.Sprintf("spec.pool[%d]", i)
 		switch name, bad := within(p.Prefix, never4); {
@@ -63,6 +61,19 @@ func (t *Translation) check(r *report) {
 	}
 	if s.Bindings > maxBindings {
 		r.errorf("spec.bindings", fmt.Sprintf("write at most %d", maxBindings), "%d are too many", s.Bindings)
+	}
+}
+
+// checkHostPorts: ports of a host's own address are given out in whole blocks, and never those of services.
+func checkHostPorts(r *report, s *TranslationSpec) {
+	p := s.HostPorts
+	switch {
+	case p == nil:
+	case len(s.Pool) > 0:
+		r.errorf("spec.hostPorts", "remove it, or the pool", "is for hosts without a pool: endpoints are seen by the pool")
+	case p.First < blockPorts || p.First%blockPorts != 0 || p.Last < p.First || (int(p.Last)+1)%blockPorts != 0:
+		r.errorf("spec.hostPorts", "write first: 36864 and last: 65535, or other multiples", "%d to %d: ports go to endpoints in blocks of %d, so the first must be a multiple of it and the last one less than one",
+			p.First, p.Last, blockPorts)
 	}
 }
 

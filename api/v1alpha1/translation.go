@@ -23,8 +23,11 @@ type TranslationSpec struct {
 	// HostLabels name more of them: those that have all of these labels, which in a cluster are the labels of the node. Without hosts and
 	// labels every host translates for its own endpoints.
 	HostLabels map[string]string `json:"hostLabels,omitempty" yaml:"hostLabels,omitempty"`
-	// Pool is the IPv4 addresses that endpoints are seen by. Each belongs to one of the hosts at a time, and has to be routed to it.
-	Pool []Prefix `json:"pool" yaml:"pool"`
+	// Pool is the IPv4 addresses that endpoints are seen by. Each belongs to one of the hosts at a time, and has to be routed to it. Left out:
+	// endpoints are seen by the IPv4 address of their host's own, and share its ports with it.
+	Pool []Prefix `json:"pool,omitempty" yaml:"pool,omitempty"`
+	// HostPorts are the ports of the host's own address that endpoints get, where there is no pool. Left out: 36864 to 65535.
+	HostPorts *PortRange `json:"hostPorts,omitempty" yaml:"hostPorts,omitempty"`
 	// Clients may use the translation. Left out: the fabric and all hosts.
 	Clients []Prefix `json:"clients,omitempty" yaml:"clients,omitempty"`
 	// Announce tells the routers of the fabric by BGP that prefixes and pool are reached at these hosts, so that hosts without IPv4
@@ -40,8 +43,21 @@ type TranslationSpec struct {
 	Bindings uint32 `json:"bindings,omitempty" yaml:"bindings,omitempty"`
 }
 
+// PortRange is ports from the first to the last.
+type PortRange struct {
+	// First of them, a multiple of 1,024.
+	First uint16 `json:"first" yaml:"first"`
+	// Last of them, one less than a multiple of 1,024.
+	Last uint16 `json:"last" yaml:"last"`
+}
+
 // Defaults of a Translation.
 const (
+	// These leave sockets of the host 4,096 of the ports that Linux gives to those which ask for any (32768 to 60999), and
+	// all below.
+	defaultFirstPort = 36_864
+	defaultLastPort  = 65_535
+
 	DefaultBlocks   = 2
 	DefaultBindings = 262_144
 )
@@ -49,6 +65,7 @@ const (
 // Bounds of a Translation.
 const (
 	maxBlocks    = 63 // of an IPv4 address
+	blockPorts   = 1024
 	maxBindings  = 16 << 20
 	maxPoolAddrs = 4096
 	minPoolBits  = 20
@@ -67,6 +84,9 @@ func NewTranslation(name string, spec TranslationSpec) *Translation {
 func (t *Translation) setDefaults() {
 	if len(t.Spec.Prefixes) == 0 {
 		t.Spec.Prefixes = []Prefix{PrefixFrom(wellKnown64)}
+	}
+	if len(t.Spec.Pool) == 0 && t.Spec.HostPorts == nil {
+		t.Spec.HostPorts = &PortRange{First: defaultFirstPort, Last: defaultLastPort}
 	}
 	orDefault(&t.Spec.Blocks, DefaultBlocks)
 	orDefault(&t.Spec.Bindings, DefaultBindings)

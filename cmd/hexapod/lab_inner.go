@@ -43,7 +43,7 @@ func labProbes() []command {
 	return []command{
 		{name: "ping", summary: "send echo requests", usage: "[-c N] [-i DURATION] ADDRESS", run: runProbePing},
 		{name: "get", summary: "ask a server by HTTP who it is and whom it saw", usage: "ADDRESS", run: runProbeGet},
-		{name: "serve", summary: "answer such questions", usage: "[--ipv4 [--name NAME=ADDRESS]] NAME", run: runProbeServe},
+		{name: "serve", summary: "answer such questions", usage: "[--port PORT] [--ipv4 [--name NAME=ADDRESS]] NAME", run: runProbeServe},
 	}
 }
 
@@ -79,7 +79,8 @@ func runProbeGet(ctx context.Context, env environment, args []string) error {
 }
 
 func runProbeServe(ctx context.Context, env environment, args []string) error {
-	f := newFlags(env, fmt.Sprintf("Answers by HTTP on port %d with NAME and the address of who asks.", probe.Port))
+	f := newFlags(env, "Answers by HTTP with NAME and the address of who asks.")
+	port := f.Uint("port", probe.Port, "`PORT` to answer on")
 	four := f.Bool("ipv4", false, "answer on IPv4 alone")
 	named := f.String("name", "", "with --ipv4: also answer DNS questions, `NAME=ADDRESS` being the one name there is")
 	if help, err := f.parse(args, "NAME"); help || err != nil {
@@ -93,11 +94,14 @@ func runProbeServe(ctx context.Context, env environment, args []string) error {
 		}
 		return probe.ServeIPv4(ctx, f.words[0], name, addr)
 	}
+	if *port == 0 || *port > 65535 {
+		return usagef("--port %d: want 1 to 65535", *port)
+	}
 	listen := probe.Listen
 	if *four {
 		listen = probe.ListenIPv4
 	}
-	l, err := listen(probe.Here, probe.Port)
+	l, err := listen(probe.Here, uint16(*port))
 	if err != nil {
 		return err
 	}

@@ -29,6 +29,9 @@ func Translation(s v1alpha1.Set, m Model, host *v1alpha1.Host) *desired.Translat
 		Name: o.ObjectName(), Prefixes: bare(o.Spec.Prefixes), Clients: bare(o.Spec.Clients), Private: bare(o.Spec.Private),
 		Announce: o.Spec.Announce, Tell: o.Spec.Advertise, Blocks: int(o.Spec.Blocks), Bindings: int(o.Spec.Bindings),
 	}
+	if p := o.Spec.HostPorts; p != nil {
+		t.Ports = desired.Ports{First: p.First, Last: p.Last}
+	}
 	if len(t.Clients) == 0 {
 		t.Clients = everybody(s, m)
 	}

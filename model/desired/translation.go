@@ -10,7 +10,8 @@ const TranslationLink = "pref64"
 type Translation struct {
 	Name     string
 	Prefixes []netip.Prefix // Pref64, the first is what endpoints see servers by
-	Pool     []netip.Addr   // IPv4 addresses of this host alone
+	Pool     []netip.Addr   // IPv4 addresses of this host alone, which are led to the translator
+	Ports    Ports          // instead of a pool: of the address that this host itself is known by
 	Clients  []netip.Prefix // who may use it
 	Announce bool           // prefixes and pool are told by BGP
 	Tell     []string       // links on which the prefixes are told in router advertisements
@@ -19,20 +20,26 @@ type Translation struct {
 	Bindings int            // of all endpoints together
 }
 
+// Ports is a range of ports, both ends included; zero is none.
+type Ports struct{ First, Last uint16 }
+
+// OwnAddress reports whether endpoints are seen by the address that the host itself is known by.
+func (t *Translation) OwnAddress() bool { return t.Ports != Ports{} }
+
 // addTranslation leads what is to be translated to the translator: addresses that carry IPv4 ones, and answers to the pool. A host whose
-// translator is not there yet has the routes of others for them, if any.
+// translator is not there yet has the routes of others for them, if any. What arrives for endpoints at the host's own address meets no route.
 func (st *State) addTranslation(s Snapshot) {
 	t := s.Config.Translation
 	switch {
 	case t == nil:
 		return
-	case len(t.Pool) == 0:
+	case len(t.Pool) == 0 && !t.OwnAddress():
 		st.undone("nat64", t.Name, NoPool)
 		return
 	case s.Config.Self.Retired || !s.Translating:
 		return
 	}
-	st.IPv4 = true
+	st.IPv4 = st.IPv4 || !t.OwnAddress() // what arrives at its own address needs no route on
 	for _, p := range t.Prefixes {
 		st.Routes[p] = Route{Dst: p, Link: TranslationLink}
 	}

@@ -18,6 +18,9 @@ const (
 	UplinksDiffer  Why = "the uplinks have different MTUs, and endpoints have the smallest; give all of them the same"
 	PrefixOverlaps Why = "its prefix overlaps the prefix of this host"
 	NoPool         Why = "no IPv4 address of its pool falls to this host; the pool needs more addresses than hosts translate"
+	NoOwnIPv4      Why = "the Translation has no pool, and this host has no IPv4 address of its own that leads anywhere; write spec.pool, or give the host an address and a default route"
+	FewPortsLeft   Why = "too few ports would be left to sockets of the host that ask for any (net.ipv4.ip_local_port_range); write a smaller spec.hostPorts"
+	NoHostSide     Why = "the Translation has no pool, and packets to this host's own address cannot be told apart; write spec.pool"
 	ForeignAddress Why = "its address lies neither in the prefix of this host nor in a pool"
 )
 

@@ -45,7 +45,8 @@ func refusals(c *objects.Client, t *testing.T) map[string]func() error {
 	return map[string]func() error{
 		"a prefix of no length for IPv4":        translation(v1alpha1.TranslationSpec{Pool: pool, Prefixes: []v1alpha1.Prefix{prefix("2001:db8::/90")}}),
 		"an IPv4 prefix to carry IPv4":          translation(v1alpha1.TranslationSpec{Pool: pool, Prefixes: ten}),
-		"no pool":                               translation(v1alpha1.TranslationSpec{Pool: []v1alpha1.Prefix{}}),
+		"ports of the host beside a pool":       translation(v1alpha1.TranslationSpec{Pool: pool, HostPorts: &v1alpha1.PortRange{First: 36864, Last: 65535}}),
+		"ports of the host that are no blocks":  translation(v1alpha1.TranslationSpec{HostPorts: &v1alpha1.PortRange{First: 40000, Last: 65535}}),
 		"a pool of IPv6":                        translation(v1alpha1.TranslationSpec{Pool: []v1alpha1.Prefix{prefix("2001:db8::/64")}}),
 		"clients of IPv4":                       translation(v1alpha1.TranslationSpec{Pool: pool, Clients: ten}),
 		"private servers, well-known prefix":    translation(v1alpha1.TranslationSpec{Pool: pool, Private: ten, Prefixes: []v1alpha1.Prefix{prefix("64:ff9b::/96")}}),
@@ -129,6 +130,8 @@ func TestKinds(t *testing.T) {
 	made(t, c, objects.Identities(), identity(256, "shop"))
 	made(t, c, objects.BGPPeers(), v1alpha1.NewBGPPeer("tor", v1alpha1.BGPPeerSpec{Interface: "eth0", Accept: []v1alpha1.Prefix{prefix("203.0.113.0/24")}}))
 	made(t, c, objects.Translations(), v1alpha1.NewTranslation("plain", v1alpha1.TranslationSpec{Pool: []v1alpha1.Prefix{prefix("45.66.0.0/28")}, HostLabels: map[string]string{"role": "gateway"}}))
+	made(t, c, objects.Translations(), v1alpha1.NewTranslation("bare", v1alpha1.TranslationSpec{}))
+	made(t, c, objects.Translations(), v1alpha1.NewTranslation("ports", v1alpha1.TranslationSpec{HostPorts: &v1alpha1.PortRange{First: 49152, Last: 65535}}))
 	made(t, c, objects.Translations(), v1alpha1.NewTranslation("own", v1alpha1.TranslationSpec{Pool: []v1alpha1.Prefix{prefix("45.66.1.0/28")}, Private: []v1alpha1.Prefix{prefix("10.0.0.0/8")},
 		Prefixes: []v1alpha1.Prefix{prefix("64:ff9b::/96"), prefix("2001:db8:64::/48")}, Clients: []v1alpha1.Prefix{prefix("2001:db8:a000::/37")}, Blocks: 4}))
 	made(t, c, objects.HostPrefixes(), v1alpha1.NewHostPrefix(v1alpha1.HostPrefixSpec{Prefix: prefix("2001:db8:a010:1000::/64"), Host: "h1", Rack: "1", Number: &number}))

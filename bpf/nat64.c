@@ -8,6 +8,7 @@
  */
 #include "hexapod.h"
 #include "pool.h"
+#include "bound.h"
 
 #include <linux/if_ether.h>
 #include <linux/pkt_cls.h>
@@ -77,6 +78,7 @@ struct {
 #define FLAG_DIRECT 2 /* hand packets to the next hop; else the kernel's routes take them on */
 #define FLAG_TEST 4   /* clock and identification are those of the settings */
 #define FLAG_BEGIN 8  /* begin flows to the prefix of the settings */
+#define FLAG_SHARE 16 /* the address is the host's own: mark the ports of flows that begin */
 
 struct nat64_settings {
 	u64 seed;
@@ -373,6 +375,8 @@ GLOBAL int begin(const struct ends *from, struct ends *to, u32 event, u32 now)
 	taken = port_of(place, udp, place_of(&from->src, from->src_port, from->proto, set->secret[0], set->secret[1]), port);
 	if (!taken)
 		goto undo;
+	if (set->flags & FLAG_SHARE)
+		set_bound(from->proto, taken >> BLOCK_PORT & 0xffff);
 	mapped(&to->src, (u32)taken);
 	mapped(&to->dst, from->dst.w[3]);
 	to->src_port = bpf_htons(taken >> BLOCK_PORT);
@@ -383,6 +387,8 @@ GLOBAL int begin(const struct ends *from, struct ends *to, u32 event, u32 now)
 	if (began)
 		goto told;
 	began = LOG_NOTHING;
+	if (set->flags & FLAG_SHARE)
+		clear_bound(from->proto, taken >> BLOCK_PORT & 0xffff);
 	give_back(r, taken, udp);
 undo:
 	release(word, port);

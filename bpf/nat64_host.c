@@ -6,7 +6,7 @@
  * hangs on the ingress of the links that such packets come by, and sends those of bindings (linux/nat64 marks them in a map of bits) out of
  * the TUN device of the translator, where bpf/nat64.c and the translator's process translate them like those of a pool.
  */
-#include "hexapod.h"
+#include "bound.h"
 
 #include <linux/if_ether.h>
 #include <linux/pkt_cls.h>
@@ -33,18 +33,6 @@ struct {
 	__type(value, struct nat64_host);
 	__uint(pinning, LIBBPF_PIN_BY_NAME);
 } nat64_host_settings SEC(".maps");
-
-/* A bit for every port and identifier that has a binding: those of TCP, of UDP, of ICMP. model/xlat/nat64.Bits writes it. */
-#define WORDS 1024
-
-struct {
-	__uint(type, BPF_MAP_TYPE_ARRAY);
-	__uint(max_entries, 3 * WORDS);
-	__uint(map_flags, BPF_F_MMAPABLE);
-	__type(key, u32);
-	__type(value, u64);
-	__uint(pinning, LIBBPF_PIN_BY_NAME);
-} nat64_host_bound SEC(".maps");
 
 /* Whose the later fragments of a packet are: they have no ports. */
 struct pieces {
@@ -80,8 +68,7 @@ struct ip4 {
 INLINE int bound(u32 proto, u16 port)
 {
 	u32 number = bpf_ntohs(port);
-	u32 at = (proto == PROTO_TCP ? 0 : proto == PROTO_UDP ? WORDS : 2 * WORDS) + number / 64;
-	u64 *word = bpf_map_lookup_elem(&nat64_host_bound, &at);
+	u64 *word = bound_word(proto, number);
 
 	return word && (*(volatile u64 *)word >> (number & 63) & 1);
 }

@@ -173,6 +173,7 @@ const (
 	fastDirect
 	fastTest
 	fastBegin
+	fastShare
 )
 
 // Set tells the program what the translator is told. direct: packets go to their next hop from here; else the kernel's routes, and the
@@ -192,6 +193,9 @@ func settingsOf(c Config) fastSettings {
 		LifeTrans: uint32(t.TCPTrans), LifeEst: uint32(t.TCPEst)}
 	if len(c.Prefixes) > 0 && c.Prefixes[0].Bits() == 96 { // in longer ones the address lies in one piece at the end
 		s.Prefix, s.Flags = c.Prefixes[0].Masked().Addr().As16(), fastBegin
+	}
+	if c.Ports != (Ports{}) {
+		s.Flags |= fastShare
 	}
 	return s
 }

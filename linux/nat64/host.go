@@ -25,7 +25,7 @@ const hostProgram = "nat64_host"
 // Names of its maps (bpf/nat64_host.c).
 const (
 	hostSettings = "nat64_host_settings"
-	hostBound    = "nat64_host_bound"
+	hostBound    = "nat64_bound" // which the fast path marks as well
 )
 
 // Host brings the translator the packets that arrive at the host's own IPv4 address for endpoints. The kernel would keep them: what is

@@ -16,6 +16,7 @@ import (
 //
 // Used for safe lookups in a Collection or CollectionSpec.
 const (
+	nat64MapNat64Bound    = "nat64_bound"
 	nat64MapNat64Counts   = "nat64_counts"
 	nat64MapNat64Flows    = "nat64_flows"
 	nat64MapNat64Rooms    = "nat64_rooms"
@@ -77,6 +78,7 @@ type nat64ProgramSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type nat64MapSpecs struct {
+	Nat64Bound    *ebpf.MapSpec `ebpf:"nat64_bound"`
 	Nat64Counts   *ebpf.MapSpec `ebpf:"nat64_counts"`
 	Nat64Flows    *ebpf.MapSpec `ebpf:"nat64_flows"`
 	Nat64Rooms    *ebpf.MapSpec `ebpf:"nat64_rooms"`
@@ -114,6 +116,7 @@ func (o *nat64Objects) Close() error {
 //
 // It can be passed to loadNat64Objects or ebpf.CollectionSpec.LoadAndAssign.
 type nat64Maps struct {
+	Nat64Bound    *ebpf.Map `ebpf:"nat64_bound"`
 	Nat64Counts   *ebpf.Map `ebpf:"nat64_counts"`
 	Nat64Flows    *ebpf.Map `ebpf:"nat64_flows"`
 	Nat64Rooms    *ebpf.Map `ebpf:"nat64_rooms"`
@@ -122,6 +125,7 @@ type nat64Maps struct {
 
 func (m *nat64Maps) Close() error {
 	return _Nat64Close(
+		m.Nat64Bound,
 		m.Nat64Counts,
 		m.Nat64Flows,
 		m.Nat64Rooms,

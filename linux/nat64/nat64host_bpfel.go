@@ -16,7 +16,7 @@ import (
 //
 // Used for safe lookups in a Collection or CollectionSpec.
 const (
-	nat64hostMapNat64HostBound    = "nat64_host_bound"
+	nat64hostMapNat64Bound        = "nat64_bound"
 	nat64hostMapNat64HostPieces   = "nat64_host_pieces"
 	nat64hostMapNat64HostSettings = "nat64_host_settings"
 	nat64hostProgNat64Host        = "nat64_host"
@@ -71,7 +71,7 @@ type nat64hostProgramSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type nat64hostMapSpecs struct {
-	Nat64HostBound    *ebpf.MapSpec `ebpf:"nat64_host_bound"`
+	Nat64Bound        *ebpf.MapSpec `ebpf:"nat64_bound"`
 	Nat64HostPieces   *ebpf.MapSpec `ebpf:"nat64_host_pieces"`
 	Nat64HostSettings *ebpf.MapSpec `ebpf:"nat64_host_settings"`
 }
@@ -102,14 +102,14 @@ func (o *nat64hostObjects) Close() error {
 //
 // It can be passed to loadNat64hostObjects or ebpf.CollectionSpec.LoadAndAssign.
 type nat64hostMaps struct {
-	Nat64HostBound    *ebpf.Map `ebpf:"nat64_host_bound"`
+	Nat64Bound        *ebpf.Map `ebpf:"nat64_bound"`
 	Nat64HostPieces   *ebpf.Map `ebpf:"nat64_host_pieces"`
 	Nat64HostSettings *ebpf.Map `ebpf:"nat64_host_settings"`
 }
 
 func (m *nat64hostMaps) Close() error {
 	return _Nat64hostClose(
-		m.Nat64HostBound,
+		m.Nat64Bound,
 		m.Nat64HostPieces,
 		m.Nat64HostSettings,
 	)

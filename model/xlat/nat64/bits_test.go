@@ -74,3 +74,32 @@ func TestBitsOfProtocolsAreApart(t *testing.T) {
 		t.Error("bits are mixed up")
 	}
 }
+
+// Sockets come and go while an endpoint has the block: their ports are taken and given back, and those of bindings stay with them.
+func TestHoldAnew(t *testing.T) {
+	table := sharing(t, make(Bits, BitsWords), 36866)
+	if e, why := table.To4(asking(1000)); why != xlat.Translated || e.SrcPort != 36866 {
+		t.Fatalf("%v, %v", e, why)
+	}
+	held := make(Bits, BitsWords)
+	for p := range uint16(BlockSize) {
+		held.Set(udp, 36864+p)
+	}
+	held.Clear(udp, 37000)
+	table.Hold(held) // the port of the binding is a socket's now too
+	if e, why := table.To4(asking(1001)); why != xlat.Translated || e.SrcPort != 37000 {
+		t.Fatalf("the port of a socket that went: %v, %v", e, why)
+	}
+	if e, why := table.To4(asking(1000)); why != xlat.Translated || e.SrcPort != 36866 {
+		t.Fatalf("a binding ends because of a socket: %v, %v", e, why)
+	}
+	table.Advance(1000 + DefaultTimes.UDP - 1)
+	if _, why := table.To4(asking(1001)); why != xlat.Translated {
+		t.Fatal(why)
+	}
+	table.Advance(1000 + DefaultTimes.UDP + 1)
+	table.Expire()
+	if e, why := table.To4(asking(1002)); why != xlat.Refused {
+		t.Errorf("the port of a socket, when the binding is over: %v, %v", e, why)
+	}
+}

@@ -260,7 +260,7 @@ func (a *Agent) translatorConfig(s desired.Snapshot, o *desired.Translation, own
 	if own.addr.IsValid() {
 		pool = []netip.Addr{own.addr}
 	}
-	c := &nat64.Config{Prefixes: o.Prefixes, Pool: pool, Ports: nat64.Ports(o.Ports), Held: own.held, Gateway: a.options.Host, Gateways: []string{a.options.Host},
+	c := &nat64.Config{Prefixes: o.Prefixes, Pool: pool, Ports: nat64.Ports(o.Ports), Held: own.held, Gateway: a.options.Host,
 		Private: o.Private, Clients: slices.Clone(o.Clients), Blocks: o.Blocks, Bindings: o.Bindings, Self4: pool[0], MTU6: s.Sizes().MTU, Secret: secret}
 	if f := a.fastPath(); f != nil {
 		c.Fast, c.Rooms = f.Buckets(), f.Rooms()

@@ -101,13 +101,18 @@ var (
 	nat64Fast     = prometheus.NewDesc("hexapod_nat64_fast_packets_total", "Packets that were translated in the kernel, by the family they went to (4 or 6).", []string{"to"}, nil)
 	nat64Flows    = prometheus.NewDesc("hexapod_nat64_fast_flows", "Flows that are translated in the kernel.", nil, nil)
 	nat64Slow     = prometheus.NewDesc("hexapod_nat64_fast_full_total", "Times that a flow found no place in the kernel and stayed with the translator.", nil, nil)
+	nat64Living   = prometheus.NewDesc("hexapod_nat64_gateways_living", "Gateways that translate now, as this one sees them; absent where it is alone.", nil, nil)
+	nat64Owns     = prometheus.NewDesc("hexapod_nat64_addresses_owned", "Addresses of the pool that belong to this gateway now; absent where it is alone.", nil, nil)
+	nat64Kept     = prometheus.NewDesc("hexapod_nat64_kept_bindings", "Bindings of other gateways that this one would go on with; absent where it is alone.", nil, nil)
+	nat64Handed   = prometheus.NewDesc("hexapod_nat64_handed_packets_total", "Packets given to the gateway that they belong to.", nil, nil)
+	nat64Adopted  = prometheus.NewDesc("hexapod_nat64_adopted_bindings_total", "Bindings that this gateway went on with for another one.", nil, nil)
 	nat64Starts   = prometheus.NewDesc("hexapod_nat64_starts_total", "Translators that this agent started.", nil, nil)
 )
 
 // Describe implements prometheus.Collector.
 func (c nat64Collector) Describe(ch chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{nat64Up, nat64Bindings, nat64Sessions, nat64Most, nat64Free, nat64Near, nat64Packets, nat64Answers,
-		nat64Refused, nat64Lost, nat64Fast, nat64Flows, nat64Slow, nat64Starts} {
+		nat64Refused, nat64Lost, nat64Fast, nat64Flows, nat64Slow, nat64Living, nat64Owns, nat64Kept, nat64Handed, nat64Adopted, nat64Starts} {
 		ch <- d
 	}
 }
@@ -146,6 +151,13 @@ func (c nat64Collector) Collect(ch chan<- prometheus.Metric) {
 	gauge(nat64Near, s.Near)
 	gauge(nat64Flows, s.Fast)
 	counter(nat64Slow, s.Slow)
+	if g := s.Together; g != nil {
+		gauge(nat64Living, len(g.Living))
+		gauge(nat64Owns, g.Owns)
+		gauge(nat64Kept, g.Kept)
+		counter(nat64Handed, g.Handed)
+		counter(nat64Adopted, g.Adopted)
+	}
 	counter(nat64Answers, s.Counts.Answers)
 	counter(nat64Lost, s.Counts.Lost)
 	for to, by := range map[string]map[string]uint64{"4": s.Counts.To4, "6": s.Counts.To6} {

@@ -1,12 +1,14 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"io"
 	"net/netip"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"hexapod.dev/agent/local"
@@ -79,7 +81,21 @@ func printNAT64(w io.Writer, f format, s nat64.Status) error {
 		rows = append(rows, []string{e.Addr.String(), fmt.Sprint(e.TCP), fmt.Sprint(e.UDP), fmt.Sprint(e.ICMP), strconv.Itoa(share) + "%"})
 	}
 	fmt.Fprintln(w)
-	return printTable(w, []string{"ENDPOINT", "TCP", "UDP", "ICMP", "OF QUOTA"}, rows)
+	if err := printTable(w, []string{"ENDPOINT", "TCP", "UDP", "ICMP", "OF QUOTA"}, rows); err != nil || s.Together == nil {
+		return err
+	}
+	return printGateways(w, *s.Together)
+}
+
+// printGateways tells who translates with this host, and whose the addresses of the pool are.
+func printGateways(w io.Writer, g nat64.Together) error {
+	fmt.Fprintf(w, "\ngateways that translate: %s; addresses that are this one's %d, bindings kept for others %d, taken over %d, packets handed to others %d\n",
+		strings.Join(g.Living, " "), g.Owns, g.Kept, g.Adopted, g.Handed)
+	var rows [][]string
+	for _, a := range g.Addrs {
+		rows = append(rows, []string{a.Addr.String(), cmp.Or(a.Owner, "-"), cmp.Or(a.Heir, "-")})
+	}
+	return printTable(w, []string{"ADDRESS", "OWNER", "GOES ON WITHOUT IT"}, rows)
 }
 
 func runNAT64Sessions(ctx context.Context, env environment, args []string) error {
@@ -141,7 +157,7 @@ func runNAT64Blocks(ctx context.Context, env environment, args []string) error {
 }
 
 func runNAT64Who(ctx context.Context, env environment, args []string) error {
-	q := newQuery(env, "Tells which endpoint had a port of an IPv4 address of the pool, from this host's log of grants.")
+	q := newQuery(env, "Tells which endpoint had a port of an IPv4 address of the pool, from this host's log of grants: its own, and those that other gateways told it.")
 	text := q.String("at", "", "`TIME` like 2026-01-31T12:00:00Z; left out: now")
 	if help, err := q.parse(args, "IPV4:PORT"); help || err != nil {
 		return err
@@ -167,5 +183,6 @@ func runNAT64Who(ctx context.Context, env environment, args []string) error {
 	if !h.To.IsZero() {
 		to = h.To.Format(time.RFC3339)
 	}
-	return printTable(env.stdout, []string{"ENDPOINT", "BLOCK", "FROM", "TO"}, [][]string{{h.Endpoint.String(), h.Block, h.From.Format(time.RFC3339), to}})
+	return printTable(env.stdout, []string{"ENDPOINT", "BLOCK", "FROM", "TO", "BY"},
+		[][]string{{h.Endpoint.String(), h.Block, h.From.Format(time.RFC3339), to, cmp.Or(h.Gateway, "this host")}})
 }

@@ -2,10 +2,13 @@ package nat64
 
 import (
 	"bufio"
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"io"
+	"maps"
 	"net/netip"
+	"slices"
 	"time"
 
 	"hexapod.dev/model/xlat/nat64"
@@ -33,6 +36,9 @@ type Record struct {
 	Quota     int `json:"natQuotaExceededEvent,omitempty"`
 	Threshold int `json:"natThresholdEvent,omitempty"`
 	Limit     int `json:"maxEntriesPerUser,omitempty"`
+	// Gateway is who granted or took back; empty: this one. Gateways are those that translate from now on, in a record without event.
+	Gateway  string   `json:"observationDomainName,omitempty"`
+	Gateways []string `json:"gateways,omitempty"`
 }
 
 // Grants is the log of grants: who had which block, from when to when.
@@ -53,27 +59,17 @@ func openGrants(f io.ReadWriter) (g *Grants, living []nat64.Grant, err error) {
 			return nil, nil, fmt.Errorf("log of NAT64 grants: %w", err)
 		}
 	}
-	byBlock := map[nat64.Block]int{}
+	open := map[nat64.Block]nat64.Grant{}
 	for _, r := range records {
 		b := nat64.Block{Addr: r.Addr, First: r.First}
-		switch r.Event {
-		case EventGranted:
-			byBlock[b] = len(living)
-			living = append(living, nat64.Grant{Block: b, Endpoint: r.Endpoint, From: ago(r.Time)})
-		case EventReturned:
-			if i, ok := byBlock[b]; ok {
-				living[i].To = 1 // ended
-				delete(byBlock, b)
-			}
+		switch {
+		case r.Event == EventGranted && r.Gateway == "":
+			open[b] = nat64.Grant{Block: b, Endpoint: r.Endpoint, From: ago(r.Time)}
+		case r.Event == EventGranted || r.Event == EventReturned && r.Gateway == "": // it is over, or goes on at another gateway
+			delete(open, b)
 		}
 	}
-	open := living[:0]
-	for i, l := range living {
-		if j, ok := byBlock[l.Block]; ok && i == j {
-			open = append(open, l)
-		}
-	}
-	return g, open, nil
+	return g, slices.SortedFunc(maps.Values(open), func(a, b nat64.Grant) int { return cmp.Compare(a.From, b.From) }), nil
 }
 
 // ago is a moment of the wall clock on the clock of the table.
@@ -92,7 +88,7 @@ func ReadRecords(r io.Reader) (list []Record, whole bool, err error) {
 		}
 		whole = err == nil
 		var rec Record
-		if json.Unmarshal(line, &rec) == nil && rec.Event != 0 {
+		if json.Unmarshal(line, &rec) == nil && (rec.Event != 0 || rec.Gateways != nil) {
 			list = append(list, rec)
 		}
 	}
@@ -111,13 +107,9 @@ func (g *Grants) write(r Record) error {
 	return nil
 }
 
-// tell writes a grant or its end.
-func (g *Grants) tell(b nat64.Grant) error {
-	event := EventGranted
-	if b.To != 0 {
-		event = EventReturned
-	}
-	return g.write(Record{Event: event, Endpoint: b.Endpoint, Addr: b.Block.Addr, First: b.Block.First, Last: b.Block.First + nat64.BlockSize - 1})
+// record is that of a block.
+func record(event int, gateway string, b nat64.Block, endpoint netip.Addr) Record {
+	return Record{Event: event, Gateway: gateway, Endpoint: endpoint, Addr: b.Addr, First: b.First, Last: b.First + nat64.BlockSize - 1}
 }
 
 // Had is who had a port of the pool.
@@ -125,20 +117,30 @@ type Had struct {
 	Endpoint netip.Addr `json:"endpoint"`
 	Block    string     `json:"block"`
 	From     time.Time  `json:"from"`
-	To       time.Time  `json:"to,omitzero"` // zero: it still has it
+	To       time.Time  `json:"to,omitzero"`       // zero: it still has it
+	Gateway  string     `json:"gateway,omitempty"` // that translated for it; empty: this one
 }
 
-// Who answers who had a port of an address at a time, from a log of grants; false: nobody.
+// Who answers who had a port of an address at a time, from a log of grants; false: nobody. A block goes on with its endpoint when another gateway
+// grants it what it had, and only who granted it last takes it back.
 func Who(list []Record, addr netip.Addr, port uint16, at time.Time) (h Had, found bool) {
+	gateway := "" // that granted it last
 	for _, r := range list {
-		switch {
-		case r.Addr != addr || port < r.First || port > r.Last:
-		case r.Event == EventGranted && !r.Time.After(at):
-			h = Had{Endpoint: r.Endpoint, Block: nat64.Block{Addr: r.Addr, First: r.First}.String(), From: r.Time}
-			found = true
-		case r.Event == EventReturned && found && !r.Time.After(at):
+		if r.Addr != addr || port < r.First || port > r.Last {
+			continue
+		}
+		switch over := r.Time.After(at); {
+		case r.Event == EventGranted && found && r.Endpoint == h.Endpoint && h.To.IsZero():
+			if gateway = r.Gateway; !over {
+				h.Gateway = gateway
+			}
+		case r.Event == EventGranted && !over:
+			h, found = Had{Endpoint: r.Endpoint, Block: nat64.Block{Addr: r.Addr, First: r.First}.String(), From: r.Time, Gateway: r.Gateway}, true
+			gateway = r.Gateway
+		case r.Event == EventReturned && r.Gateway != gateway: // it went on elsewhere
+		case r.Event == EventReturned && !over:
 			h, found = Had{}, false
-		case r.Event == EventReturned && found && h.To.IsZero():
+		case found && h.To.IsZero():
 			h.To = r.Time
 		}
 	}

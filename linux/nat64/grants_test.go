@@ -20,8 +20,8 @@ func TestRFC8158_GrantsAnswerWho(t *testing.T) {
 	block := nat64.Block{Addr: poolAddr, First: 2048}
 	other := netip.MustParseAddr("2001:db8:1::6")
 	begun := time.Now().Add(-time.Second)
-	for _, grant := range []nat64.Grant{{Block: block, Endpoint: endpointAddr}, {Block: block, Endpoint: endpointAddr, To: 1}, {Block: block, Endpoint: other}} {
-		if err := g.tell(grant); err != nil {
+	for _, r := range []Record{record(EventGranted, "", block, endpointAddr), record(EventReturned, "", block, endpointAddr), record(EventGranted, "", block, other)} {
+		if err := g.write(r); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -48,5 +48,59 @@ func TestRFC8158_GrantsAnswerWho(t *testing.T) {
 	}
 	if _, living, err = openGrants(cut); err != nil || len(living) != 1 || living[0].Endpoint != other {
 		t.Errorf("living %v, %v", living, err)
+	}
+}
+
+// Who had a port is answered by the log of any gateway that was told, whoever translated: a block that goes from one to the other and back
+// stays with its endpoint, and one that did not go on is over.
+func TestWhoAmongGateways(t *testing.T) {
+	first, next := nat64.Block{Addr: poolAddr, First: 2048}, nat64.Block{Addr: poolAddr, First: 3072}
+	other := netip.MustParseAddr("2001:db8:1::6")
+	begin := time.Date(2026, 1, 31, 12, 0, 0, 0, time.UTC)
+	var list []Record
+	for i, r := range []Record{
+		record(EventGranted, "g2", first, endpointAddr), // second 0: g2 told
+		record(EventGranted, "g2", next, other),
+		{Gateways: []string{"g1", "g3"}},              // 2: g2 is gone
+		record(EventGranted, "", first, endpointAddr), // 3: it goes on here
+		record(EventReturned, "g2", next, other),
+		{Gateways: []string{"g1", "g2", "g3"}},
+		record(EventGranted, "g2", first, endpointAddr), // 6: it goes on there
+		record(EventReturned, "", first, endpointAddr),  // 7: that does not end it
+		record(EventReturned, "g2", first, endpointAddr),
+		record(EventGranted, "g2", first, other), // 9
+	} {
+		r.Time = begin.Add(time.Duration(i) * time.Second)
+		list = append(list, r)
+	}
+	at := func(i int) time.Time { return begin.Add(time.Duration(i) * time.Second) }
+	for _, c := range []struct {
+		second int
+		port   uint16
+		want   Had // without the block; nobody: zero
+	}{
+		{-1, 2048, Had{}},
+		{1, 2048, Had{Endpoint: endpointAddr, From: at(0), To: at(8), Gateway: "g2"}},
+		{4, 3071, Had{Endpoint: endpointAddr, From: at(0), To: at(8)}},
+		{7, 2048, Had{Endpoint: endpointAddr, From: at(0), To: at(8), Gateway: "g2"}},
+		{8, 2048, Had{}},
+		{9, 2048, Had{Endpoint: other, From: at(9), Gateway: "g2"}},
+		{3, 3072, Had{Endpoint: other, From: at(1), To: at(4), Gateway: "g2"}},
+		{5, 3072, Had{}},
+	} {
+		h, found := Who(list, poolAddr, c.port, at(c.second))
+		if h.Block = ""; h != c.want || found != c.want.Endpoint.IsValid() {
+			t.Errorf("port %d in second %d: %+v, %v, want %+v", c.port, c.second, h, found, c.want)
+		}
+	}
+	var file bytes.Buffer
+	g, _, _ := openGrants(&file)
+	for _, r := range list[:7] {
+		if err := g.write(r); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, living, err := openGrants(&file); err != nil || len(living) != 0 {
+		t.Errorf("what goes on elsewhere is taken up: %v, %v", living, err)
 	}
 }

@@ -15,6 +15,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"hexapod.dev/model/gateway"
 	"hexapod.dev/model/xlat"
 	"hexapod.dev/model/xlat/nat64"
 )
@@ -26,18 +27,19 @@ type Config struct {
 	Ports    Ports          `json:"ports"`    // of the one address of the pool, which is the host's own; none: the pool is nobody else's
 	Held     []Port         `json:"held"`     // ports that sockets of the host have there
 	Gateway  string         `json:"gateway"`  // name of this one
-	Gateways []string       `json:"gateways"` // that are alive, this one among them
-	Clients  []netip.Prefix `json:"clients"`
-	Private  []netip.Prefix `json:"private,omitempty"`
-	Blocks   int            `json:"blocks"`   // quota of an endpoint, in blocks of ports
-	Bindings int            `json:"bindings"` // of all endpoints together
-	Self4    netip.Addr     `json:"self4"`    // whom ICMP errors of routers without IPv4 address come from
-	Self6    netip.Addr     `json:"self6"`    // whom errors of the translator itself come from
-	MTU4     int            `json:"mtu4,omitempty"`
-	MTU6     int            `json:"mtu6,omitempty"`
-	Secret   nat64.Secret   `json:"secret"`
-	Fast     int            `json:"fast,omitempty"`  // buckets of the fast path's memory; 0: there is none
-	Rooms    int            `json:"rooms,omitempty"` // endpoints whose flows it begins; 0: the translator begins all
+	// Members are the gateways that share the pool and go on for each other, this one among them; none: the pool is this one's alone.
+	Members  []gateway.Member `json:"members,omitempty"`
+	Clients  []netip.Prefix   `json:"clients"`
+	Private  []netip.Prefix   `json:"private,omitempty"`
+	Blocks   int              `json:"blocks"`   // quota of an endpoint, in blocks of ports
+	Bindings int              `json:"bindings"` // of all endpoints together
+	Self4    netip.Addr       `json:"self4"`    // whom ICMP errors of routers without IPv4 address come from
+	Self6    netip.Addr       `json:"self6"`    // whom errors of the translator itself come from
+	MTU4     int              `json:"mtu4,omitempty"`
+	MTU6     int              `json:"mtu6,omitempty"`
+	Secret   nat64.Secret     `json:"secret"`
+	Fast     int              `json:"fast,omitempty"`  // buckets of the fast path's memory; 0: there is none
+	Rooms    int              `json:"rooms,omitempty"` // endpoints whose flows it begins; 0: the translator begins all
 }
 
 // Ports is a range of ports, both ends included.

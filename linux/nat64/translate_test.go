@@ -56,7 +56,7 @@ func prefixes(list ...string) (out []netip.Prefix) {
 }
 
 func config() Config {
-	return Config{Prefixes: prefixes("64:ff9b::/96"), Pool: []netip.Addr{poolAddr}, Gateway: "gw", Gateways: []string{"gw"},
+	return Config{Prefixes: prefixes("64:ff9b::/96"), Pool: []netip.Addr{poolAddr}, Gateway: "gw",
 		Clients: prefixes("2001:db8:1::/64"), Blocks: 2, Bindings: 10_000, Self4: poolAddr, Self6: gatewayAddr, MTU6: 1500}
 }
 

@@ -1,6 +1,7 @@
 package nat64
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -53,6 +54,10 @@ type Translator struct {
 	alerted map[netip.Addr]bool // endpoints above the threshold of their quota
 	denied  map[netip.Addr]nat64.Seconds
 	problem error // of the log of grants
+
+	group   *group // nil: alone
+	kept    kept
+	grouped chan struct{} // there are others to be told
 }
 
 // Counts are what a translator has done since it began.
@@ -65,8 +70,10 @@ type Counts struct {
 
 // New makes a translator that does nothing before it is configured.
 func New(files Files, log *slog.Logger) *Translator {
-	return &Translator{files: files, log: log, alerted: map[netip.Addr]bool{}, denied: map[netip.Addr]nat64.Seconds{},
+	t := &Translator{files: files, log: log, alerted: map[netip.Addr]bool{}, denied: map[netip.Addr]nat64.Seconds{}, grouped: make(chan struct{}, 1),
 		count: Counts{To4: map[string]uint64{}, To6: map[string]uint64{}, Refused: map[string]uint64{}}}
+	t.kept = newKept(t.note)
+	return t
 }
 
 // Configure says what is wanted. What the table holds goes on where the new configuration still has room for it.
@@ -90,18 +97,21 @@ func (t *Translator) Configure(c Config) error {
 	} else {
 		living = t.blocks.Living()
 	}
-	pool := nat64.Pool{Addrs: c.Pool, Gateways: c.Gateways, First: c.Ports.First, Last: c.Ports.Last}
+	if t.files.Table != nil && len(t.store) != c.Bindings {
+		// The memory before stays mapped: that happens when a person changes the size, and the pages are the same.
+		if t.store, err = memory(t.files.Table, c.Bindings); err != nil {
+			return err
+		}
+	}
+	pool := nat64.Pool{Addrs: c.Pool, Gateways: []string{c.Gateway}, First: c.Ports.First, Last: c.Ports.Last}
+	if t.group = t.groupOf(c); t.group != nil {
+		pool.Addrs = t.group.Mine()
+	}
 	t.blocks = nat64.NewBlocks(pool, c.Gateway, c.Blocks, t.granted)
 	for _, g := range living {
 		if !t.blocks.Resume(g) {
 			g.To = max(now(), 1)
 			t.granted(g)
-		}
-	}
-	if t.files.Table != nil && len(t.store) != c.Bindings {
-		// The memory before stays mapped: that happens when a person changes the size, and the pages are the same.
-		if t.store, err = memory(t.files.Table, c.Bindings); err != nil {
-			return err
 		}
 	}
 	if t.fast, err = t.share(c); err != nil {
@@ -117,6 +127,9 @@ func (t *Translator) Configure(c Config) error {
 	t.table.Refused = t.refused
 	t.engine = &xlat.Translator{Mapper: t.table, MTU4: c.MTU4, MTU6: c.MTU6, LowestMTU6: c.MTU6, Carried: true, Self4: c.Self4, Self6: c.Self6, ID: identification()}
 	t.config = c
+	if t.group != nil {
+		t.join()
+	}
 	return nil
 }
 
@@ -160,16 +173,20 @@ func identification() func() uint16 {
 // granted writes a grant down. A log that cannot be written is told in the status: packets go on, for a full disk must not cut the
 // network.
 func (t *Translator) granted(g nat64.Grant) {
-	if err := t.grants.tell(g); err != nil {
-		t.failed(err)
+	event := EventGranted
+	if g.To != 0 {
+		event = EventReturned
 	}
+	t.note(record(event, "", g.Block, g.Endpoint))
 }
 
-func (t *Translator) failed(err error) {
-	if t.problem == nil {
+// note adds a record to the log of grants.
+func (t *Translator) note(r Record) {
+	err := t.grants.write(r)
+	if err != nil && t.problem == nil {
 		t.log.Error("grants of ports are not written down", "error", err)
 	}
-	t.problem = err
+	t.problem = cmp.Or(err, t.problem)
 }
 
 // refused notes that an endpoint did not get a binding. An endpoint is written down once a minute.
@@ -183,9 +200,7 @@ func (t *Translator) refused(endpoint netip.Addr, s nat64.Shortage) {
 	if s == nat64.AtQuota {
 		r = Record{Event: EventQuota, Endpoint: endpoint, Quota: 3, Limit: t.config.Blocks * nat64.BlockSize}
 	}
-	if err := t.grants.write(r); err != nil {
-		t.failed(err)
-	}
+	t.note(r)
 	t.log.Warn("an endpoint gets no port of the pool", "endpoint", endpoint, "why", s.String())
 }
 
@@ -239,12 +254,21 @@ func (t *Translator) drain(fd uintptr, b []byte) (bool, error) {
 
 // tick ends what is over.
 func (t *Translator) tick(stop <-chan struct{}) {
-	every := time.NewTicker(time.Second)
+	every, tell := time.NewTicker(time.Second), time.NewTicker(tellEvery)
 	defer every.Stop()
+	defer tell.Stop()
 	for n := 0; ; n++ {
 		select {
 		case <-stop:
 			return
+		case <-t.grouped:
+			tell.Reset(tellEvery)
+			continue
+		case <-tell.C:
+			if !t.together() {
+				tell.Stop()
+			}
+			continue
 		case <-every.C:
 		}
 		t.mu.Lock()
@@ -257,6 +281,9 @@ func (t *Translator) tick(stop <-chan struct{}) {
 				t.table.Merge()
 			}
 			t.watchQuota()
+			if n%60 == 0 {
+				t.kept.forget(now())
+			}
 		}
 		t.mu.Unlock()
 	}
@@ -276,9 +303,7 @@ func (t *Translator) watchQuota() {
 		switch share := u.Most() * 100 / most; {
 		case share >= alertAt && !t.alerted[endpoint]:
 			t.log.Warn("an endpoint comes near its quota of ports", "endpoint", endpoint, "bindings", u.Most(), "quota", most)
-			if err := t.grants.write(Record{Event: EventThreshold, Endpoint: endpoint, Threshold: 4, Limit: most}); err != nil {
-				t.failed(err)
-			}
+			t.note(Record{Event: EventThreshold, Endpoint: endpoint, Threshold: 4, Limit: most})
 			near[endpoint] = true
 		case share >= alertEnd && t.alerted[endpoint]:
 			near[endpoint] = true
@@ -300,6 +325,11 @@ func (t *Translator) packet(fd uintptr, b []byte) {
 		return
 	}
 	t.table.Advance(now())
+	if t.group != nil {
+		if b = t.mine(b); b == nil {
+			return
+		}
+	}
 	if t.one(fd, b) != xlat.Translated {
 		return
 	}
@@ -333,6 +363,13 @@ func (t *Translator) one(fd uintptr, b []byte) xlat.Why {
 	return why
 }
 
+// send sends what is for other gateways, or comes of what is not translated here.
+func (t *Translator) send(b []byte) {
+	if _, err := t.files.TUN.Write(b); err != nil && !errors.Is(err, os.ErrDeadlineExceeded) {
+		t.log.Debug("a packet was not taken by the kernel", "error", err)
+	}
+}
+
 func (t *Translator) now() nat64.Seconds { return now() }
 
 // Status is what a translator holds.
@@ -349,6 +386,7 @@ type Status struct {
 	Near      int            `json:"near"`      // endpoints at 80 % of their quota or above
 	Endpoints []Endpoint     `json:"endpoints"` // fullest first
 	Blocks    []Held         `json:"blocks"`
+	Together  *Together      `json:"together,omitempty"` // nil: it translates alone
 	Problem   string         `json:"problem,omitempty"`
 }
 
@@ -382,6 +420,7 @@ func (t *Translator) Status(top int) Status {
 		s.Fast, s.Slow = t.fast.Len()
 	}
 	s.Near = len(t.alerted)
+	s.Together = t.group.status(&t.kept, t.config.Pool, top)
 	if t.problem != nil {
 		s.Problem = t.problem.Error()
 	}

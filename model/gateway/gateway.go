@@ -19,7 +19,7 @@ type Millis int64
 const (
 	Beat    Millis = 100  // between two words of a gateway
 	Silence Millis = 700  // after which it counts as gone
-	Joining Millis = 2000 // a gateway that comes without bindings waits so long for those that others kept for it
+	Joining Millis = 1000 // a gateway that comes without bindings waits so long for those that others kept for it
 )
 
 // Member is one gateway.

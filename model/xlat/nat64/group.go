@@ -1,6 +1,7 @@
 package nat64
 
 import (
+	"iter"
 	"net/netip"
 	"slices"
 )
@@ -42,9 +43,25 @@ func (b *Binding) copy() Copy {
 	return Copy{Endpoint: netip.AddrPortFrom(netip.AddrFrom16(b.six.addr), b.six.port), Pool: netip.AddrPortFrom(netip.AddrFrom4(b.four.addr), b.four.port), Protocol: b.six.protocol}
 }
 
-// Adopt makes a binding that another gateway had. One of TCP lives on as if something had just been said in an established session. It is
-// false where the binding is here already, the block is not this gateway's or somebody else's, or the table is full.
-func (t *Table) Adopt(c Copy) bool {
+// Adopt makes bindings that another gateway had, and returns how many. Those of TCP live on as if something had just been said in an
+// established session. Left out are bindings that are here already, those in blocks that are not this gateway's or somebody else's, and what
+// is more than the table holds.
+func (t *Table) Adopt(list iter.Seq[Copy]) (n int) {
+	t.learn()
+	t.adopting = true // the fast path begins no flow of an endpoint whose other bindings are still to come
+	for c := range list {
+		if t.adopt(c) {
+			n++
+		}
+	}
+	t.adopting = false
+	if n > 0 && t.c.Fast != nil {
+		t.c.Fast.publish(t)
+	}
+	return n
+}
+
+func (t *Table) adopt(c Copy) bool {
 	block, ok := BlockOf(c.Pool.Addr(), c.Pool.Port())
 	b := Binding{six: key6{c.Endpoint.Addr().As16(), c.Endpoint.Port(), c.Protocol}, four: key4{c.Pool.Addr().As4(), c.Pool.Port(), c.Protocol}}
 	_, known6 := t.by6[b.six]
@@ -74,6 +91,7 @@ func (l *Blocks) inherit(b Block, endpoint netip.Addr, now Seconds) bool {
 
 // Leave gives addresses of the pool up, and tells of each binding that goes on elsewhere.
 func (t *Table) Leave(addrs []netip.Addr, tell func(Copy)) {
+	t.learn()
 	gone, bindings := map[netip.Addr]bool{}, map[uint32]bool{}
 	for _, a := range addrs {
 		gone[a] = true
@@ -102,6 +120,7 @@ func (t *Table) Leave(addrs []netip.Addr, tell func(Copy)) {
 
 // Copies calls f for at most n bindings from a place on and returns the place to go on from; 0: from the begin.
 func (t *Table) Copies(from, n int, f func(Copy)) int {
+	t.learn()
 	for i := from; i < len(t.bindings); i++ {
 		if n == 0 {
 			return i

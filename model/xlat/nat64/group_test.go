@@ -2,6 +2,7 @@ package nat64
 
 import (
 	"fmt"
+	"maps"
 	"net/netip"
 	"slices"
 	"testing"
@@ -35,13 +36,11 @@ func TestBindingsGoOnElsewhere(t *testing.T) {
 		t.Helper()
 		b.grants = nil
 		b.blocks.Take(Pool{Addrs: pool})
-		for c := range from {
-			if !b.Adopt(c) {
-				t.Fatalf("%+v is not adopted", c)
-			}
-			if b.Adopt(c) {
-				t.Fatalf("%+v is adopted twice", c)
-			}
+		if n := b.Adopt(maps.Keys(from)); n != len(from) {
+			t.Fatalf("%d of %d are adopted", n, len(from))
+		}
+		if n := b.Adopt(maps.Keys(from)); n != 0 {
+			t.Fatalf("%d are adopted twice", n)
 		}
 		if len(b.grants) != 1 || b.grants[0].Endpoint != endpoint || b.grants[0].To != 0 {
 			t.Errorf("the log is told %v, want the block of the endpoint", b.grants)
@@ -80,6 +79,7 @@ func TestBindingsGoOnElsewhere(t *testing.T) {
 // What contradicts what a gateway has is not adopted.
 func TestAdoptHasLimits(t *testing.T) {
 	b := newBed(1, 2)
+	adopted := func(c Copy) bool { return b.Adopt(slices.Values([]Copy{c})) == 1 }
 	had, _ := b.out(udp, endpoint, 5000, server, 53, nil)
 	at := func(a netip.Addr, port uint16) netip.AddrPort { return netip.AddrPortFrom(a, port) }
 	for name, c := range map[string]Copy{
@@ -89,14 +89,14 @@ func TestAdoptHasLimits(t *testing.T) {
 		"an address of nobody":               {at(endpoint, 5001), at(server, 5000), udp},
 		"a port in no block":                 {at(endpoint, 5001), at(had.Src, 80), udp},
 	} {
-		if b.Adopt(c) {
+		if adopted(c) {
 			t.Errorf("%s: adopted", name)
 		}
 	}
-	if !b.Adopt(Copy{at(endpoint, 5001), at(had.Src, had.SrcPort^1), udp}) {
+	if !adopted(Copy{at(endpoint, 5001), at(had.Src, had.SrcPort^1), udp}) {
 		t.Error("what is right is not adopted")
 	}
-	if b.Adopt(Copy{at(endpoint, 5002), at(had.Src, had.SrcPort^2), udp}) {
+	if adopted(Copy{at(endpoint, 5002), at(had.Src, had.SrcPort^2), udp}) {
 		t.Error("more than the table holds is adopted")
 	}
 }

@@ -1,6 +1,9 @@
 package nat64
 
-import "net/netip"
+import (
+	"net/netip"
+	"slices"
+)
 
 // Shortage is why an endpoint does not get a binding.
 type Shortage uint8
@@ -68,6 +71,11 @@ func (t *Table) Entries(f func(Entry) bool) {
 			return
 		}
 	}
+}
+
+// InUse reports whether there are bindings in memory that outlived a process.
+func InUse(store []Binding) bool {
+	return slices.ContainsFunc(store, func(b Binding) bool { return b != (Binding{}) })
 }
 
 // resume takes up the bindings that Config.Bindings holds. Those of TCP live on as if something had just been said in an established session,

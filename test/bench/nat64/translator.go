@@ -54,7 +54,7 @@ func translate(args []string) error {
 func open(folder string, withFast bool) (files nat64.Files, c nat64.Config, err error) {
 	pool := netip.MustParseAddr("45.0.0.1")
 	c = nat64.Config{
-		Prefixes: []netip.Prefix{netip.MustParsePrefix("64:ff9b::/96")}, Pool: []netip.Addr{pool}, Gateway: "gw", Gateways: []string{"gw"},
+		Prefixes: []netip.Prefix{netip.MustParsePrefix("64:ff9b::/96")}, Pool: []netip.Addr{pool}, Gateway: "gw",
 		Clients: []netip.Prefix{netip.MustParsePrefix("2001:db8:1::/64")}, Blocks: 60, Bindings: 262_144, Self4: pool,
 		Self6: netip.MustParseAddr("2001:db8:1::1"), MTU6: 1500,
 	}

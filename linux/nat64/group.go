@@ -1,0 +1,263 @@
+package nat64
+
+import (
+	"net/netip"
+	"slices"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"hexapod.dev/model/gateway"
+	"hexapod.dev/model/xlat/nat64"
+)
+
+// Times and amounts of what others are told.
+const (
+	tellEvery   = 50 * time.Millisecond
+	refresh     = gateway.MostTold      // bindings that are told again each time: words may be lost
+	refreshMany = 20 * gateway.MostTold // while somebody knows nothing yet
+	manyFor     = gateway.Joining
+	mostQueued  = 1 << 16 // bindings that wait to be told; the refresh tells those beyond
+)
+
+// group is a translator's part among gateways that go on for each other. The lock of the translator guards it.
+type group struct {
+	*gateway.Group
+	at      netip.Addr                    // where this one is reached
+	queue   map[netip.Addr][]gateway.Told // by who is to be told
+	queued  int
+	next    int            // binding of the table that the refresh goes on from
+	many    gateway.Millis // until then much is told again
+	beat    gateway.Millis // of the last word
+	handed  uint64         // packets given to others
+	adopted uint64         // bindings of others that this one went on with
+}
+
+// millis is the kernel's clock that stands still while the machine does: a host that slept has not been deaf.
+func millis() gateway.Millis {
+	var ts unix.Timespec
+	_ = unix.ClockGettime(unix.CLOCK_MONOTONIC, &ts) // it cannot fail for this clock
+	return gateway.Millis(ts.Nano() / int64(time.Millisecond))
+}
+
+// groupOf makes the part that a configuration gives this translator among others; nil: it translates alone. What it knew of the others goes on, and
+// the bindings that it has go on with it.
+func (t *Translator) groupOf(c Config) *group {
+	if len(c.Members) == 0 {
+		return nil
+	}
+	now := millis()
+	g := &group{queue: map[netip.Addr][]gateway.Told{}, many: now + manyFor}
+	self := c.Members[slices.IndexFunc(c.Members, func(m gateway.Member) bool { return m.Name == c.Gateway })]
+	g.at = self.At
+	switch {
+	case t.group != nil:
+		g.Group, g.handed, g.adopted = t.group.Follow(c.Members, c.Pool, now), t.group.handed, t.group.adopted
+	case t.engine != nil: // it was alone
+		g.Group = gateway.New(c.Gateway, []gateway.Member{self}, c.Pool, true, now).Follow(c.Members, c.Pool, now)
+	default:
+		g.Group = gateway.New(c.Gateway, c.Members, c.Pool, nat64.InUse(t.store), now)
+	}
+	return g
+}
+
+// join lets the table take part in the group.
+func (t *Translator) join() {
+	g := t.group
+	t.blocks.Home, t.table.Changed, t.kept.most = g.Home, g.changed, t.config.Bindings
+	for _, a := range g.Mine() { // of members that are taken out of the configuration
+		t.kept.take(a, t.table.Adopt, t.blocks)
+	}
+	select {
+	case t.grouped <- struct{}{}:
+	default:
+	}
+}
+
+// changed notes what the heir of an address has to know.
+func (g *group) changed(c nat64.Copy, gone bool) {
+	if heir, ok := g.Heir(c.Pool.Addr()); ok {
+		g.tell(heir, gateway.Told{Copy: c, Gone: gone})
+	}
+}
+
+func (g *group) tell(m gateway.Member, b gateway.Told) {
+	if m.At != g.at && g.queued < mostQueued {
+		g.queue[m.At] = append(g.queue[m.At], b)
+		g.queued++
+	}
+}
+
+// take goes on with addresses of a gateway that is gone, or that kept them while this one was away.
+func (t *Translator) take(addrs []netip.Addr) {
+	t.blocks.Take(nat64.Pool{Addrs: addrs, First: t.config.Ports.First, Last: t.config.Ports.Last})
+	for _, a := range addrs {
+		n := t.kept.take(a, t.table.Adopt, t.blocks)
+		t.group.adopted += uint64(n)
+		t.log.Info("an address of the pool is this gateway's now", "address", a, "bindings", n)
+	}
+}
+
+// leave gives addresses up to gateways that go on with them: it tells them what they may not know yet, and keeps it for them.
+func (t *Translator) leave(addrs []netip.Addr) {
+	t.table.Leave(addrs, func(c nat64.Copy) {
+		if owner, ok := t.group.Owner(c.Pool.Addr()); ok {
+			t.group.tell(owner, gateway.Told{Copy: c})
+			t.kept.add(owner.Name, c, now())
+		}
+	})
+	for _, a := range addrs {
+		t.log.Info("an address of the pool is another gateway's now", "address", a)
+	}
+}
+
+// together looks who lives, takes and leaves addresses, and tells the others what they have to know. It is false where there are no others.
+func (t *Translator) together() bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	g := t.group
+	if g == nil {
+		return false
+	}
+	at := millis()
+	t.table.Advance(now())
+	change := g.Advance(at)
+	if change.Living {
+		t.note(Record{Gateways: g.Living()})
+	}
+	if len(change.Left) > 0 {
+		t.leave(change.Left)
+	}
+	if len(change.Taken) > 0 {
+		t.take(change.Taken)
+	}
+	if change.Heirs || len(change.Taken) > 0 {
+		g.many = at + manyFor
+	}
+	n := refresh
+	if at < g.many {
+		n = refreshMany
+	}
+	g.next = t.table.Copies(g.next, n, func(c nat64.Copy) { g.changed(c, false) })
+	for to, list := range g.queue {
+		for len(list) > 0 {
+			k := min(len(list), gateway.MostTold)
+			t.send(gateway.Say(g.at, to, gateway.Word{Ready: g.Ready(), Bindings: list[:k]}))
+			list = list[k:]
+		}
+	}
+	clear(g.queue)
+	g.queued = 0
+	if at-g.beat >= gateway.Beat {
+		g.beat = at
+		for _, m := range g.Others() {
+			t.send(gateway.Say(g.at, m.At, gateway.Word{Ready: g.Ready()}))
+		}
+	}
+	return true
+}
+
+// mine deals with packets that another gateway sent, and with those that belong to another one. It returns the packet that is to be
+// translated here; nil: none.
+func (t *Translator) mine(b []byte) []byte {
+	g := t.group
+	if b[0]>>4 == 6 && len(b) >= 40 && netip.AddrFrom16([16]byte(b[24:])) == g.at {
+		r, ok := gateway.Read(b)
+		from, known := g.Other(r.From)
+		if !ok || !known {
+			return nil
+		}
+		if r.Packet == nil {
+			g.Hear(from, r.Word.Ready, millis())
+			t.learn(from.Name, r.Word.Bindings)
+		}
+		return r.Packet // as if it had come here: two gateways that do not agree must not send it to and fro
+	}
+	a, ok := g.poolOf(b)
+	if !ok || g.Owns(a) {
+		return b
+	}
+	owner, ok := g.Owner(a)
+	if !ok { // all wait for their bindings
+		return nil
+	}
+	g.handed++
+	if mtu := t.config.MTU6; mtu > 0 && len(b)+gateway.Overhead > mtu {
+		t.engine.TooBig(&t.out, b, mtu-gateway.Overhead)
+		for i := range t.out.Len() {
+			t.send(t.out.At(i))
+		}
+		return nil
+	}
+	t.send(gateway.Wrap(g.at, owner.At, b))
+	return nil
+}
+
+// learn keeps what an owner told. Of an address that is this gateway's own by now it goes on at once.
+func (t *Translator) learn(from string, list []gateway.Told) {
+	var mine []nat64.Copy
+	for _, told := range list {
+		switch a := told.Pool.Addr(); {
+		case !t.group.Has(a):
+		case t.group.Owns(a):
+			if !told.Gone {
+				mine = append(mine, told.Copy)
+			}
+		case told.Gone:
+			t.kept.drop(told.Copy)
+		default:
+			t.kept.add(from, told.Copy, now())
+		}
+	}
+	if mine != nil {
+		t.group.adopted += uint64(t.table.Adopt(slices.Values(mine)))
+	}
+}
+
+// poolOf is the address of the pool by which the gateway of a packet is found: the packet's own, or that of its endpoint.
+func (g *group) poolOf(b []byte) (netip.Addr, bool) {
+	switch {
+	case b[0]>>4 == 4 && len(b) >= 20:
+		a := netip.AddrFrom4([4]byte(b[16:]))
+		return a, g.Has(a)
+	case b[0]>>4 == 6 && len(b) >= 40:
+		endpoint := [16]byte(b[8:])
+		if b[6] == 58 && len(b) >= 88 && b[40] < 128 { // an error: about a packet to the endpoint, whoever noticed it
+			endpoint = [16]byte(b[72:])
+		}
+		a := g.Home(netip.AddrFrom16(endpoint))
+		return a, a.IsValid()
+	}
+	return netip.Addr{}, false
+}
+
+// Together is how a translator does among others.
+type Together struct {
+	Living  []string  `json:"living"` // gateways that translate now
+	Owns    int       `json:"owns"`   // addresses of the pool that are this one's now
+	Kept    int       `json:"kept"`   // bindings of others that it would go on with
+	Handed  uint64    `json:"handed"` // packets given to the gateway they belong to
+	Adopted uint64    `json:"adopted"`
+	Addrs   []Address `json:"addresses"` // of the pool
+}
+
+// Address is whose an address of the pool is now.
+type Address struct {
+	Addr  netip.Addr `json:"address"`
+	Owner string     `json:"owner"` // empty: nobody's yet
+	Heir  string     `json:"heir"`  // who goes on when the owner is gone
+}
+
+// status names at most top addresses.
+func (g *group) status(k *kept, pool []netip.Addr, top int) *Together {
+	if g == nil {
+		return nil
+	}
+	s := &Together{Living: g.Living(), Owns: len(g.Mine()), Kept: k.len(), Handed: g.handed, Adopted: g.adopted}
+	for _, a := range pool[:min(top, len(pool))] {
+		owner, _ := g.Owner(a)
+		heir, _ := g.Heir(a)
+		s.Addrs = append(s.Addrs, Address{a, owner.Name, heir.Name})
+	}
+	return s
+}

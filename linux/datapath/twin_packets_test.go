@@ -11,9 +11,10 @@ import (
 // generator makes packets: mostly well-formed ones of a few flows, so that every path is met, then spoiled in one way or another.
 type generator struct {
 	*rand.Rand
-	w    *world
-	past []tuple // of packets that were made lately, to be answered
-	aim  aim     // what the packet is made for, so that rare paths are met often
+	w     *world
+	past  []tuple // of packets that were made lately, to be answered
+	past4 []tuple4
+	aim   aim // what the packet is made for, so that rare paths are met often
 }
 
 type aim int
@@ -412,6 +413,21 @@ func (g *generator) legacy(p *datapath.Packet) []byte {
 	return b
 }
 
+// tuple4 is a flow of IPv4 as one of its packets showed it.
+type tuple4 struct {
+	src, dst, ports [4]byte
+	proto           byte
+}
+
+// sentBy is the packet of the flow in the direction of who sent it.
+func (t tuple4) sentBy(a []byte) tuple4 {
+	if t.src == [4]byte(a) {
+		return t
+	}
+	p := t.ports
+	return tuple4{t.dst, t.src, [4]byte{p[2], p[3], p[0], p[1]}, t.proto}
+}
+
 // upper4 is the upper-layer header of an IPv4 packet, as far as there is room.
 func (g *generator) upper4(b []byte, proto byte, local, far []byte) {
 	ports := []byte{0, byte(g.IntN(4)), 0, byte(g.IntN(2))}
@@ -419,6 +435,7 @@ func (g *generator) upper4(b []byte, proto byte, local, far []byte) {
 		ports[1], ports[3] = ports[3], ports[1]
 	}
 	if proto != 1 {
+		g.past4 = append(g.past4[max(0, len(g.past4)-31):], tuple4{[4]byte(local), [4]byte(far), [4]byte(ports), proto})
 		upper := append(append(ports, make([]byte, 8)...), 0x50, pick(g, byte(2), 16, 16, 17, 18, 4), 0, 0)
 		copy(b, upper)
 		return
@@ -438,6 +455,15 @@ func (g *generator) upper4(b []byte, proto byte, local, far []byte) {
 	copy(inner[20:], ports)
 	if inner[9] == 1 {
 		copy(inner[20:], echo)
+	}
+	for _, f := range g.past4 { // most are about a flow that was seen, and reach who sent that packet
+		if t := f.sentBy(far); t.src == [4]byte(far) && t.dst == [4]byte(local) && g.chance(70) {
+			inner[0], inner[7], inner[9] = 0x45, 0, t.proto
+			copy(inner[12:], far)
+			copy(inner[16:], local)
+			copy(inner[20:], t.ports[:])
+			break
+		}
 	}
 	copy(b, append([]byte{pick(g, byte(3), 3, 11, 12, 4, 5), pick(g, byte(0), 4), 0, 0, 0, 0, 0, 0}, inner...))
 }

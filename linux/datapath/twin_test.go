@@ -45,6 +45,8 @@ var (
 	worldFabric    = netip.MustParsePrefix("2001:db8:a000::/37")
 	worldNoRoute   = netip.MustParsePrefix("3fff:8::/32")
 	worldLAN       = netip.MustParsePrefix("3fff:9::/64")
+	worldRuled     = netip.MustParseAddr("2001:db8:a000:c12:1a8:38b:8d98:5") // a rule of the host leads what it sends there elsewhere
+	worldRuledTo   = netip.MustParsePrefix("3fff:7:0:0:2::/80")
 	worldRouterMAC = desired.MAC{2, 0, 0, 0, 0x99, 2}
 	worldPeerMAC   = desired.MAC{2, 0, 0, 0, 0x13, 1}
 	worldOtherMAC  = desired.MAC{2, 0, 0, 0, 0x99, 1}
@@ -79,6 +81,8 @@ func (w *world) make(t testing.TB, flowRows uint32) {
 		"ip -6 route add default via 3fff:9::1 dev up0",
 		"ip -6 route add unreachable " + worldNoRoute.String(),
 		"ip -6 route add 3fff:a::/32 dev dock",
+		fmt.Sprintf("ip -6 rule add from %s to %s table 100", worldRuled, worldRuledTo),
+		"ip -6 route add unreachable default table 100",
 	} {
 		netnstest.Run(t, w.ns, line)
 	}
@@ -110,7 +114,7 @@ func (w *world) make(t testing.TB, flowRows uint32) {
 		Route: func(_ uint32, h datapath.Header) datapath.Route {
 			switch {
 			case worldNoRoute.Contains(h.Dst), h.Dst == netip.MustParseAddr("3fff:9::2"), h.Dst == netip.MustParseAddr("3fff:9::"),
-				h.Dst.IsLinkLocalUnicast():
+				h.Dst.IsLinkLocalUnicast(), h.Src == worldRuled && worldRuledTo.Contains(h.Dst):
 				return datapath.Route{}
 			case netip.MustParsePrefix("3fff:a::/32").Contains(h.Dst):
 				return datapath.Route{Known: true, Link: w.links["dock"], MTU: 1500}

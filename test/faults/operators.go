@@ -125,6 +125,11 @@ func truncated(line, _ string) []string {
 	return []string{line + " " + strings.TrimPrefix(m[1], "union addr ") + ".w[3] = 0;"}
 }
 
+// equal are mistakes that change nothing, and why: no test can notice them.
+var equal = map[string]string{
+	"return bpf_skb_store_bytes(skb, 0, b->dst_mac, IN_FRAME(hops) + 2, 0);": "the byte behind is the first of the source, as the packet has it",
+}
+
 // placesIn lists all mistakes that can be made in a file.
 func placesIn(name, text string) (list []fault) {
 	lines := strings.Split(text, "\n")
@@ -152,7 +157,7 @@ func placesIn(name, text string) (list []fault) {
 		}
 		for _, o := range operators {
 			for _, made := range o.make(code, next) {
-				if made != code {
+				if made != code && equal[strings.TrimSpace(made)] == "" {
 					list = append(list, fault{kind: o.name, file: name, line: i + 1, old: line, new: made + behind})
 				}
 			}

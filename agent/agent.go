@@ -67,6 +67,7 @@ type Agent struct {
 	redirects redirects
 	policies  policies
 	nat64     translating
+	grants    grantsKept
 	datapath  programs
 	drops     drops
 	seen      seen
@@ -138,6 +139,7 @@ func (a *Agent) Run(ctx context.Context) (err error) {
 	g.Go(func() error { return a.watchSource(ctx) })
 	g.Go(func() error { return a.runServices(ctx) })
 	g.Go(func() error { return a.runTranslator(ctx) })
+	g.Go(func() error { return a.runGrants(ctx) })
 	g.Go(func() error { return a.watchAddresses4(ctx) })
 	g.Go(func() error { return a.runDrops(ctx) })
 	g.Go(func() error { return a.runPolicies(ctx) })

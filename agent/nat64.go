@@ -53,7 +53,6 @@ func (a *Agent) openTranslator() {
 }
 
 func (a *Agent) nat64Folder() string { return filepath.Join(a.options.StateDir, "nat64") }
-func (a *Agent) grantsFile() string  { return filepath.Join(a.nat64Folder(), "grants.log") }
 
 // openTranslatorFiles opens what a new translator works with, or takes what the one before had.
 func (a *Agent) openTranslatorFiles(had []child.Named) (files []child.Named, err error) {
@@ -71,7 +70,7 @@ func (a *Agent) openTranslatorFiles(had []child.Named) (files []child.Named, err
 		if err != nil {
 			return
 		}
-		if i := slices.IndexFunc(had, func(f child.Named) bool { return f.Name == name }); i >= 0 && name != nat64.FileGrants { // the log is read from its begin; memory of the fast path is opened anew
+		if i := slices.IndexFunc(had, func(f child.Named) bool { return f.Name == name }); i >= 0 && name != nat64.FileGrants { // the log is read from the begin of its segment; memory of the fast path is opened anew
 			files = append(files, had[i])
 			return
 		}
@@ -84,9 +83,7 @@ func (a *Agent) openTranslatorFiles(had []child.Named) (files []child.Named, err
 	open(nat64.FileTable, func() (*os.File, error) {
 		return os.OpenFile(filepath.Join(a.options.RunDir, "nat64.table"), os.O_RDWR|os.O_CREATE, 0o600)
 	})
-	open(nat64.FileGrants, func() (*os.File, error) {
-		return os.OpenFile(a.grantsFile(), os.O_RDWR|os.O_CREATE|os.O_APPEND, 0o600)
-	})
+	open(nat64.FileGrants, a.openGrants)
 	if err == nil {
 		files = append(files, a.hangFastPath()...)
 	}

@@ -4,9 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"net/netip"
-	"os"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -41,6 +39,9 @@ func (a *Agent) reportTranslation(st desired.State) []local.Object {
 		}
 		o.Detail = fmt.Sprintf("%v by %s, %s, process %d", t.Prefixes, by, a.fastDetail(), child.PID)
 	}
+	if err := a.grantsWell(); err != nil && o.State == local.Done {
+		o.State, o.Why = local.Failed, oneLine(err)
+	}
 	for _, u := range st.Undone {
 		if u.Kind == "nat64" {
 			o.State, o.Why = local.Failed, string(u.Why)
@@ -68,20 +69,7 @@ func translatorError(err error) error {
 
 // NAT64Who implements local.Translating. It reads the log, so it needs no translator.
 func (a *Agent) NAT64Who(_ context.Context, addr netip.AddrPort, at time.Time) (h nat64.Had, found bool, err error) {
-	f, err := os.Open(a.grantsFile())
-	if errors.Is(err, fs.ErrNotExist) {
-		return h, false, nil
-	}
-	if err != nil {
-		return h, false, err
-	}
-	defer f.Close()
-	records, _, err := nat64.ReadRecords(f)
-	if err != nil {
-		return h, false, err
-	}
-	h, found = nat64.Who(records, addr.Addr(), addr.Port(), at)
-	return h, found, nil
+	return a.grantsFolder().Who(addr.Addr(), addr.Port(), at)
 }
 
 // nat64Collector turns what the translator holds into metrics when somebody asks.
@@ -106,13 +94,15 @@ var (
 	nat64Kept     = prometheus.NewDesc("hexapod_nat64_kept_bindings", "Bindings of other gateways that this one would go on with; absent where it is alone.", nil, nil)
 	nat64Handed   = prometheus.NewDesc("hexapod_nat64_handed_packets_total", "Packets given to the gateway that they belong to.", nil, nil)
 	nat64Adopted  = prometheus.NewDesc("hexapod_nat64_adopted_bindings_total", "Bindings that this gateway went on with for another one.", nil, nil)
+	nat64Unwrit   = prometheus.NewDesc("hexapod_nat64_grants_unwritten", "Lines of the log of grants that wait for room on the disk.", nil, nil)
+	nat64Gone     = prometheus.NewDesc("hexapod_nat64_grants_lost_total", "Lines of the log of grants that were not written: too many waited for room on the disk.", nil, nil)
 	nat64Starts   = prometheus.NewDesc("hexapod_nat64_starts_total", "Translators that this agent started.", nil, nil)
 )
 
 // Describe implements prometheus.Collector.
 func (c nat64Collector) Describe(ch chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{nat64Up, nat64Bindings, nat64Sessions, nat64Most, nat64Free, nat64Near, nat64Packets, nat64Answers,
-		nat64Refused, nat64Lost, nat64Fast, nat64Flows, nat64Slow, nat64Living, nat64Owns, nat64Kept, nat64Handed, nat64Adopted, nat64Starts} {
+		nat64Refused, nat64Lost, nat64Fast, nat64Flows, nat64Slow, nat64Living, nat64Owns, nat64Kept, nat64Handed, nat64Adopted, nat64Unwrit, nat64Gone, nat64Starts} {
 		ch <- d
 	}
 }
@@ -150,6 +140,8 @@ func (c nat64Collector) Collect(ch chan<- prometheus.Metric) {
 	gauge(nat64Free, s.Free)
 	gauge(nat64Near, s.Near)
 	gauge(nat64Flows, s.Fast)
+	gauge(nat64Unwrit, s.Unwritten)
+	counter(nat64Gone, s.LostLines)
 	counter(nat64Slow, s.Slow)
 	if g := s.Together; g != nil {
 		gauge(nat64Living, len(g.Living))

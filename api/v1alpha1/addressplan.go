@@ -157,7 +157,8 @@ const (
 	HostPartSealed   HostPart = "sealed"
 )
 
-// JournalRules say what becomes of the segments of a host's journal, one for each day and start, when the next one has begun.
+// JournalRules say what becomes of the segments of a host's journal, one for each day and start, and of its log of NAT64 grants, one for each day,
+// when the next one has begun.
 type JournalRules struct {
 	// Retention is how long segments are kept on the host. Left out: for ever.
 	Retention Duration `json:"retention,omitzero" yaml:"retention,omitempty"`

@@ -30,6 +30,7 @@ const (
 	CallConfigure = "configure" // Config
 	CallStatus    = "status"    // how many endpoints and blocks -> Status
 	CallEntries   = "entries"   // how many -> []nat64.Entry
+	CallSegment   = "segment"   // number of a segment of the log of grants, and its file
 )
 
 // RunChild is the child: it translates until it is asked to leave.
@@ -42,7 +43,7 @@ func RunChild(ctx context.Context, self *child.Self, log *slog.Logger) error {
 	if err != nil {
 		return err
 	}
-	t := New(Files{TUN: tun, Table: self.File(FileTable), Grants: grants, Fast: self.File(FileFast), Rooms: self.File(FileRooms), Bound: self.File(FileBound)}, log)
+	t := New(Files{TUN: tun, Table: self.File(FileTable), Grants: grants, Left: self.State(), Fast: self.File(FileFast), Rooms: self.File(FileRooms), Bound: self.File(FileBound)}, log)
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	ended := make(chan error, 1)
@@ -55,10 +56,16 @@ func RunChild(ctx context.Context, self *child.Self, log *slog.Logger) error {
 		}
 	}()
 	err = self.Serve(ctx, child.Service{
-		Call: func(_ context.Context, r child.Request) (any, error) { return t.call(r.Method, r.Body) },
+		Call: func(_ context.Context, r child.Request) (any, error) {
+			if r.Method == CallSegment {
+				return nil, t.segment(self, r)
+			}
+			return t.call(r.Method, r.Body)
+		},
 		Leave: func() ([]byte, error) {
 			cancel()
-			return nil, <-ended
+			err := <-ended
+			return t.handOver(), err
 		},
 	})
 	return err
@@ -74,6 +81,22 @@ func pollable(f *os.File) (*os.File, error) {
 		return nil, fmt.Errorf("TUN device: %w", err)
 	}
 	return os.NewFile(uintptr(fd), f.Name()), nil
+}
+
+// segment begins a segment of the log of grants in a file that the agent opened, and lets the one before go.
+func (t *Translator) segment(self *child.Self, r child.Request) error {
+	var number uint64
+	if err := json.Unmarshal(r.Body, &number); err != nil {
+		return err
+	}
+	if len(r.Files) != 1 {
+		return fmt.Errorf("log of NAT64 grants: %d files came for a segment", len(r.Files))
+	}
+	taken, err := t.Segment(number, r.Files[0])
+	if taken {
+		self.Keep(FileGrants, r.Files[0])
+	}
+	return err
 }
 
 func (t *Translator) call(method string, body json.RawMessage) (any, error) {

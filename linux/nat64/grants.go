@@ -2,13 +2,10 @@ package nat64
 
 import (
 	"bufio"
-	"cmp"
 	"encoding/json"
 	"fmt"
 	"io"
-	"maps"
 	"net/netip"
-	"slices"
 	"time"
 
 	"hexapod.dev/model/xlat/nat64"
@@ -39,77 +36,51 @@ type Record struct {
 	// Gateway is who granted or took back; empty: this one. Gateways are those that translate from now on, in a record without event.
 	Gateway  string   `json:"observationDomainName,omitempty"`
 	Gateways []string `json:"gateways,omitempty"`
+	// Carried is a record of a segment before, which is said again because it holds on. Segment is the number of the one that begins: all
+	// that it carries stands before this record.
+	Carried bool   `json:"carried,omitempty"`
+	Segment uint64 `json:"segment,omitempty"`
 }
-
-// Grants is the log of grants: who had which block, from when to when.
-type Grants struct {
-	file io.ReadWriter
-}
-
-// Open reads the log that is there and returns the grants that have not ended. A last line that was cut by a crash is passed over; the
-// next record begins a line of its own.
-func openGrants(f io.ReadWriter) (g *Grants, living []nat64.Grant, err error) {
-	records, whole, err := ReadRecords(f)
-	if err != nil {
-		return nil, nil, err
-	}
-	g = &Grants{file: f}
-	if !whole {
-		if _, err := io.WriteString(f, "\n"); err != nil {
-			return nil, nil, fmt.Errorf("log of NAT64 grants: %w", err)
-		}
-	}
-	open := map[nat64.Block]nat64.Grant{}
-	for _, r := range records {
-		b := nat64.Block{Addr: r.Addr, First: r.First}
-		switch {
-		case r.Event == EventGranted && r.Gateway == "":
-			open[b] = nat64.Grant{Block: b, Endpoint: r.Endpoint, From: ago(r.Time)}
-		case r.Event == EventGranted || r.Event == EventReturned && r.Gateway == "": // it is over, or goes on at another gateway
-			delete(open, b)
-		}
-	}
-	return g, slices.SortedFunc(maps.Values(open), func(a, b nat64.Grant) int { return cmp.Compare(a.From, b.From) }), nil
-}
-
-// ago is a moment of the wall clock on the clock of the table.
-func ago(t time.Time) nat64.Seconds { return now() - nat64.Seconds(time.Since(t)/time.Second) }
 
 // ReadRecords reads a log of grants. whole is false when its last line has no end.
 func ReadRecords(r io.Reader) (list []Record, whole bool, err error) {
+	whole, err = eachRecord(r, func(r Record) bool {
+		list = append(list, r)
+		return true
+	})
+	if err != nil {
+		return nil, false, err
+	}
+	return list, whole, nil
+}
+
+// eachRecord visits the records of a log of grants until visit wants no more. Lines that a crash cut are passed over.
+func eachRecord(r io.Reader, visit func(Record) bool) (whole bool, err error) {
 	b := bufio.NewReader(r)
 	for whole = true; ; {
 		line, err := b.ReadBytes('\n')
 		if err == io.EOF && len(line) == 0 {
-			return list, whole, nil
+			return whole, nil
 		}
 		if err != nil && err != io.EOF {
-			return nil, false, fmt.Errorf("log of NAT64 grants: %w", err)
+			return false, fmt.Errorf("log of NAT64 grants: %w", err)
 		}
 		whole = err == nil
 		var rec Record
-		if json.Unmarshal(line, &rec) == nil && (rec.Event != 0 || rec.Gateways != nil) {
-			list = append(list, rec)
+		if json.Unmarshal(line, &rec) == nil && (rec.Event != 0 || rec.Gateways != nil || rec.Segment != 0) && !visit(rec) {
+			return whole, nil
 		}
 	}
-}
-
-// write adds a record. Each is one write of one line, so that it is there or not after the end of the process.
-func (g *Grants) write(r Record) error {
-	r.Time = time.Now().UTC().Truncate(time.Millisecond)
-	b, err := json.Marshal(r)
-	if err == nil {
-		_, err = g.file.Write(append(b, '\n'))
-	}
-	if err != nil {
-		return fmt.Errorf("log of NAT64 grants: %w", err)
-	}
-	return nil
 }
 
 // record is that of a block.
 func record(event int, gateway string, b nat64.Block, endpoint netip.Addr) Record {
 	return Record{Event: event, Gateway: gateway, Endpoint: endpoint, Addr: b.Addr, First: b.First, Last: b.First + nat64.BlockSize - 1}
+}
+
+// about reports whether a record is about a block, and that has a port.
+func (r Record) about(addr netip.Addr, port uint16) bool {
+	return r.Addr == addr && port >= r.First && port <= r.Last
 }
 
 // Had is who had a port of the pool.
@@ -125,10 +96,12 @@ type Had struct {
 // grants it what it had, and only who granted it last takes it back.
 func Who(list []Record, addr netip.Addr, port uint16, at time.Time) (h Had, found bool) {
 	gateway := "" // that granted it last
+	known := false
 	for _, r := range list {
-		if r.Addr != addr || port < r.First || port > r.Last {
+		if !r.about(addr, port) || r.Carried && known { // the segment before said it
 			continue
 		}
+		known = true
 		switch over := r.Time.After(at); {
 		case r.Event == EventGranted && found && r.Endpoint == h.Endpoint && h.To.IsZero():
 			if gateway = r.Gateway; !over {

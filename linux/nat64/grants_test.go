@@ -13,7 +13,7 @@ import (
 // S14: grants are written with the names of RFC 8158, and answer who had a port, then and now; a line that a crash cut harms none.
 func TestRFC8158_GrantsAnswerWho(t *testing.T) {
 	var file bytes.Buffer
-	g, living, err := openGrants(&file)
+	g, living, err := openGrants(&file, nil)
 	if err != nil || len(living) != 0 {
 		t.Fatal(living, err)
 	}
@@ -46,7 +46,7 @@ func TestRFC8158_GrantsAnswerWho(t *testing.T) {
 	if _, found := Who(records, poolAddr, 3072, time.Now()); found {
 		t.Error("somebody has the next block")
 	}
-	if _, living, err = openGrants(cut); err != nil || len(living) != 1 || living[0].Endpoint != other {
+	if _, living, err = openGrants(cut, nil); err != nil || len(living) != 1 || living[0].Endpoint != other {
 		t.Errorf("living %v, %v", living, err)
 	}
 }
@@ -94,13 +94,37 @@ func TestWhoAmongGateways(t *testing.T) {
 		}
 	}
 	var file bytes.Buffer
-	g, _, _ := openGrants(&file)
+	g, _, _ := openGrants(&file, nil)
 	for _, r := range list[:7] {
 		if err := g.write(r); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if _, living, err := openGrants(&file); err != nil || len(living) != 0 {
+	if _, living, err := openGrants(&file, nil); err != nil || len(living) != 0 {
 		t.Errorf("what goes on elsewhere is taken up: %v, %v", living, err)
+	}
+}
+
+// What a segment carries tells nothing that the segments before it tell better: who granted first.
+func TestWhoAcrossSegments(t *testing.T) {
+	begin := time.Date(2026, 1, 31, 12, 0, 0, 0, time.UTC)
+	here := record(EventGranted, "", block(2), endpointAddr)
+	there := record(EventGranted, "g2", block(2), endpointAddr)
+	here.Time, there.Time = begin, begin.Add(time.Minute)
+	carried := there
+	carried.Time, carried.Carried = here.Time, true
+	for _, c := range []struct {
+		list    []Record
+		minutes time.Duration
+		want    string
+	}{
+		{[]Record{here, there, carried}, 0, ""},
+		{[]Record{here, there, carried}, 2, "g2"},
+		{[]Record{carried}, 0, "g2"},
+	} {
+		h, found := Who(c.list, poolAddr, 2048, begin.Add(c.minutes*time.Minute))
+		if !found || h.Gateway != c.want || h.From != begin || h.Endpoint != endpointAddr || !h.To.IsZero() {
+			t.Errorf("minute %d of %d records: %+v, %v", c.minutes, len(c.list), h, found)
+		}
 	}
 }

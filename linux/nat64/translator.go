@@ -1,7 +1,6 @@
 package nat64
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -26,7 +25,8 @@ import (
 type Files struct {
 	TUN    *os.File      // a packet is one read or write, which never wait in the kernel
 	Table  *os.File      // memory for bindings; nil: they end with the process
-	Grants io.ReadWriter // the log of grants, read from its begin and appended to
+	Grants io.ReadWriter // the segment of the log of grants that is written, read from its begin and appended to
+	Left   []byte        // what the translator before could not write there
 	Fast   *os.File      // memory shared with the fast path; nil: every packet comes here
 	Rooms  *os.File      // the same, by which it begins flows; nil: every flow begins here
 	Bound  *os.File      // where ports of the host's own address are marked that endpoints have; nil: there is no such place
@@ -54,6 +54,7 @@ type Translator struct {
 	alerted map[netip.Addr]bool // endpoints above the threshold of their quota
 	denied  map[netip.Addr]nat64.Seconds
 	problem error // of the log of grants
+	left    bool  // another one goes on with it
 
 	group   *group // nil: alone
 	kept    kept
@@ -91,7 +92,7 @@ func (t *Translator) Configure(c Config) error {
 	}
 	var living []nat64.Grant
 	if t.grants == nil {
-		if t.grants, living, err = openGrants(t.files.Grants); err != nil {
+		if t.grants, living, err = openGrants(t.files.Grants, t.files.Left); err != nil {
 			return err
 		}
 	} else {
@@ -181,12 +182,41 @@ func (t *Translator) granted(g nat64.Grant) {
 }
 
 // note adds a record to the log of grants.
-func (t *Translator) note(r Record) {
-	err := t.grants.write(r)
-	if err != nil && t.problem == nil {
+func (t *Translator) note(r Record) { t.written(t.grants.write(r)) }
+
+// written takes what became of writing to the log of grants.
+func (t *Translator) written(err error) {
+	switch {
+	case err != nil && t.problem == nil:
 		t.log.Error("grants of ports are not written down", "error", err)
+	case err == nil && t.problem != nil:
+		t.log.Info("grants of ports are written down again", "lost", t.grants.lost)
 	}
-	t.problem = cmp.Or(err, t.problem)
+	t.problem = err
+}
+
+// Segment goes on with the log of grants in a file that is the segment of a number. taken is false when it is written already.
+func (t *Translator) Segment(number uint64, f segmentFile) (taken bool, err error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.grants == nil || t.left {
+		return false, errors.New("log of NAT64 grants: the translator is not at work")
+	}
+	taken, err = t.grants.begin(number, f)
+	t.written(t.grants.problem)
+	return taken, err
+}
+
+// handOver ends what this translator writes down, and returns what it could not write.
+func (t *Translator) handOver() []byte {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.left = true
+	if t.grants == nil {
+		return t.files.Left
+	}
+	_ = t.grants.flush() // what it does not take, the next one has
+	return t.grants.waiting
 }
 
 // refused notes that an endpoint did not get a binding. An endpoint is written down once a minute.
@@ -273,6 +303,9 @@ func (t *Translator) tick(stop <-chan struct{}) {
 		}
 		t.mu.Lock()
 		t.count.Lost += uint64(t.waiting.forget(now()))
+		if t.grants != nil && t.problem != nil && !t.left {
+			t.written(t.grants.flush())
+		}
 		if t.table != nil {
 			t.table.Advance(now())
 			if n%10 == 0 {
@@ -387,6 +420,8 @@ type Status struct {
 	Endpoints []Endpoint     `json:"endpoints"` // fullest first
 	Blocks    []Held         `json:"blocks"`
 	Together  *Together      `json:"together,omitempty"` // nil: it translates alone
+	Unwritten int            `json:"unwrittenGrants"`    // lines of the log of grants that wait for room on the disk
+	LostLines uint64         `json:"lostGrants"`         // lines that found no room among them, since it began
 	Problem   string         `json:"problem,omitempty"`
 }
 
@@ -420,6 +455,7 @@ func (t *Translator) Status(top int) Status {
 		s.Fast, s.Slow = t.fast.Len()
 	}
 	s.Near = len(t.alerted)
+	s.Unwritten, s.LostLines = t.grants.behind()
 	s.Together = t.group.status(&t.kept, t.config.Pool, top)
 	if t.problem != nil {
 		s.Problem = t.problem.Error()

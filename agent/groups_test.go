@@ -11,7 +11,6 @@ import (
 	"hexapod.dev/edge/cni"
 	"hexapod.dev/linux/ndp"
 	"hexapod.dev/linux/netns/netnstest"
-	"hexapod.dev/model/desired"
 )
 
 // Through a switch with multicast snooping and a querier, for longer than it remembers who does not report: a host with many
@@ -76,19 +75,20 @@ func TestManyEndpointsCostOneGroup(t *testing.T) {
 	t.Logf("hexapod: %d endpoints, %d group joined, %d of 4 found; ndppd: 1 address, found %v", endpoints, groups(t, h.ns)-before, found, ping(theirs))
 }
 
-// attachMany adds so many endpoints, of a container each, all in one network namespace, and returns their addresses.
+// attachMany adds so many endpoints and returns their addresses.
 func (h *host) attachMany(a cni.Backend, n int) []netip.Addr {
 	h.t.Helper()
-	r := h.endpoint("many")
+	requests := make([]cni.Request, n)
+	for i := range requests {
+		requests[i] = h.endpoint(fmt.Sprintf("many-%d", i))
+	}
 	all := make([]netip.Addr, n)
 	next := make(chan int)
 	var workers sync.WaitGroup
 	for range min(n, 200) { // each waits a second for objections (RFC 4862 5.4)
 		workers.Go(func() {
 			for i := range next {
-				q := r
-				q.Key = desired.EndpointKey{Container: fmt.Sprintf("many-%d", i), Interface: fmt.Sprintf("e%d", i)}
-				got, err := a.Add(h.t.Context(), q)
+				got, err := a.Add(h.t.Context(), requests[i])
 				if err != nil {
 					h.t.Errorf("ADD %d: %v", i, err)
 					continue

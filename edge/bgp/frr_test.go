@@ -157,10 +157,10 @@ func TestFRRUnnumbered(t *testing.T) {
 	advertise(t, host, "eth0")
 	f := startFRR(t, router, frrConfig("swp1", ""))
 	s := start(t, host)
-	r := s.tell(order{Config: config(unnumbered("tor", "eth0"))})
-	if !strings.Contains(r.Err, "peer tor: no router advertisement is heard on eth0") || r.Peers[0].State != bgp.Searching {
-		t.Errorf("before the peer is heard: %s, %+v", r.Err, r.Peers)
-	}
+	eventually(t, "a word that the peer is not heard", func() bool { // it is remembered, and no error, until the speaker runs
+		r := s.tell(order{Config: config(unnumbered("tor", "eth0"))})
+		return strings.Contains(r.Err, "peer tor: no router advertisement is heard on eth0") && r.Peers[0].State == bgp.Searching
+	})
 	s.tell(order{Heard: map[string]netip.Addr{"eth0": netip.MustParseAddr("fe80::1")}})
 	s.established("tor")
 	// Both sides connect, and one of two sessions at the same time ends (RFC 4271 6.8): what is there may go once more.

@@ -182,6 +182,8 @@ func labelsOf(set file.Set, number uint16) string {
 		return "the host itself"
 	case ipam.IdentityLocator:
 		return "the host's SRv6 locator"
+	case ipam.IdentityNAT64:
+		return "the host's translator"
 	}
 	for _, o := range set.Objects.Identities {
 		if uint16(o.Spec.Number) != number {

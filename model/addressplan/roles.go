@@ -27,6 +27,7 @@ const (
 	RoleRouter   Role = "router"   // the host itself
 	RoleLocator  Role = "locator"  // SRv6 segment identifiers of the host
 	RoleBridge   Role = "bridge"   // bridges that somebody else numbers, Docker's own for one
+	RoleNAT64    Role = "nat64"    // the host's translator, as those of other hosts reach it
 	RoleReserved Role = "reserved" // identifiers that standards keep
 )
 
@@ -37,6 +38,7 @@ const RoleNone Role = ""
 const (
 	identityRouter  = 0x0001
 	identityLocator = 0x0002
+	identityNAT64   = 0x0003
 	identityBridge  = 0x00d0
 )
 
@@ -99,6 +101,7 @@ func (p Plan) roleInRack0(c Cluster, a netip.Addr) Role {
 // Parts are the parts of one host prefix that are not for endpoints. A zero value means that the prefix has no such part.
 type Parts struct {
 	Router  netip.Addr   // the host's own address
+	NAT64   netip.Addr   // the host's translator
 	Locator netip.Prefix // SRv6
 	Bridge  netip.Prefix // for bridges that somebody else numbers
 }
@@ -128,11 +131,13 @@ func PartsOf(host netip.Prefix) (Parts, error) {
 	router, err1 := prefix.Child(base, at, identityRouter)
 	locator, err2 := prefix.Child(base, at, identityLocator)
 	bridge, err3 := prefix.Child(base, at, identityBridge)
-	if err := errors.Join(err1, err2, err3); err != nil {
+	nat64, err4 := prefix.Child(base, at, identityNAT64)
+	if err := errors.Join(err1, err2, err3, err4); err != nil {
 		return Parts{}, err
 	}
-	a, err := prefix.Join(router, 0, 1)
-	return Parts{Router: a, Locator: locator, Bridge: bridge}, err
+	a, err1 := prefix.Join(router, 0, 1)
+	n, err2 := prefix.Join(nat64, 0, 1)
+	return Parts{Router: a, NAT64: n, Locator: locator, Bridge: bridge}, errors.Join(err1, err2)
 }
 
 // roleInHost names the role of an address in a host prefix.
@@ -145,6 +150,8 @@ func roleInHost(host netip.Prefix, a netip.Addr) Role {
 		return RoleReserved
 	case a == parts.Router:
 		return RoleRouter
+	case a == parts.NAT64:
+		return RoleNAT64
 	case parts.Locator.Contains(a):
 		return RoleLocator
 	case parts.Bridge.Contains(a):

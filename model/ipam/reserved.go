@@ -5,6 +5,7 @@ const (
 	IdentityUnknown  uint16 = 0x0000 // not numbered yet
 	IdentityHost     uint16 = 0x0001
 	IdentityLocator  uint16 = 0x0002
+	IdentityNAT64    uint16 = 0x0003
 	identityReserved uint16 = 0x00ff // last reserved one
 )
 

@@ -3,6 +3,9 @@
 // Every address of the pool has an owner among the gateways that live, found by rendezvous hashing, and every endpoint an address of the
 // pool. So each gateway knows alone, and without state, where a packet belongs that came to it: it goes there inside an IPv6 packet. Owners
 // tell their bindings to the gateway that would own the address without them, their heir, which goes on with them when they are gone.
+//
+// A gateway that was never heard is not gone: it may be at work where its words do not come from. Nobody takes its addresses; so gateways that cannot
+// hear each other are each alone with their own.
 package gateway
 
 import (
@@ -20,6 +23,7 @@ const (
 	Beat    Millis = 100  // between two words of a gateway
 	Silence Millis = 700  // after which it counts as gone
 	Joining Millis = 1000 // a gateway that comes without bindings waits so long for those that others kept for it
+	Meeting Millis = 60e3 // that a gateway which is added may take to begin, before its addresses are kept free for it
 )
 
 // Member is one gateway.
@@ -35,11 +39,13 @@ type Group struct {
 	pool    []netip.Addr
 	said    []heard  // by members, this one among them
 	at      []Millis // when
+	met     []bool   // by members: it was heard once, or is this one
 	began   Millis
 
 	// What follows from what was said.
 	chosen []heard
-	living []string // that translate
+	living []string     // that translate
+	homes  []netip.Addr // of the pool, but for those of gateways that were never heard
 	owners map[netip.Addr]string
 	heirs  map[netip.Addr]string
 }
@@ -54,7 +60,7 @@ const (
 )
 
 // New makes a group. resumed says that this gateway has the bindings of a process before it, and need not wait for those of others.
-// Everybody else counts as ready until they say otherwise, or are silent for long.
+// Everybody else counts as ready until they say otherwise, or are silent for long; who was never heard then has addresses that nobody takes.
 func New(self string, members []Member, pool []netip.Addr, resumed bool, now Millis) *Group {
 	g := &Group{self: self, members: slices.Clone(members), pool: slices.Clone(pool), began: now}
 	for _, m := range members {
@@ -62,7 +68,7 @@ func New(self string, members []Member, pool []netip.Addr, resumed bool, now Mil
 		if m.Name == self && !resumed && len(members) > 1 {
 			says = joining
 		}
-		g.said, g.at = append(g.said, says), append(g.at, now)
+		g.said, g.at, g.met = append(g.said, says), append(g.at, now), append(g.met, m.Name == self)
 	}
 	g.choose()
 	return g
@@ -76,7 +82,7 @@ func (g *Group) Follow(members []Member, pool []netip.Addr, now Millis) *Group {
 	for i, m := range members {
 		switch j := slices.Index(g.members, m); {
 		case j >= 0:
-			f.said[i], f.at[i] = g.said[j], g.at[j]
+			f.said[i], f.at[i], f.met[i] = g.said[j], g.at[j], g.met[j]
 		case m.Name != g.self:
 			f.said[i] = joining
 		}
@@ -90,29 +96,37 @@ func (g *Group) choose() {
 	if slices.Equal(g.chosen, g.said) {
 		return
 	}
-	g.chosen, g.living = slices.Clone(g.said), nil
-	var all []string
+	g.chosen, g.living, g.homes = slices.Clone(g.said), nil, nil
+	var all, first []string // who may be an heir; who keeps others from an address
 	for i, m := range g.members {
-		if g.said[i] == ready {
+		switch says := g.said[i]; {
+		case says == ready:
 			g.living = append(g.living, m.Name)
-		}
-		if g.said[i] != nothing {
+			all, first = append(all, m.Name), append(first, m.Name)
+		case says == joining && g.met[i]:
 			all = append(all, m.Name)
+		case says == nothing && !g.met[i]:
+			first = append(first, m.Name)
 		}
 	}
 	g.owners, g.heirs = make(map[netip.Addr]string, len(g.pool)), make(map[netip.Addr]string, len(g.pool))
 	for _, a := range g.pool {
-		owner, _ := nat64.Pool{Gateways: g.living}.Owners(nat64.Block{Addr: a})
+		g.owners[a] = ""
+		owner, _ := nat64.Pool{Gateways: first}.Owners(nat64.Block{Addr: a})
+		if owner != "" && !slices.Contains(g.living, owner) {
+			continue
+		}
 		heir, next := nat64.Pool{Gateways: all}.Owners(nat64.Block{Addr: a})
 		if heir == owner {
 			heir = next
 		}
 		g.owners[a], g.heirs[a] = owner, heir
+		g.homes = append(g.homes, a)
 	}
 }
 
-// Home is the address of the pool that an endpoint is seen by.
-func (g *Group) Home(endpoint netip.Addr) netip.Addr { return nat64.Home(endpoint, g.pool) }
+// Home is the address of the pool that an endpoint is seen by; none: there is no address left that this gateway may know the owner of.
+func (g *Group) Home(endpoint netip.Addr) netip.Addr { return nat64.Home(endpoint, g.homes) }
 
 // Has reports whether an address is one of the pool.
 func (g *Group) Has(a netip.Addr) bool { _, ok := g.owners[a]; return ok }
@@ -165,6 +179,9 @@ func (g *Group) Hear(m Member, isReady bool, now Millis) {
 		if g.at[i], g.said[i] = now, joining; isReady {
 			g.said[i] = ready
 		}
+		if !g.met[i] {
+			g.met[i], g.chosen = true, nil
+		}
 	}
 }
 
@@ -183,7 +200,11 @@ func (g *Group) Advance(now Millis) (c Change) {
 		if m.Name == g.self {
 			continue
 		}
-		if now-g.at[i] > Silence {
+		patience := Silence
+		if !g.met[i] && g.said[i] == joining {
+			patience = Meeting
+		}
+		if now-g.at[i] > patience {
 			g.said[i] = nothing
 		}
 		wait = wait || g.said[i] == ready

@@ -70,6 +70,7 @@ func hear(groups []*Group, now Millis) {
 // keepers tell it meanwhile, and then has its addresses again.
 func TestGoneAndBack(t *testing.T) {
 	groups := all(3, 64)
+	hear(groups, 0)
 	heirs := map[netip.Addr]string{}
 	mine := groups[1].Mine()
 	for _, a := range mine {
@@ -161,7 +162,10 @@ func TestFollow(t *testing.T) {
 	pool := addresses(64)
 	now := Millis(5000)
 	g := New("g0", members(3), pool, false, 0)
-	g.Advance(now) // the others were never heard
+	for _, m := range g.Others() {
+		g.Hear(m, true, 0)
+	}
+	g.Advance(now) // the others are gone
 	if len(g.Mine()) != 64 {
 		t.Fatalf("alone it has %d addresses", len(g.Mine()))
 	}
@@ -174,12 +178,53 @@ func TestFollow(t *testing.T) {
 		t.Errorf("a new one that said nothing has something: %+v", c)
 	}
 	fourth := members(4)[3]
+	more.Hear(fourth, false, now)
+	more.Advance(now)
 	if h := heirsOf(more, pool); h[fourth.Name] != 64 {
 		t.Errorf("heirs are %v, want the new one", h)
 	}
 	more.Hear(fourth, true, now)
 	if c := more.Advance(now); len(c.Left) == 0 || !c.Living {
 		t.Errorf("the new one is ready: %+v", c)
+	}
+}
+
+// Gateways that never hear each other may both be at work: each has the addresses that it would have while all live, and no other. An endpoint
+// is seen by one of these. When they hear each other at last they are one group.
+func TestNeverHeard(t *testing.T) {
+	pool := addresses(64)
+	groups := all(2, 64)
+	before := [][]netip.Addr{groups[0].Mine(), groups[1].Mine()}
+	for i, g := range groups {
+		c := g.Advance(Silence + 1)
+		if !slices.Equal(g.Mine(), before[i]) || len(c.Taken)+len(c.Left) > 0 || !g.Ready() {
+			t.Errorf("%s took what may be another's: %+v, it had %v and has %v", g.self, c, before[i], g.Mine())
+		}
+		for k := range 100 {
+			e := netip.MustParseAddr(fmt.Sprintf("2001:db8:e::%x", k))
+			if home := g.Home(e); !g.Owns(home) {
+				t.Fatalf("%s: %s is to be seen by %s, which is not its own", g.self, e, home)
+			}
+		}
+	}
+	hear(groups, Silence+2)
+	for i, g := range groups {
+		if c := g.Advance(Silence + 2); len(c.Taken)+len(c.Left) > 0 || !slices.Equal(g.Mine(), before[i]) || len(g.Living()) != 2 {
+			t.Errorf("%s when they hear each other: %+v", g.self, c)
+		}
+	}
+	groups[0].Advance(2*Silence + 3)
+	if n := len(groups[0].Mine()); n != 64 {
+		t.Errorf("of one that was heard and is gone %d addresses are taken, want 64", n)
+	}
+	// One that is added has its time to begin.
+	alone := New("g0", members(1), pool, true, 0)
+	two := alone.Follow(members(2), pool, 0)
+	if two.Advance(Meeting); len(two.Mine()) != 64 {
+		t.Errorf("%d addresses are left while a new one begins, want 64", len(two.Mine()))
+	}
+	if c := two.Advance(Meeting + 1); !slices.Equal(two.Mine(), before[0]) || len(c.Left) != len(before[1]) {
+		t.Errorf("of one that never begins: %+v", c)
 	}
 }
 

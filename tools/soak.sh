@@ -39,6 +39,7 @@ part "mistakes in the datapath" '^ *[0-9]+ noticed|^all |^faults' go run ./test/
 part "mistakes in NAT64" '^ *[0-9]+ noticed|^all |^faults' go run ./test/faults -of nat64 -results bench/results/faults-nat64.txt
 part "twin of NAT64" '^ *---|^ok' env HEXAPOD_TWIN_PACKETS=1000000 go test -count=1 -v -timeout 60m -run '^TestTwin$' ./linux/nat64
 part "memory of NAT64" '^ *---|^ok|bytes each' env HEXAPOD_SOAK=1 go test -count=1 -v -timeout 10m -run '^TestMemoryOfAMillion$' ./model/xlat/nat64
+part "a NAT64 gateway is destroyed" '^ *---|^ok|_test.go:[0-9]+: ' env HEXAPOD_SOAK=1 HEXAPOD_ROOT=1 go test -count=1 -v -timeout 30m -run '^TestGatewayIsDestroyed$' ./linux/nat64
 part "restarts under load" '^ *---|^ok|_test.go:[0-9]+: ' env HEXAPOD_SOAK=1 go test -count=1 -v -timeout 60m \
 	-run '^(TestRestartsUnderLoad|TestNothingForbiddenPasses)$' ./linux/datapath
 part "policies" '^ *---|^ok|_test.go:[0-9]+: ' env HEXAPOD_SOAK=1 go test -count=1 -v -timeout 90m \

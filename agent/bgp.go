@@ -84,7 +84,7 @@ func (a *Agent) speak(ctx context.Context) error {
 		ok = false
 	}
 	routes, withheld := announce.ForHost(announce.Host{
-		Own: snapshot.Own(), OnLink: snapshot.OnLink(), Pools: poolsOf(snapshot), Held: heldBy(snapshot), NAT64: translatedBy(snapshot), Drain: s.drain, Retired: snapshot.Config.Self.Retired,
+		Own: snapshot.Own(), OnLink: snapshot.OnLink(), Pools: poolsOf(snapshot), Held: heldBy(snapshot), NAT64: translatedBy(snapshot, me.ASN), Drain: s.drain, Retired: snapshot.Config.Self.Retired,
 	})
 	s.withheld = withheld
 	s.mu.Unlock()
@@ -119,16 +119,24 @@ func tellPref64(links map[string]ndp.RouterLink, s desired.Snapshot) {
 	}
 }
 
-// translatedBy is what the translator of this host is reached by, if it is there for others.
-func translatedBy(s desired.Snapshot) (out []netip.Prefix) {
+// translatedBy is what the translator of this host is reached by, if it is there for others. An address of the pool is told by every gateway of a group,
+// with a path that is the longer the more others are to have it first: routers turn to the next one as soon as one is gone.
+func translatedBy(s desired.Snapshot, asn uint32) (out []announce.Route) {
 	t := s.Config.Translation
 	if t == nil || !t.Announce || !s.Translating {
 		return nil
 	}
-	for _, a := range t.Pool {
-		out = append(out, netip.PrefixFrom(a, a.BitLen()))
+	for _, p := range t.Prefixes {
+		out = append(out, announce.Route{Prefix: p, Purpose: announce.PurposeNAT64})
 	}
-	return append(out, t.Prefixes...)
+	for i, a := range t.Pool {
+		r := announce.Route{Prefix: netip.PrefixFrom(a, a.BitLen()), Purpose: announce.PurposeNAT64}
+		if t.Group != nil {
+			r.Path = slices.Repeat([]uint32{asn}, t.Group.Ranks[i])
+		}
+		out = append(out, r)
+	}
+	return out
 }
 
 func poolsOf(s desired.Snapshot) (out []netip.Prefix) {

@@ -228,6 +228,9 @@ func untracked(o *desired.Translation) string {
 	for _, p := range o.Prefixes {
 		prefixes = append(prefixes, p.String())
 	}
+	if o.Group != nil { // what other gateways hand over
+		prefixes = append(prefixes, o.Group.Self.String())
+	}
 	for _, a := range o.Pool {
 		pool = append(pool, a.String())
 	}
@@ -258,7 +261,10 @@ func (a *Agent) translatorConfig(s desired.Snapshot, o *desired.Translation, own
 		pool = []netip.Addr{own.addr}
 	}
 	c := &nat64.Config{Prefixes: o.Prefixes, Pool: pool, Ports: nat64.Ports(o.Ports), Held: own.held, Gateway: a.options.Host,
-		Private: o.Private, Clients: slices.Clone(o.Clients), Blocks: o.Blocks, Bindings: o.Bindings, Self4: pool[0], MTU6: s.Sizes().MTU, Secret: secret}
+		Private: o.Private, Clients: slices.Clone(o.Clients), Blocks: o.Blocks, Bindings: o.Bindings, Self4: speaksFrom(o, pool), MTU6: s.Sizes().MTU, Secret: secret}
+	if o.Group != nil {
+		c.Members = o.Group.Members
+	}
 	if f := a.fastPath(); f != nil {
 		c.Fast, c.Rooms = f.Buckets(), f.Rooms()
 	}
@@ -274,6 +280,16 @@ func (a *Agent) translatorConfig(s desired.Snapshot, o *desired.Translation, own
 		}
 	}
 	return c, nil
+}
+
+// speaksFrom is the address of the pool by which the translator speaks for itself: of a group one that belongs to it while all live.
+func speaksFrom(o *desired.Translation, pool []netip.Addr) netip.Addr {
+	if o.Group != nil {
+		if i := slices.Index(o.Group.Ranks, 0); i >= 0 {
+			return o.Pool[i]
+		}
+	}
+	return pool[0]
 }
 
 // nat64Secret keys the choice of ports. It stays the same, so that ports are chosen alike after a restart.

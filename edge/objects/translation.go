@@ -5,8 +5,10 @@ import (
 	"slices"
 
 	"hexapod.dev/api/v1alpha1"
+	"hexapod.dev/model/addressplan"
 	"hexapod.dev/model/desired"
 	"hexapod.dev/model/dns64"
+	"hexapod.dev/model/gateway"
 	"hexapod.dev/model/prefix"
 	"hexapod.dev/model/xlat"
 	"hexapod.dev/model/xlat/nat64"
@@ -35,10 +37,15 @@ func Translation(s v1alpha1.Set, m Model, host *v1alpha1.Host) *desired.Translat
 	if len(t.Clients) == 0 {
 		t.Clients = everybody(s, m)
 	}
+	if o.Spec.Announce && len(o.Spec.Pool) > 0 && len(pool.Gateways) > 1 {
+		t.Group = groupOf(s, m, o, host)
+	}
 	for _, p := range o.Spec.Pool {
 		for a := p.Masked().Addr(); p.Contains(a); a = a.Next() {
-			// Each address has one gateway: what comes to it from outside comes where its bindings are.
-			if owner, _ := pool.Owners(nat64.Block{Addr: a}); owner == host.ObjectName() {
+			switch rank := rankOf(pool, a, host.ObjectName()); {
+			case t.Group != nil:
+				t.Pool, t.Group.Ranks = append(t.Pool, a), append(t.Group.Ranks, rank)
+			case rank == 0: // each address has one gateway: what comes to it from outside comes where its bindings are
 				t.Pool = append(t.Pool, a)
 			}
 		}
@@ -66,6 +73,41 @@ func everybody(s v1alpha1.Set, m Model) []netip.Prefix {
 		}
 	}
 	return prefix.NewSet(all...).Prefixes()
+}
+
+// rankOf is how many gateways are to have an address before one of them.
+func rankOf(pool nat64.Pool, a netip.Addr, name string) int {
+	rest := nat64.Pool{Gateways: slices.Clone(pool.Gateways)}
+	for rank := 0; ; rank++ {
+		owner, _ := rest.Owners(nat64.Block{Addr: a})
+		if owner == name {
+			return rank
+		}
+		rest.Gateways = slices.DeleteFunc(rest.Gateways, func(g string) bool { return g == owner })
+	}
+}
+
+// groupOf are the hosts that translate together; nil where one of them has a prefix without room for its translator's address.
+func groupOf(s v1alpha1.Set, m Model, o *v1alpha1.Translation, host *v1alpha1.Host) *desired.Gateways {
+	g := &desired.Gateways{}
+	for i, h := range s.Hosts {
+		if !o.Translates(h) {
+			continue
+		}
+		p, err := m.Plan.PrefixOf(m.Plan.Hosts[i]) // Plan keeps the order of the set
+		if err != nil {
+			return nil
+		}
+		parts, err := addressplan.PartsOf(p)
+		if err != nil || !parts.NAT64.IsValid() {
+			return nil
+		}
+		g.Members = append(g.Members, gateway.Member{Name: h.ObjectName(), At: parts.NAT64})
+		if h == host {
+			g.Self = parts.NAT64
+		}
+	}
+	return g
 }
 
 // Carriers are the prefixes that names lead to on a host: those of the Translation by which it translates, or else of the first by name.

@@ -7,6 +7,7 @@ import (
 
 	"hexapod.dev/api/v1alpha1"
 	"hexapod.dev/edge/objects"
+	"hexapod.dev/model/desired"
 	"hexapod.dev/model/identity"
 	"hexapod.dev/model/policy"
 	"hexapod.dev/model/transport"
@@ -207,5 +208,42 @@ func TestCarriers(t *testing.T) {
 	s.Translations = nil
 	if got := objects.Carriers(s, "h18"); got != nil {
 		t.Errorf("without a translation: %v", got)
+	}
+}
+
+// Hosts that announce a pool go on for each other: each knows all of them, where their translators are reached, and who is to have which
+// address in which order.
+func TestGatewaysGoOnForEachOther(t *testing.T) {
+	s := read(t, fabric+translated)
+	m := modelOf(t, s)
+	host := func(name string) *v1alpha1.Host { h, _ := s.Host(name); return h }
+	alone := objects.Translation(s, m, host("h18"))
+	if alone.Group != nil {
+		t.Errorf("nothing is announced, and it is in a group: %+v", alone.Group)
+	}
+	s.Translations[0].Spec.Announce = true
+	one, two := objects.Translation(s, m, host("h18")), objects.Translation(s, m, host("cloud"))
+	if one.Group == nil || two.Group == nil || !slices.Equal(one.Group.Members, two.Group.Members) {
+		t.Fatalf("groups %+v and %+v", one.Group, two.Group)
+	}
+	for i, x := range []*desired.Translation{two, one} {
+		if got := x.Group.Members[i]; got.At != x.Group.Self || !got.At.IsValid() || got.Name != []string{"cloud", "h18"}[i] {
+			t.Errorf("member %d is %+v, reached at %s", i, got, x.Group.Self)
+		}
+	}
+	if want := netip.MustParseAddr("2001:db8:a000:c12:3::1"); one.Group.Self != want {
+		t.Errorf("reached at %s, want %s", one.Group.Self, want)
+	}
+	if len(one.Pool) < 2 || !slices.Equal(one.Pool, two.Pool) {
+		t.Errorf("pools %v and %v", one.Pool, two.Pool)
+	}
+	for i, a := range one.Pool {
+		if ranks := []int{one.Group.Ranks[i], two.Group.Ranks[i]}; ranks[0]+ranks[1] != 1 || slices.Contains(alone.Pool, a) != (ranks[0] == 0) {
+			t.Errorf("%s has ranks %v; alone the first has %v", a, ranks, alone.Pool)
+		}
+	}
+	s.Translations[0].Spec.Hosts = []string{"h18"}
+	if x := objects.Translation(s, m, host("h18")); x.Group != nil {
+		t.Errorf("one host is a group: %+v", x.Group)
 	}
 }

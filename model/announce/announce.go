@@ -81,7 +81,7 @@ type Host struct {
 	OnLink  []netip.Prefix       // prefixes of its endpoints that it shares with others on a link
 	Pools   []netip.Prefix       // ranges of fixed addresses
 	Held    iter.Seq[netip.Addr] // addresses of its endpoints, in any order; nil: none
-	NAT64   []netip.Prefix       // what its translator is reached by, while it translates for others
+	NAT64   []Route              // what its translator is reached by, while it translates for others
 	Drain   Drain
 	Retired bool
 }
@@ -119,11 +119,11 @@ func ForHost(h Host) (routes []Route, withheld []Withheld) {
 			}
 		}
 	}
-	for _, p := range h.NAT64 {
+	for _, r := range h.NAT64 {
 		if refuse != "" || h.Drain != InService {
-			withheld = append(withheld, Withheld{p, cmp.Or(refuse, WhyDraining)})
+			withheld = append(withheld, Withheld{r.Prefix, cmp.Or(refuse, WhyDraining)})
 		} else {
-			routes = append(routes, Route{Prefix: p, Purpose: PurposeNAT64})
+			routes = append(routes, r)
 		}
 	}
 	return sorted(routes), sortedWithheld(withheld)

@@ -32,6 +32,7 @@ func TestForHost(t *testing.T) {
 		Held:  slices.Values(addrs("2001:db8:a000:3::80", "2001:db8:a000:c12:1a7::3", "2001:db8:ffff::1", "2001:db8:a000:3::7")),
 	}
 	own, seven, eighty, stray := pfx("2001:db8:a000:c12::/64"), pfx("2001:db8:a000:3::7/128"), pfx("2001:db8:a000:3::80/128"), pfx("2001:db8:ffff::1/128")
+	translator := []announce.Route{{Prefix: pfx("64:ff9b::/96"), Purpose: announce.PurposeNAT64}, {Prefix: pfx("45.66.0.1/32"), Purpose: announce.PurposeNAT64, Path: []uint32{64512}}}
 	for _, c := range []struct {
 		name     string
 		with     func(*announce.Host)
@@ -54,11 +55,11 @@ func TestForHost(t *testing.T) {
 			[]announce.Route{{Prefix: seven, Purpose: announce.PurposeFixed}, {Prefix: eighty, Purpose: announce.PurposeFixed}},
 			[]announce.Withheld{{own, announce.WhyOnLink}, {stray, announce.WhyNoPool}}},
 		{"a translator", func(h *announce.Host) {
-			h.Held, h.NAT64 = nil, []netip.Prefix{pfx("64:ff9b::/96"), pfx("45.66.0.1/32")}
+			h.Held, h.NAT64 = nil, translator
 		},
-			[]announce.Route{{Prefix: pfx("45.66.0.1/32"), Purpose: announce.PurposeNAT64}, {Prefix: pfx("64:ff9b::/96"), Purpose: announce.PurposeNAT64}, {Prefix: own, Purpose: announce.PurposeHost}}, nil},
+			[]announce.Route{{Prefix: pfx("45.66.0.1/32"), Purpose: announce.PurposeNAT64, Path: []uint32{64512}}, {Prefix: pfx("64:ff9b::/96"), Purpose: announce.PurposeNAT64}, {Prefix: own, Purpose: announce.PurposeHost}}, nil},
 		{"a translator leaves before its host", func(h *announce.Host) {
-			h.Held, h.NAT64, h.Drain = nil, []netip.Prefix{pfx("64:ff9b::/96"), pfx("45.66.0.1/32")}, announce.ServicesLeaving
+			h.Held, h.NAT64, h.Drain = nil, translator, announce.ServicesLeaving
 		},
 			[]announce.Route{{Prefix: own, Purpose: announce.PurposeHost}},
 			[]announce.Withheld{{pfx("45.66.0.1/32"), announce.WhyDraining}, {pfx("64:ff9b::/96"), announce.WhyDraining}}},

@@ -1,6 +1,11 @@
 package desired
 
-import "net/netip"
+import (
+	"net/netip"
+	"slices"
+
+	"hexapod.dev/model/gateway"
+)
 
 // TranslationLink is the device whose packets the translator reads and writes. It does not begin as links of endpoints do: the guard of the
 // datapath would take what comes from it for an endpoint's.
@@ -10,10 +15,11 @@ const TranslationLink = "pref64"
 type Translation struct {
 	Name     string
 	Prefixes []netip.Prefix // Pref64, the first is what endpoints see servers by
-	Pool     []netip.Addr   // IPv4 addresses of this host alone, which are led to the translator
+	Pool     []netip.Addr   // IPv4 addresses of this host alone, or of its group, which are led to the translator
 	Ports    Ports          // instead of a pool: of the address that this host itself is known by
 	Clients  []netip.Prefix // who may use it
 	Announce bool           // prefixes and pool are told by BGP
+	Group    *Gateways      // that go on for each other; nil: this host is alone
 	Tell     []string       // links on which the prefixes are told in router advertisements
 	Private  []netip.Prefix // IPv4 ranges that are not global and may be reached
 	Blocks   int            // quota of an endpoint, in blocks of ports
@@ -25,6 +31,13 @@ type Ports struct{ First, Last uint16 }
 
 // OwnAddress reports whether endpoints are seen by the address that the host itself is known by.
 func (t *Translation) OwnAddress() bool { return t.Ports != Ports{} }
+
+// Gateways are the hosts that translate with one pool, and go on for each other.
+type Gateways struct {
+	Members []gateway.Member // this host among them
+	Self    netip.Addr       // where this host's translator is reached by the others
+	Ranks   []int            // of each address of the pool: how many gateways are to have it before this one
+}
 
 // addTranslation leads what is to be translated to the translator: addresses that carry IPv4 ones, and answers to the pool. A host whose
 // translator is not there yet has the routes of others for them, if any. What arrives for endpoints at the host's own address meets no route.
@@ -43,7 +56,11 @@ func (st *State) addTranslation(s Snapshot) {
 	for _, p := range t.Prefixes {
 		st.Routes[p] = Route{Dst: p, Link: TranslationLink}
 	}
-	for _, a := range t.Pool {
+	addrs := t.Pool // of a group all: what comes for another gateway is handed to it
+	if t.Group != nil {
+		addrs = append(slices.Clone(addrs), t.Group.Self)
+	}
+	for _, a := range addrs {
 		p := netip.PrefixFrom(a, a.BitLen())
 		st.Routes[p] = Route{Dst: p, Link: TranslationLink}
 	}

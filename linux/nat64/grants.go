@@ -23,7 +23,7 @@ const (
 // Record is a line of the log of grants, with the names of the information elements of RFC 8158 and its registry.
 type Record struct {
 	Time     time.Time  `json:"observationTimeMilliseconds"`
-	Event    int        `json:"natEvent"`
+	Event    int        `json:"natEvent,omitempty"`
 	Endpoint netip.Addr `json:"sourceIPv6Address,omitzero"`
 	Addr     netip.Addr `json:"postNATSourceIPv4Address,omitzero"`
 	First    uint16     `json:"portRangeStart,omitempty"`

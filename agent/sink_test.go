@@ -50,6 +50,37 @@ func TestJournalSink(t *testing.T) {
 	}
 }
 
+// What the plan says of the journal holds for the log of NAT64 grants: closed segments are copied, and go when they are past the retention;
+// the last one stays.
+func TestGrantsAreCopiedAndRetained(t *testing.T) {
+	h := newHost(t)
+	mount, folder := t.TempDir(), filepath.Join(h.state(), "nat64")
+	if err := os.MkdirAll(folder, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	names := []string{"grants.log", "grants-0000000001-2020-01-01.log", "grants-0000000003-2020-01-05.log"}
+	for i, name := range names {
+		text := fmt.Sprintf(`{"observationTimeMilliseconds":"2020-01-01T00:00:00Z","segment":%d}`+"\n", i)
+		if err := os.WriteFile(filepath.Join(folder, name), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	rules := fmt.Sprintf("  journal: {retention: 30d, sink: {folder: %q}}\n", mount)
+	h.configure(strings.Replace(plan, "  lab: true\n", "  lab: true\n"+rules, 1))
+	h.start()
+	h.logged("past its retention", "segment="+names[1])
+	if err := h.stop(); err != nil {
+		t.Fatal(err)
+	}
+	for i, name := range names {
+		_, here := os.Stat(filepath.Join(folder, name))
+		_, there := os.Stat(filepath.Join(mount, "h1", name))
+		if last := i == 2; (here == nil) != last || (there == nil) == last {
+			t.Errorf("%s: here %v, copied %v", name, here, there)
+		}
+	}
+}
+
 // A number that rests is not given to the next host by hand, while an agent runs: the folder is refused and what was goes on. When the
 // rest is over, the same folder is taken.
 func TestRestingNumberIsRefused(t *testing.T) {

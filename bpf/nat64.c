@@ -3,8 +3,8 @@
  * The fast path of NAT64: packets of known flows are translated where they would leave for the translator (linux/nat64), without a process.
  *
  * It hangs on the egress of the TUN device, so that the kernel's routes and everything that judges packets on the way there come first. What it
- * does not translate goes on into the device. Each packet becomes, byte by byte, what model/xlat makes of it. Flows are entered by the
- * translator, in memory that it shares with this program: the shapes are those of model/xlat/nat64/fast.go.
+ * does not translate goes on into the device. Each packet becomes, byte by byte, what model/xlat makes of it. Flows are entered by this
+ * program or by the translator, in memory that they share (include/nat64_flow.h).
  */
 #include "nat64_flow.h"
 

@@ -1,5 +1,5 @@
 #!/bin/sh
-# Measures the datapath beside plain routing and writes bench/results/datapath.json. Needs root; takes about eight minutes.
+# Measures the datapath beside plain routing and writes bench/results/datapath.json. Needs root; takes about six minutes.
 # Arguments go to the benchmark (-pairs, -slice, -cpu).
 set -eu
 cd "$(dirname "$0")/../../.."

@@ -1,5 +1,5 @@
 #!/bin/sh
-# Measures translation beside plain forwarding and tayga, and writes bench/results/nat64.json. Needs root; takes about seven minutes.
+# Measures translation beside plain forwarding and tayga, and writes bench/results/nat64.json. Needs root; takes about four minutes.
 # Arguments go to the benchmark (-pairs, -slice, -cpu).
 set -eu
 cd "$(dirname "$0")/../../.."

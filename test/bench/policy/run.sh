@@ -1,6 +1,6 @@
 #!/bin/sh
 # Measures what policies cost and writes bench/results/policy.json (compiling them, and bringing a change into the kernel) and
-# bench/results/policy-packets.json (what packets pay). Needs root; takes about four minutes. Arguments go to both benchmarks (-pairs).
+# bench/results/policy-packets.json (what packets pay). Needs root; takes about three minutes. Arguments go to both benchmarks (-pairs).
 set -eu
 cd "$(dirname "$0")/../../.."
 

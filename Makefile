@@ -75,10 +75,13 @@ conformance: ## run upstream's network conformance suite on the cluster (SUITE=p
 	@$(CLUSTER) conformance
 
 kube: ## test the controller and its client on a real API server (make cluster builds it); a restored store with real agents is in make soak
-	$(GO) test -short -tags cluster -count=1 -timeout 10m -skip '^TestRestoredStoreWithAgents$$' ./controller ./edge/kube/objects ./edge/kube/lease
+	$(GO) test -short -tags cluster -count=1 -timeout 10m -skip '^TestRestoredStoreWithAgents$$' ./controller ./edge/kube ./edge/kube/objects ./edge/kube/lease
+
+PROVE = NAME='$(NAME)' $(GO) test -tags cluster -count=1 -timeout 90m -v
 
 prove: build ## prove what Hexapod promises to Kubernetes, on the cluster that is up (INTERNET=ipv4: what needs the IPv4 Internet)
-	@NAME='$(NAME)' $(GO) test -tags cluster -count=1 -timeout 90m -v $(if $(filter ipv4,$(INTERNET)),-run,-skip) '^TestInternet' ./test/cluster/prove
+	@$(PROVE) $(if $(filter ipv4,$(INTERNET)),-run '^TestInternet',-skip '^Test(Internet|Churn)') ./test/cluster/prove
+	@$(if $(filter ipv4,$(INTERNET)),,$(PROVE) -run '^TestChurn$$' ./test/cluster/prove) # last: what it stirs up takes a while to settle
 
 bench: build ## run the benchmarks, ours and beside other plugins (root), and write bench/results
 	@tools/bench.sh
@@ -99,8 +102,8 @@ generate: ## write what is generated: docs/map.md and more
 fuzz: ## run every fuzz target for FUZZTIME (10s)
 	@FUZZTIME=$(FUZZTIME) tools/fuzz.sh
 
-soak: build ## what takes long: 10,000 power cuts, upstream's suites on every kind of cluster, a minute of each fuzz target, the race detector; writes bench/results/soak.txt
-	@tools/soak.sh
+soak: build ## what takes long: 10,000 power cuts, upstream's suites on every kind of cluster, a minute of each fuzz target, the race detector (PARTS="cuts fuzz": only these, tools/soak.sh lists them); writes bench/results/soak
+	@tools/soak.sh $(PARTS)
 
 packages: # what tests drive besides Go: installed on Debian when root, by make test
 	@tools/packages.sh

@@ -13,13 +13,22 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"hexapod.dev/agent/allocation"
+	"hexapod.dev/agent/delegation"
 	"hexapod.dev/agent/local"
+	"hexapod.dev/agent/policies"
 	"hexapod.dev/agent/resolver"
+	"hexapod.dev/agent/seeing"
+	"hexapod.dev/agent/services"
+	"hexapod.dev/agent/speaking"
+	"hexapod.dev/agent/translator"
+	"hexapod.dev/agent/upstream"
 	"hexapod.dev/edge/cni"
 	"hexapod.dev/linux/hostid"
 	"hexapod.dev/linux/ndp"
 	"hexapod.dev/linux/netns"
+	"hexapod.dev/linux/pages"
 	"hexapod.dev/linux/rtnl"
+	"hexapod.dev/model/dns64"
 )
 
 // Options are what one agent is started with.
@@ -47,45 +56,46 @@ type Agent struct {
 	ownNS   netns.ID
 	boot    string // id of the host's boot
 
-	config    atomic.Pointer[configuration]
-	loading   loadState
-	sections  sections
-	board     board
-	serving   atomic.Bool // the book is open and requests are taken
-	dirty     keySet
-	cared     atomic.Pointer[cared]
-	keys      keyLocks
-	passing   sync.RWMutex // held for writing by a pass over a whole table, for reading by an ADD or DEL
-	runners   map[string]*runner
-	metrics   *metrics
-	kernel    *kernel
-	book      *allocation.Book
-	second    second // IPv4 addresses beside those of book
-	answers   *ndp.Responder
-	speaking  *speaking
-	services  services
-	redirects redirects
-	policies  policies
-	nat64     translating
-	grants    grantsKept
-	datapath  programs
-	drops     drops
-	seen      seen
+	config     atomic.Pointer[configuration]
+	loading    loadState
+	sections   sections
+	board      board
+	serving    atomic.Bool // the book is open and requests are taken
+	dirty      keySet
+	cared      atomic.Pointer[cared]
+	keys       keyLocks
+	passing    sync.RWMutex // held for writing by a pass over a whole table, for reading by an ADD or DEL
+	others     others       // guarded by passing
+	runners    map[string]*runner
+	metrics    *metrics
+	kernel     *kernel
+	book       *allocation.Book
+	second     second // IPv4 addresses beside those of book
+	answers    *ndp.Responder
+	speaking   *speaking.Mouth
+	services   *services.Keeper
+	policies   *policies.Enforcer
+	told       clusterPolicies
+	translator *translator.Translator
+	upstream   *upstream.Finder
+	datapath   programs
+	seeing     *seeing.Observer
+	seen       seen
 
 	resolver *resolver.Resolver
+	clients  atomic.Pointer[dns64.Clients] // as the resolver was told
 
-	delegation *delegation // nil where the configuration gives this host its prefix
+	delegation *delegation.Delegation // nil where the configuration gives this host its prefix
 }
 
 // New returns an agent that has not begun: no file is open and nothing runs.
 func New(o Options) *Agent {
-	a := &Agent{options: o, log: o.Log, runners: map[string]*runner{}, drops: drops{first: make(chan struct{}, 1)}}
+	a := &Agent{options: o, log: o.Log, runners: map[string]*runner{}}
 	a.metrics = newMetrics(o.Version, a.Report)
-	a.services.took = newServiceTimes()
-	a.openTranslator()
-	a.policies.took, a.policies.denials = newPolicyTimes(), newDenials()
+	a.services = a.newServices()
+	a.policies = a.newPolicies()
 	a.resolver = resolver.New(resolver.Options{RunDir: o.RunDir, NS: o.NS, Log: o.Log, Led: func() { a.kick(partServices) }})
-	a.metrics.registry.MustRegister(careCollector{a}, bgpCollector{a}, serviceCollector{a}, a.services.took, policyCollector{a}, a.policies.took, a.policies.denials, resolver.Collector{Resolver: a.resolver}, nat64Collector{a}, heardCollector{a})
+	a.metrics.registry.MustRegister(careCollector{a}, services.Collector{Keeper: a.services}, policies.Collector{Enforcer: a.policies}, resolver.Collector{Resolver: a.resolver}, heardCollector{a})
 	return a
 }
 
@@ -103,8 +113,8 @@ func (a *Agent) Run(ctx context.Context) (err error) {
 	if err := a.open(ctx, &closing); err != nil {
 		return err
 	}
-	// Of 100,000 learned routes, and of each endpoint that is made, the agent need not be told what it did.
-	if err := errors.Join(a.speaking.fib.Hush(sub), a.kernel.links.Hush(sub)); err != nil {
+	// Of 100,000 learned routes, of routes to other hosts, and of each endpoint that is made, the agent need not be told what it did.
+	if err := errors.Join(a.speaking.Hush(sub), a.kernel.links.Hush(sub), a.kernel.routes.Hush(sub)); err != nil {
 		return err
 	}
 	if err := a.recover(ctx); err != nil {
@@ -121,7 +131,7 @@ func (a *Agent) Run(ctx context.Context) (err error) {
 	if err := a.firstLinks(ctx); err != nil {
 		a.log.Error("links of endpoints are not all as wanted", "error", err)
 	}
-	a.findTranslator()
+	a.sections.SetTranslating(a.translator.Find())
 	_ = a.runners[partPolicy].Pass(ctx) // before any program can let something pass
 	for _, part := range parts {
 		_ = a.runners[part].Pass(ctx)
@@ -138,18 +148,17 @@ func (a *Agent) Run(ctx context.Context) (err error) {
 	g.Go(func() error { return a.watch(ctx, sub) })
 	g.Go(func() error { return a.watchSource(ctx) })
 	g.Go(func() error { return a.runServices(ctx) })
-	g.Go(func() error { return a.runTranslator(ctx) })
-	g.Go(func() error { return a.runGrants(ctx) })
-	g.Go(func() error { return a.watchAddresses4(ctx) })
-	g.Go(func() error { return a.runDrops(ctx) })
+	g.Go(func() error { return a.translator.Run(ctx) })
+	g.Go(func() error { return a.seeing.Run(ctx) })
+	g.Go(func() error { return a.upstream.Run(ctx) })
 	g.Go(func() error { return a.runPolicies(ctx) })
 	g.Go(func() error { return a.resolver.Run(ctx) })
 	g.Go(func() error { return a.book.Run(ctx) })
 	g.Go(func() error { return a.second.Run(ctx) })
 	g.Go(func() error { return a.runAnswers(ctx) })
-	g.Go(func() error { return a.runSpeaking(ctx) })
+	g.Go(func() error { return a.speaking.Run(ctx) })
 	g.Go(func() error { return a.kernel.routers.Run(ctx, a.toldOfRouter) })
-	g.Go(func() error { return a.runDelegation(ctx) })
+	g.Go(func() error { return a.delegation.Run(ctx) })
 	g.Go(func() error { return local.Serve(ctx, api, local.Handler(a, a.metrics.handler())) })
 	server := &cni.Server{RunDir: a.options.RunDir, StateDir: a.options.StateDir, Backend: a, Log: a.log, Ready: a.ready}
 	g.Go(func() error { return server.Run(ctx) })
@@ -174,9 +183,11 @@ func (a *Agent) openHost(ctx context.Context, closing *closers) (*rtnl.Subscript
 	}
 	closing.add(a.kernel)
 	a.kernel.care.Remember(settingsFile(a.options))
+	a.openTranslator()
 	if a.ownNS, err = ownID(a.options.NS); err != nil {
 		return nil, err
 	}
+	a.openSeeing()
 	if a.boot, err = hostid.Boot(os.DirFS("/")); err != nil {
 		return nil, err
 	}
@@ -204,6 +215,9 @@ func (a *Agent) startCluster(ctx context.Context) (end func() error) {
 
 // open reads the configuration and opens the book of allocations.
 func (a *Agent) open(ctx context.Context, closing *closers) (err error) {
+	if err := a.openUpstream(closing); err != nil {
+		return err
+	}
 	if err := a.loadFirst(ctx); err != nil {
 		return err
 	}
@@ -223,8 +237,7 @@ func (a *Agent) open(ctx context.Context, closing *closers) (err error) {
 	if err := a.openAnswers(closing); err != nil {
 		return err
 	}
-	closing.add(&a.services)
-	closing.add(&a.redirects)
+	closing.add(a.services)
 	if err := a.openSpeaking(closing); err != nil {
 		return err
 	}
@@ -242,6 +255,9 @@ func (a *Agent) ready() {
 	}
 	if a.options.Ready != nil {
 		a.options.Ready()
+	}
+	if err := pages.Trim(); err != nil {
+		a.log.Warn("memory of the start is kept", "error", err)
 	}
 }
 

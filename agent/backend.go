@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io/fs"
 	"net/netip"
+	"slices"
 	"time"
 
 	"hexapod.dev/agent/allocation"
@@ -12,6 +13,7 @@ import (
 	"hexapod.dev/linux/link"
 	"hexapod.dev/linux/netns"
 	"hexapod.dev/model/desired"
+	"hexapod.dev/model/identity"
 )
 
 var _ cni.Backend = (*Agent)(nil)
@@ -58,6 +60,7 @@ func (a *Agent) Add(ctx context.Context, r cni.Request) (_ cni.Attachment, err e
 		}
 		return cni.Attachment{}, err
 	}
+	a.tellOfClient(ctx, e)
 	return a.attachment(e), nil
 }
 
@@ -139,7 +142,7 @@ func (a *Agent) prepare(ctx context.Context, c *configuration, r cni.Request, fi
 	written := make(chan error, 1)
 	go func() {
 		var failed error
-		e, failed = a.give(ctx, r, allocation.Request{Owner: ownerOf(r), Identity: number, Fixed: fixed}, had)
+		e, failed = a.give(ctx, r, allocation.Request{Owner: ownerOf(r), Identity: identity.Number(number).Bits(), Fixed: fixed}, had)
 		written <- failed
 	}()
 	b, _ = a.kernel.links.Begin(desired.LinkFor(desired.Endpoint{Key: r.Key, NetNS: r.NetNS}, a.sections.Snapshot().Sizes()))
@@ -202,10 +205,10 @@ func (a *Agent) connect(ctx context.Context, begun *link.Begun, e desired.Endpoi
 	a.passing.RLock()
 	defer a.passing.RUnlock()
 	a.sections.SetEndpoint(e)
-	a.bypassSoon()
+	a.kick(partBypass)
 	defer a.answerFor(ctx, e) // when its link is there
 	defer a.speakOf(e)
-	if err := a.police(e); err != nil {
+	if err := a.policies.Ensure(e); err != nil {
 		a.board.set(e.Key, err)
 		if begun != nil {
 			err = errors.Join(err, begun.Close())
@@ -214,6 +217,7 @@ func (a *Agent) connect(ctx context.Context, begun *link.Begun, e desired.Endpoi
 	}
 	err := a.kernel.Connect(ctx, begun, e, a.kinOf(e), a.sections.Snapshot().Sizes())
 	a.board.set(e.Key, err)
+	a.seeing.Listen(e)
 	a.runners[partComplete].Kick()
 	return err
 }
@@ -231,11 +235,15 @@ func (a *Agent) disconnect(ctx context.Context, e desired.Endpoint) error {
 	a.passing.RLock()
 	a.sections.DeleteEndpoint(e.Key)
 	a.answerNoMore(e)
+	a.seeing.Forget(e.Key)
 	a.speakOf(e)
 	a.board.forget(e.Key)
-	gone := errors.Join(a.kernel.Disconnect(ctx, e), a.policeNoMore(e))
+	gone := errors.Join(a.kernel.Disconnect(ctx, e), a.policies.Remove(e))
 	a.passing.RUnlock()
 	a.runners[partReap].Kick()
+	if c := a.clients.Load(); c != nil && slices.ContainsFunc(e.Addrs, func(x netip.Addr) bool { return slices.Contains(c.Unlike, x) }) {
+		a.kick(partDNS) // the next endpoint with that address may be another kind of client
+	}
 	if given.Fixed {
 		retire()
 	}
@@ -274,7 +282,7 @@ func ownerOf(r cni.Request) allocation.Owner {
 func endpointOf(given allocation.Allocation) desired.Endpoint {
 	o := given.Owner
 	return desired.Endpoint{
-		Key: o.Key, NetNS: o.NetNS, Network: o.Network, Addrs: []netip.Addr{given.Addr}, Identity: given.Identity,
+		Key: o.Key, NetNS: o.NetNS, Network: o.Network, Addrs: []netip.Addr{given.Addr}, Identity: uint32(given.Identity),
 		Namespace: o.Namespace, Name: o.Name, UID: o.UID,
 	}
 }

@@ -2,108 +2,68 @@ package agent
 
 import (
 	"context"
-	"errors"
-	"fmt"
 	"iter"
 	"net/netip"
 	"slices"
-	"sync"
 	"time"
 
-	"golang.org/x/sync/errgroup"
-
+	"hexapod.dev/agent/local"
+	"hexapod.dev/agent/speaking"
 	"hexapod.dev/edge/bgp"
 	"hexapod.dev/linux/ndp"
-	"hexapod.dev/linux/route"
 	"hexapod.dev/model/announce"
 	"hexapod.dev/model/desired"
 )
 
-// Runners of BGP: what is announced, and what is learned.
+// Parts of BGP: what is announced, and what is learned.
 const (
 	partBGP     = "bgp"
 	partLearned = "learned"
 )
 
-// farewell is how long a drained host goes on after it withdrew everything, so that the withdrawals are sent before the session
-// ends.
-const farewell = time.Second
+var _ local.Speaking = (*Agent)(nil)
 
-// speaking is the agent's part in BGP: what to announce goes out of the snapshot, what is learned goes into the kernel.
-type speaking struct {
-	speaker *bgp.Speaker
-	routers *ndp.Routers // finds unnumbered peers, and lets them find this host
-	fib     *route.FIB
-
-	mu       sync.Mutex // guards all following fields
-	drain    announce.Drain
-	left     bool // drained: no peer is spoken to
-	withheld []announce.Withheld
-	problem  error // why nothing is spoken
-}
-
-// openSpeaking opens the kernel's side of BGP. The speaker costs nothing before a BGPPeer selects this host.
+// openSpeaking introduces BGP to the host.
 func (a *Agent) openSpeaking(closing *closers) (err error) {
-	s := &speaking{}
-	if s.fib, err = route.OpenFIB(a.options.NS, route.Protocol); err != nil {
+	a.speaking, err = speaking.Open(speaking.Options{
+		Host: a.options.Host, NS: a.options.NS, Conn: a.kernel.conn, Log: a.log, Announced: a.announced,
+		Me: func() (announce.Speaker, bool, error) { return a.config.Load().set.Speaker(a.options.Host) },
+		Also: func(links map[string]ndp.RouterLink) {
+			s := a.sections.Snapshot()
+			tellPref64(links, s)
+			tellUpstream(links, s.Config.Upstream)
+		},
+		Again: func() { a.kick(partBGP, partLearned) },
+		Look:  func() { a.kick(partLearned) },
+		Moved: func() { a.kick(partNAT64) }, // a gateway gives its addresses to the others, or has them again
+	})
+	if err != nil {
 		return err
 	}
-	closing.add(s.fib)
-	a.kernel.routers.Hush(s.fib.Hush)
-	if s.routers, err = ndp.OpenRouters(a.options.NS); err != nil {
-		return err
-	}
-	closing.add(s.routers)
-	s.speaker = bgp.New(bgp.Options{Log: a.log, Neighbours: s.routers})
-	a.speaking = s
+	closing.add(a.speaking)
+	a.kernel.routers.Hush(a.speaking.Hush)
+	a.metrics.registry.MustRegister(speaking.Collector{Mouth: a.speaking})
 	return nil
 }
 
-// runSpeaking speaks until ctx ends.
-func (a *Agent) runSpeaking(ctx context.Context) error {
-	a.kick(partBGP, partLearned) // what was learned before a BGPPeer was taken away has to go
-	g, ctx := errgroup.WithContext(ctx)
-	g.Go(func() error { return a.speaking.routers.Run(ctx) })
-	g.Go(func() error { return a.speaking.speaker.Run(ctx) })
-	g.Go(func() error { return a.followLearned(ctx) })
-	return g.Wait()
+// speak announces what follows from the snapshot.
+func (a *Agent) speak(ctx context.Context) error {
+	delta, err := a.speaking.Speak(ctx)
+	a.changed(partBGP, delta)
+	return err
 }
 
-// speak makes the speaker say what follows from the snapshot. Peers that cannot be reached yet are no failure of it: the
-// speaker tries again by itself, and the status tells.
-func (a *Agent) speak(ctx context.Context) error {
-	s := a.speaking
-	me, ok, err := a.config.Load().set.Speaker(a.options.Host)
-	if err == nil && ok && a.options.NS != nil {
-		err = errors.New("an agent that looks after another network namespace than its own cannot speak BGP there: start it inside")
-	}
-	snapshot := a.sections.Snapshot()
-	s.mu.Lock()
-	s.problem = err
-	if err != nil || s.left {
-		ok = false
-	}
-	routes, withheld := announce.ForHost(announce.Host{
-		Own: snapshot.Own(), OnLink: snapshot.OnLink(), Pools: poolsOf(snapshot), Held: heldBy(snapshot), NAT64: translatedBy(snapshot, me.ASN), Drain: s.drain, Retired: snapshot.Config.Self.Retired,
-	})
-	s.withheld = withheld
-	s.mu.Unlock()
-	want, links := bgp.Config{Own: snapshot.Own()}, map[string]ndp.RouterLink{}
-	if ok {
-		want.Speaker, want.Announce = me, routes
-		for _, p := range me.Peers {
-			if p.Unnumbered() {
-				// The peer is a router whatever it may announce: FRR calls itself a default router on unnumbered links. Whether its
-				// default route is taken is for the peer's terms to say.
-				links[p.Interface] = ndp.RouterLink{Advertise: true, RouterPeer: true}
-			}
-		}
-	}
-	tellPref64(links, snapshot)
-	_, linkErr := s.routers.Reconcile(ctx, links)
-	delta, _ := s.speaker.Reconcile(ctx, want)
-	a.changed(partBGP, delta)
-	return errors.Join(err, linkErr)
+// learn makes the kernel hold what is learned.
+func (a *Agent) learn(ctx context.Context) error {
+	delta, err := a.speaking.Learn(ctx)
+	a.changed(partLearned, delta)
+	return err
+}
+
+// announced is what this host has to announce.
+func (a *Agent) announced(asn uint32) announce.Host {
+	s := a.sections.Snapshot()
+	return announce.Host{Own: s.Own(), OnLink: s.OnLink(), Pools: poolsOf(s), Held: heldBy(s), NAT64: translatedBy(s, asn), Retired: s.Config.Self.Retired}
 }
 
 // tellPref64 adds the prefixes of the translation to what is advertised, on links where that is asked for, while this host translates.
@@ -172,25 +132,28 @@ func (a *Agent) speakOf(e desired.Endpoint) {
 
 // Drain implements local.Speaking.
 func (a *Agent) Drain(ctx context.Context, wait time.Duration, undo bool) error {
-	step := func(d announce.Drain, left bool) error {
-		a.speaking.mu.Lock()
-		a.speaking.drain, a.speaking.left = d, left
-		a.speaking.mu.Unlock()
-		a.log.Info("drain", "step", int(d), "left", left)
-		return a.speak(ctx)
+	return a.speaking.Drain(ctx, wait, undo)
+}
+
+// BGPPeers implements local.Speaking.
+func (a *Agent) BGPPeers() []bgp.PeerStatus { return a.speaking.Peers() }
+
+// BGPOffers implements local.Speaking.
+func (a *Agent) BGPOffers(rejected bool) []bgp.Offer { return a.speaking.Offers(rejected) }
+
+// BGPSent implements local.Speaking.
+func (a *Agent) BGPSent() local.Sent { return a.speaking.Sent() }
+
+// reportBGP tells of every peer, and whether what is learned is in the kernel.
+func (a *Agent) reportBGP() []local.Object {
+	if a.speaking == nil { // not open yet
+		return nil
 	}
-	if undo {
-		return step(announce.InService, false)
+	list := a.speaking.Report()
+	for _, part := range []string{partBGP, partLearned} {
+		if _, _, last := a.runners[part].State(); last != nil {
+			list = append(list, stateOf(local.Object{Kind: "kernel", Name: part}, a.runners[part]))
+		}
 	}
-	if err := step(announce.ServicesLeaving, false); err != nil {
-		return err
-	}
-	if !rest(ctx, wait) {
-		return fmt.Errorf("drain of %s was broken off; fixed addresses are told to the next routers alone, the host's prefix is announced; finish with hexapod drain, or undo with hexapod drain --undo", a.options.Host)
-	}
-	if err := step(announce.Leaving, false); err != nil {
-		return err
-	}
-	rest(ctx, farewell)
-	return step(announce.Leaving, true)
+	return list
 }

@@ -175,7 +175,7 @@ func (a *Agent) bookWell() error {
 func (a *Agent) reportJournal() local.Object {
 	o := local.Object{Kind: "journal", Name: filepath.Join(a.options.StateDir, "journal"), State: local.Done}
 	if err := a.book.Writable(); err != nil {
-		o.State, o.Why = local.Failed, oneLine(err)
+		o.State, o.Why = local.Failed, local.OneLine(err)
 	}
 	return o
 }

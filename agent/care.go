@@ -63,7 +63,7 @@ func (a *Agent) reportCare(s desired.Snapshot, st desired.State) []local.Object 
 	}
 	links, err := a.kernel.routers.Links()
 	if err != nil {
-		return append(list, local.Object{Kind: "care", Name: "default route", State: local.Failed, Why: oneLine(err)})
+		return append(list, local.Object{Kind: "care", Name: "default route", State: local.Failed, Why: local.OneLine(err)})
 	}
 	for _, l := range links {
 		list = append(list, reportRouter(l))
@@ -75,6 +75,9 @@ func (a *Agent) reportMTU(s desired.Snapshot, st desired.State) local.Object {
 	o := local.Object{Kind: "care", Name: "mtu", State: local.Done, Detail: "no uplink is named"}
 	if sizes := s.Sizes(); sizes.MTU != 0 {
 		o.Detail = fmt.Sprintf("endpoints have %d, as the uplinks", sizes.MTU)
+		if sizes.Near != 0 {
+			o.Detail += fmt.Sprintf(", and %d to each other", sizes.Near)
+		}
 		if sizes.Big() {
 			o.Detail += fmt.Sprintf("; super-packets of %d bytes, on routes with %d", sizes.Segments, sizes.RouteMTU())
 		}

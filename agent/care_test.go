@@ -29,7 +29,7 @@ func advertised() (lifetime, look int) {
 	if soak() {
 		return 30, 120
 	}
-	return 7, 16 // radvd repeats itself every 3 to 4 seconds
+	return 12, 16 // radvd repeats itself every 3 to 4 seconds
 }
 
 // hasDefault reports whether the host has a default route from an advertisement.
@@ -81,6 +81,7 @@ func (h *host) dockerd() *peer {
 // A router with a short lifetime, and Docker started and restarted beside: the host keeps its default route when the agent cares for
 // it, and loses it when nobody does (RFC 4861 6.3.4).
 func TestRFC4861_6_3_4_DefaultRouteBesideDocker(t *testing.T) {
+	t.Parallel()
 	lifetime, look := advertised()
 	t.Run("without the agent it is lost", func(t *testing.T) {
 		h, router := newRoutedHost(t, routedPlan)
@@ -112,6 +113,7 @@ func TestRFC4861_6_3_4_DefaultRouteBesideDocker(t *testing.T) {
 
 // A route that somebody takes away comes back at once, long before the next advertisement (RFC 4861 6.3.7).
 func TestRFC4861_6_3_7_LostRouteComesBack(t *testing.T) {
+	t.Parallel()
 	h, router := newRoutedHost(t, routedPlan)
 	radvd := h.radvd(router, 1800)
 	until(t, "the router is heard", h.hasDefault)
@@ -130,6 +132,7 @@ func TestRFC4861_6_3_7_LostRouteComesBack(t *testing.T) {
 
 // Forwarding that somebody switches off comes back, and with it nothing is lost.
 func TestForwardingIsRepaired(t *testing.T) {
+	t.Parallel()
 	h, router := newRoutedHost(t, routedPlan)
 	h.radvd(router, 1800)
 	until(t, "the router is heard", h.hasDefault)
@@ -141,6 +144,7 @@ func TestForwardingIsRepaired(t *testing.T) {
 
 // The MTU of uplinks and the tables of the kernel are in the status.
 func TestStatusShowsHostCare(t *testing.T) {
+	t.Parallel()
 	h, _ := newRoutedHost(t, strings.Replace(routedPlan, "{name: up0}", "{name: up0}, {name: up1}", 1))
 	netnstest.Run(t, h.ns, "ip link add up1 type bridge")
 	netnstest.Run(t, h.ns, "ip link set up1 up mtu 1500")
@@ -162,9 +166,10 @@ func TestStatusShowsHostCare(t *testing.T) {
 // A host gets its address from Kea by Debian's dhclient and its prefix by the agent, at once and over one link. Both stay over five
 // lifetimes, and the address answers all the while.
 func TestAddressOfAnotherClientBesideOurPrefix(t *testing.T) {
+	t.Parallel()
 	lease, lifetimes := times{T1: 15, T2: 30, Preferred: 45, Valid: 60}, 5
 	if !soak() {
-		lease, lifetimes = times{T1: 2, T2: 5, Preferred: 7, Valid: 8}, 2
+		lease, lifetimes = times{T1: 2, T2: 8, Preferred: 11, Valid: 12}, 2
 	}
 	h, router := newRoutedHost(t, planWith("dhcpv6-pd"))
 	netnstest.Run(t, router, "ip -6 addr add 2001:db8:5e::1/64 dev rt0 nodad")
@@ -194,7 +199,7 @@ esac
 	held := address()
 	prefix := h.object("host", "h1").Detail
 	answers := func(ns *netns.NS, addr string) bool {
-		_, err := netnstest.Try(ns, "ping -6 -c 1 -W 5 "+addr)
+		_, err := netnstest.Try(ns, "ping -6 -c 1 -W 30 "+addr)
 		return err == nil
 	}
 	until(t, "the address answers", func() bool { return answers(router, held) })

@@ -10,8 +10,11 @@ import (
 	"strings"
 
 	"hexapod.dev/agent/allocation"
+	"hexapod.dev/agent/delegation"
 	"hexapod.dev/agent/journal"
 	"hexapod.dev/agent/resolver"
+	"hexapod.dev/agent/services"
+	"hexapod.dev/agent/translator"
 	"hexapod.dev/edge/cni"
 	"hexapod.dev/linux/datapath"
 	"hexapod.dev/linux/datapath/pin"
@@ -60,16 +63,16 @@ func Cleanup(ctx context.Context, o Options, force bool) (report string, err err
 	restored, settingsErr := settingsFile(o).Restore(sysctl.Open(o.NS))
 	report += fmt.Sprintf("settings put back: %d\n", len(restored))
 	server := resolver.Spec(o.RunDir).End()
-	services := removeServices(o)
+	led := services.Remove(servicesOptions(o))
 	hung, off := datapath.Remove(ctx, datapath.Options{NS: o.NS, Root: o.BPF, Run: o.RunDir})
 	report += fmt.Sprintf("programs taken off links: %d\n", hung)
-	translator := New(o).removeTranslator(ctx)
+	translation := translator.Remove(ctx, translatorOptions(o))
 	pins := removePins(o)
-	err = errors.Join(err, settingsErr, server, translator, services, off, pins)
+	err = errors.Join(err, settingsErr, server, translation, led, off, pins)
 	// Without a sign of life STATUS says at once that no endpoint can be added here.
 	forget := (&cni.Server{RunDir: o.RunDir}).Forget()
 	err = errors.Join(err, forget, retireAll(ctx, o, "journal"), retireAll(ctx, o, secondDir))
-	given, releaseErr := releaseDelegation(ctx, o)
+	given, releaseErr := delegation.Release(ctx, delegation.Options{StateDir: o.StateDir, NS: o.NS})
 	return report + given, errors.Join(err, releaseErr)
 }
 

@@ -38,7 +38,7 @@ type Cluster interface {
 const podPatience = time.Second
 
 // who finds out who the endpoint of r is: its number, and the bounds of what it may send and receive.
-func (a *Agent) who(ctx context.Context, c *configuration, r cni.Request) (uint16, desired.Bandwidth) {
+func (a *Agent) who(ctx context.Context, c *configuration, r cni.Request) (uint32, desired.Bandwidth) {
 	if a.options.Cluster == nil {
 		return c.identityOf(r.Namespace, r.Labels), desired.Bandwidth{}
 	}
@@ -68,9 +68,21 @@ func (a *Agent) claimed(c *configuration, r cni.Request) []netip.Addr {
 	return nil
 }
 
-// toldOf is called when pods or numbers changed: an endpoint that came before its number, or whose labels were changed, is known by
-// its number now, although its address goes on saying another.
+// toldOf is called when pods changed.
 func (a *Agent) toldOf() {
+	a.renumber()
+	if a.options.Cluster != nil && a.serving.Load() { // before that, the first pass will see it
+		a.kick(partPolicy) // labels and names of ports may have changed
+		a.kick(partBypass)
+		if a.clientsChanged(a.config.Load()) {
+			a.kick(partDNS)
+		}
+	}
+}
+
+// renumber is called when pods or numbers changed: an endpoint that came before its number, or whose labels were changed, is known by
+// its number now, although its address goes on saying another.
+func (a *Agent) renumber() {
 	c := a.config.Load()
 	if a.options.Cluster == nil || c == nil {
 		return
@@ -89,10 +101,6 @@ func (a *Agent) toldOf() {
 	}
 	if changed {
 		a.reportSoon()
-	}
-	if a.serving.Load() { // before that, the first pass will see it
-		a.kick(partPolicy) // labels and names of ports may have changed
-		a.bypassSoon()
 	}
 }
 

@@ -27,18 +27,20 @@ type configuration struct {
 	programs   v1alpha1.Datapath // whether this host has eBPF programs
 	fast       v1alpha1.FastPath // whether they hand packets on themselves
 	policies   desired.Policies
+	found      []netip.Prefix   // of the NAT64 of the network outside, beside the set
 	source     *v1alpha1.Uplink // where a server gives this host its prefix; nil: the prefix is in the configuration
 }
 
-// newConfiguration looks at set from the host of that name.
-func newConfiguration(set objects.Set, host string) (*configuration, error) {
+// newConfiguration looks at set from the host of that name. carriers are prefixes that carry IPv4 addresses for policies, beside those of
+// the set.
+func newConfiguration(set objects.Set, host string, carriers ...netip.Prefix) (*configuration, error) {
 	c := &configuration{set: set}
 	var err error
 	if c.desired, err = set.Config(host); err != nil {
 		return nil, err
 	}
 	c.services, c.place = set.Services(host)
-	if c.policies.World, c.policies.Believed, err = set.Policies(); err != nil {
+	if c.policies.World, c.policies.Believed, err = set.Policies(carriers...); err != nil {
 		return nil, err
 	}
 	c.policies.Entries, c.policies.Revision = objects.Entries(set.Objects)
@@ -77,9 +79,9 @@ func (c *configuration) sealFor(p netip.Prefix) *ipam.Seal {
 }
 
 // identityOf returns the number for a set of labels; 0, not known yet, when it has none.
-func (c *configuration) identityOf(namespace string, labels map[string]string) uint16 {
+func (c *configuration) identityOf(namespace string, labels map[string]string) uint32 {
 	n, _ := c.set.Model.Identities.Number(identity.Set{Namespace: namespace, Labels: labels})
-	return uint16(n)
+	return uint32(n)
 }
 
 // fixed returns the address that r asks for, if it may have it: the address lies in a pool granted to its namespace, and an

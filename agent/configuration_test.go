@@ -13,6 +13,7 @@ import (
 
 // SIGHUP reads the folder again, also when nothing in it changed.
 func TestReloadSignal(t *testing.T) {
+	t.Parallel()
 	h := newHost(t)
 	hangups := make(chan os.Signal, 1)
 	h.reload = hangups
@@ -35,6 +36,7 @@ func TestReloadSignal(t *testing.T) {
 
 // At the start there is no older configuration that could go on.
 func TestStartNeedsAGoodFolder(t *testing.T) {
+	t.Parallel()
 	for _, c := range []struct{ name, text, says string }{
 		{"wrong", "apiVersion: hexapod.dev/v1alpha1\nkind: Host\nmetadata: {name: h1}\nspec: {nummber: 1}\n", "nummber"},
 		{"without this host", strings.Replace(plan, "{name: h1}", "{name: h7}", 1), "h1"},
@@ -49,6 +51,7 @@ func TestStartNeedsAGoodFolder(t *testing.T) {
 
 // A change that was made while no agent ran and renumbers living endpoints is refused as well.
 func TestStartRefusesToRenumber(t *testing.T) {
+	t.Parallel()
 	h := newHost(t)
 	a := h.start()
 	if _, err := a.Add(t.Context(), h.endpoint("web")); err != nil {
@@ -69,6 +72,7 @@ func TestStartRefusesToRenumber(t *testing.T) {
 
 // Peers, uplinks and their reasons stand in the status in the words of the model.
 func TestStatusNamesReasons(t *testing.T) {
+	t.Parallel()
 	h := newHost(t)
 	h.configure(strings.Replace(plan, `address: "fd7c:a1b2:c3d4::2", segment: s1`, `address: "fd7c:a1b2:c3d4::2", segment: s2`, 1))
 	h.start()

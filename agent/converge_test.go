@@ -17,6 +17,7 @@ import (
 
 // Whatever somebody removes or changes under the agent comes back, and so does what was removed while no agent ran.
 func TestConverges(t *testing.T) {
+	t.Parallel()
 	h := newHost(t)
 	a := h.start()
 	r := h.endpoint("web")
@@ -88,6 +89,7 @@ func sameLines(a, b string) bool {
 
 // An uplink that goes takes the route to the peer along, and brings it back. Endpoints follow its MTU.
 func TestUplinkComesAndGoes(t *testing.T) {
+	t.Parallel()
 	h := newHost(t)
 	a := h.start()
 	got, err := a.Add(t.Context(), h.endpoint("web"))
@@ -114,6 +116,7 @@ func TestUplinkComesAndGoes(t *testing.T) {
 
 // With bigTCP endpoints and uplinks take super-packets as large as the uplink's device, and what lives follows the configuration.
 func TestBigTCPComesAndGoes(t *testing.T) {
+	t.Parallel()
 	h := newHost(t)
 	a := h.start()
 	r := h.endpoint("web")
@@ -146,6 +149,7 @@ func TestBigTCPComesAndGoes(t *testing.T) {
 }
 
 func TestForwardingComesBack(t *testing.T) {
+	t.Parallel()
 	h := newHost(t)
 	h.start()
 	netnstest.Run(t, h.ns, "sysctl -q -w net.ipv6.conf.all.forwarding=0")
@@ -159,6 +163,7 @@ func TestForwardingComesBack(t *testing.T) {
 
 // What others made stays, also where it stands in our way, and the status names it.
 func TestForeignRouteIsReported(t *testing.T) {
+	t.Parallel()
 	h := newHost(t)
 	netnstest.Run(t, h.ns, "ip -6 route add unreachable "+peerPrefix+" proto static")
 	h.start()
@@ -173,6 +178,7 @@ func TestForeignRouteIsReported(t *testing.T) {
 
 // A namespace that has gone takes its endpoint along, while the agent runs and while it does not.
 func TestGoneNamespaceRetires(t *testing.T) {
+	t.Parallel()
 	h := newHost(t)
 	a := h.start()
 	one, two := h.endpoint("one"), h.endpoint("two")
@@ -209,6 +215,7 @@ func TestGoneNamespaceRetires(t *testing.T) {
 
 // After a restart of the host no namespace is the one it was, whatever its path leads to now.
 func TestRestartedHostRetires(t *testing.T) {
+	t.Parallel()
 	h := newHost(t)
 	a := h.start()
 	before := h.ip()
@@ -237,6 +244,7 @@ func TestRestartedHostRetires(t *testing.T) {
 
 // A deletion that the plugin wrote down while no agent ran is carried out before anything is served.
 func TestTombstoneIsReplayed(t *testing.T) {
+	t.Parallel()
 	h := newHost(t)
 	a := h.start()
 	before := h.ip()
@@ -264,6 +272,7 @@ func TestTombstoneIsReplayed(t *testing.T) {
 
 // A folder that is half right is refused as a whole and what runs goes on.
 func TestBadFolderKeepsRunning(t *testing.T) {
+	t.Parallel()
 	h := newHost(t)
 	a := h.start()
 	r := h.endpoint("web")
@@ -302,6 +311,7 @@ func TestBadFolderKeepsRunning(t *testing.T) {
 
 // A link with our mark that belongs to nobody goes; links of others stay.
 func TestLinkOfNobody(t *testing.T) {
+	t.Parallel()
 	h := newHost(t)
 	before := h.ip()
 	h.start()

@@ -18,6 +18,7 @@ type programs struct {
 	table *datapath.Table // nil: none
 	why   string          // why there is none
 	slow  atomic.Pointer[string]
+	four  atomic.Bool // IPv4 packets may go on directly, too: nobody has rules for forwarding them
 }
 
 // openDatapath loads the programs, or takes off those of an earlier agent where the configuration wants none.
@@ -37,13 +38,15 @@ func (a *Agent) openDatapath(closing *closers) error {
 		// What an earlier agent left would cut endpoints off that get no programs from now on.
 		_, off := datapath.Remove(context.Background(), o)
 		err = errors.Join(err, off)
-		a.datapath.why = oneLine(err)
+		a.datapath.why = local.OneLine(err)
 		a.log.Warn("no eBPF programs on this host: endpoints are not kept from using others' addresses", "error", err)
 		return nil
 	}
 	closing.add(table)
 	a.datapath.table, a.kernel.datapath = table, table
-	a.metrics.registry.MustRegister(countsCollector{table.Maps()})
+	if err := a.kernel.links.GatewayAnswered(context.Background()); err != nil {
+		return err
+	}
 	return nil
 }
 
@@ -54,28 +57,39 @@ func (a *Agent) judgeAll(ctx context.Context) error {
 	}
 	a.passing.Lock()
 	defer a.passing.Unlock()
-	delta, err := a.datapath.table.Reconcile(ctx, model.WantFor(a.sections.Snapshot()))
+	want := model.WantFor(a.sections.Snapshot())
+	delta, err := a.datapath.table.Reconcile(ctx, want)
+	a.others.want = nil
+	if err == nil {
+		a.others.want = &want
+	}
 	a.changed(partDatapath, delta)
 	return errors.Join(err, a.chooseWay(ctx))
 }
 
 // chooseWay hands packets on directly unless that would pass by rules that others made for forwarding on this host.
 func (a *Agent) chooseWay(ctx context.Context) error {
-	why := ""
+	why, rules4 := "", ""
 	switch a.config.Load().fast {
 	case v1alpha1.FastPathForce:
 	case v1alpha1.FastPathOff:
 		why = "switched off in the configuration"
 	default:
-		rules, err := a.datapath.table.ForeignRules(ctx)
+		rules, four, err := a.datapath.table.ForeignRules(ctx)
+		rules4 = four
 		if err != nil {
-			why = "the rules of this host cannot be read: " + oneLine(err)
+			why = "the rules of this host cannot be read: " + local.OneLine(err)
 		} else if rules != "" {
 			why = "others have rules for forwarding: " + rules
 		}
 	}
-	if before := a.datapath.slow.Swap(&why); before == nil || *before != why {
+	four := why == "" && rules4 == ""
+	before, changed := a.datapath.slow.Swap(&why), a.datapath.four.Swap(four) != four
+	if before == nil || *before != why {
 		a.log.Info("way of packets of endpoints", "direct", why == "", "why", why)
+		changed = true
+	}
+	if changed {
 		a.kick(partNAT64)
 	}
 	return a.datapath.table.Maps().SetFast(why == "")

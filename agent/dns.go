@@ -4,20 +4,25 @@ import (
 	"context"
 	"errors"
 	"net/netip"
+	"slices"
 	"strings"
+	"time"
 
 	"hexapod.dev/agent/local"
 	"hexapod.dev/agent/resolver"
 	"hexapod.dev/edge/dns"
 	"hexapod.dev/edge/objects"
 	"hexapod.dev/model/desired"
-	"hexapod.dev/model/dns64"
+	"hexapod.dev/model/section"
 	"hexapod.dev/model/service"
 	"hexapod.dev/model/transport"
 )
 
 // partDNS makes the DNS server of this host do what is wanted.
 const partDNS = "dns"
+
+// clientPatience bounds how long the ADD of an endpoint waits until the server knows it.
+const clientPatience = time.Second
 
 // dnsPass tells the server what is wanted now.
 func (a *Agent) dnsPass(ctx context.Context) error {
@@ -45,12 +50,11 @@ func (a *Agent) dnsWanted() (w *resolver.Want, known bool, err error) {
 	w = &resolver.Want{At: desired.RouterAddr(own[0])}
 	w.Config.Allow = []netip.Prefix{netip.MustParsePrefix("::1/128")}
 	w.Config.Allow = append(w.Config.Allow, own...)
-	for _, addr := range hostAddrs(snapshot) {
+	for _, addr := range snapshot.HostAddrs() {
 		w.Config.Allow = append(w.Config.Allow, netip.PrefixFrom(addr, addr.BitLen()))
 	}
-	if plan.Spec.IPv4 != nil { // every endpoint of a dual-stack fabric has IPv4
-		w.Config.Capable = own
-	}
+	w.Config.Clients = resolver.Clients(snapshot, plan.Spec.DNS.Capable, a.synthesisOf)
+	a.clients.Store(&w.Config.Clients)
 	var fallback []dns.Upstream
 	for _, at := range a.clusterDNS(snapshot) {
 		fallback = append(fallback, dns.Upstream{Addr: at, Via: dns.UDP})
@@ -61,8 +65,47 @@ func (a *Agent) dnsWanted() (w *resolver.Want, known bool, err error) {
 		}
 		return nil, false, errors.New("DNS: spec.dns.upstreams of the AddressPlan names no server to ask")
 	}
-	err = resolver.Configure(plan.Spec.DNS, fallback, objects.Carriers(c.set.Objects, a.options.Host), &w.Config)
+	carriers, none := objects.Carriers(c.set.Objects, a.options.Host, c.found)
+	err = resolver.Configure(plan.Spec.DNS, fallback, resolver.Carriers{Prefixes: carriers, None: none}, &w.Config)
 	return w, err == nil, err
+}
+
+// synthesisOf is what the pod of an endpoint says of DNS64, as far as that is known already.
+func (a *Agent) synthesisOf(e desired.Endpoint) string {
+	pod, _ := a.podNow(e)
+	return pod.Synthesis
+}
+
+// tellOfClient tells the server of an endpoint that is unlike those of its range before the endpoint can ask anything. One that could not
+// be told is told by the next pass.
+func (a *Agent) tellOfClient(ctx context.Context, e desired.Endpoint) {
+	plan := a.config.Load().set.Objects.Plan
+	if plan == nil || plan.Spec.DNS == nil {
+		return
+	}
+	s := a.sections.Snapshot()
+	s.Endpoints = section.Map[desired.EndpointKey, desired.Endpoint]{}
+	for _, x := range append(a.sections.Kin(e.Key), e) {
+		s.Endpoints = s.Endpoints.Set(x.Key, x)
+	}
+	if len(resolver.Clients(s, plan.Spec.DNS.Capable, a.synthesisOf).Unlike) == 0 {
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, clientPatience)
+	defer cancel()
+	if a.runners[partDNS].Pass(ctx) != nil {
+		a.kick(partDNS)
+	}
+}
+
+// clientsChanged reports whether the server has been told otherwise of its clients.
+func (a *Agent) clientsChanged(c *configuration) bool {
+	plan, told := c.set.Objects.Plan, a.clients.Load()
+	if plan == nil || plan.Spec.DNS == nil || told == nil {
+		return false
+	}
+	now := resolver.Clients(a.sections.Snapshot(), plan.Spec.DNS.Capable, a.synthesisOf)
+	return !slices.Equal(now.Capable, told.Capable) || !slices.Equal(now.Unlike, told.Unlike)
 }
 
 // findDNS looks for the server that an earlier agent left at work.
@@ -115,6 +158,11 @@ func (a *Agent) isDNS(n service.Name) bool {
 func (a *Agent) DNS(ctx context.Context) (local.DNS, error) { return a.resolver.Status(ctx) }
 
 // DNSLookup implements local.Resolving.
-func (a *Agent) DNSLookup(ctx context.Context, name, typ string, client dns64.Client) (dns.Lookup, error) {
-	return a.resolver.Lookup(ctx, name, typ, client)
+func (a *Agent) DNSLookup(ctx context.Context, q dns.LookupRequest) (local.Lookup, error) {
+	l, err := a.resolver.Lookup(ctx, q)
+	out := local.Lookup{Lookup: l}
+	if u := a.upstream.State(); u.Translation != "" {
+		out.Upstream = &u
+	}
+	return out, err
 }

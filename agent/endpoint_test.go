@@ -22,6 +22,7 @@ import (
 var addrs = cmp.Comparer(func(a, b netip.Addr) bool { return a == b })
 
 func TestAddConnectsAndDelRemoves(t *testing.T) {
+	t.Parallel()
 	h := newHost(t)
 	a := h.start()
 	before := h.ip()
@@ -83,6 +84,7 @@ func (h *host) isAsBefore(before string) {
 }
 
 func TestFortyAddsAtOnce(t *testing.T) {
+	t.Parallel()
 	h := newHost(t)
 	a := h.start()
 	before := h.ip()
@@ -127,6 +129,7 @@ func atOnce(n int, f func(i int)) {
 }
 
 func TestFiveHundredCycles(t *testing.T) {
+	t.Parallel()
 	h := newHost(t)
 	a := h.start()
 	before := h.ip()
@@ -162,6 +165,7 @@ func TestFiveHundredCycles(t *testing.T) {
 
 // ADDs and DELs of one key, in any order: at the end it is either there whole or not at all, as the last word says.
 func TestAddsAndDelsOfOneKey(t *testing.T) {
+	t.Parallel()
 	h := newHost(t)
 	a := h.start()
 	before := h.ip()
@@ -205,6 +209,7 @@ func TestAddsAndDelsOfOneKey(t *testing.T) {
 }
 
 func TestCancelledAddLeavesNothing(t *testing.T) {
+	t.Parallel()
 	h := newHost(t)
 	a := h.start()
 	before := h.ip()
@@ -222,6 +227,7 @@ func TestCancelledAddLeavesNothing(t *testing.T) {
 
 // A second ADD that fails leaves alone what the first one made.
 func TestFailedSecondAddKeepsTheFirst(t *testing.T) {
+	t.Parallel()
 	h := newHost(t)
 	a := h.start()
 	r := h.endpoint("web")
@@ -247,6 +253,7 @@ func TestFailedSecondAddKeepsTheFirst(t *testing.T) {
 
 // An endpoint of before the host had IPv4 asks again when no IPv4 address is left. It is refused, and keeps what it has.
 func TestSecondAddWithoutIPv4LeftKeepsTheAddress(t *testing.T) {
+	t.Parallel()
 	h := newHost(t)
 	a := h.start()
 	var all []cni.Request
@@ -286,6 +293,7 @@ func TestSecondAddWithoutIPv4LeftKeepsTheAddress(t *testing.T) {
 }
 
 func TestFailedAddLeavesNothing(t *testing.T) {
+	t.Parallel()
 	h := newHost(t)
 	a := h.start()
 	before := h.ip()
@@ -333,6 +341,7 @@ func TestFailedAddLeavesNothing(t *testing.T) {
 }
 
 func TestFixedAddress(t *testing.T) {
+	t.Parallel()
 	h := newHost(t)
 	a := h.start()
 	web := h.endpoint("web")
@@ -367,6 +376,7 @@ func TestFixedAddress(t *testing.T) {
 
 // Labels without a number give identity 0; a second interface of one container is an endpoint of its own.
 func TestUnknownIdentityAndSecondInterface(t *testing.T) {
+	t.Parallel()
 	h := newHost(t)
 	a := h.start()
 	before := h.ip()
@@ -400,6 +410,7 @@ func TestUnknownIdentityAndSecondInterface(t *testing.T) {
 }
 
 func TestGCByNetwork(t *testing.T) {
+	t.Parallel()
 	h := newHost(t)
 	a := h.start()
 	keep, drop, other := h.endpoint("keep"), h.endpoint("drop"), h.endpoint("other")
@@ -426,6 +437,7 @@ func TestGCByNetwork(t *testing.T) {
 }
 
 func TestFilesAreRootsOwn(t *testing.T) {
+	t.Parallel()
 	h := newHost(t)
 	h.start()
 	for _, name := range []string{"api.sock", "cni.sock"} {

@@ -17,6 +17,7 @@ import (
 // endpoints in a shared prefix is one group there, and each endpoint is found. Beside are a host whose reports are lost, as the
 // control that the switch does forget, and ndppd.
 func TestManyEndpointsCostOneGroup(t *testing.T) {
+	t.Parallel()
 	endpoints, patience := 40, 20
 	bridge := "mcast_snooping 1 mcast_querier 1 mcast_mld_version 2 mcast_startup_query_interval 100 "
 	if soak() { // the switch's own times: a query every 125 s, a group forgotten after 260 s (RFC 3810 9)

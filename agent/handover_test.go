@@ -14,6 +14,7 @@ import (
 // A fixed address goes from one container to the next, as that of a pod that is made anew: the ADD that gets it while the DEL of the
 // one before is still under way keeps its route.
 func TestFixedAddressIsHandedOver(t *testing.T) {
+	t.Parallel()
 	h := newHost(t)
 	a := h.start()
 	var both [2]cni.Request
@@ -49,6 +50,7 @@ func TestFixedAddressIsHandedOver(t *testing.T) {
 
 // The prefix of a retired host rests and goes to another one: nothing more may be given out of it, and what lives there goes on.
 func TestRetiredHostGivesNothingOut(t *testing.T) {
+	t.Parallel()
 	h := newHost(t)
 	a := h.start()
 	before := h.endpoint("before")
@@ -72,6 +74,7 @@ func TestRetiredHostGivesNothingOut(t *testing.T) {
 
 // The prefix changed while the host was down, and with it went the endpoints: nobody is left to keep the agent from starting.
 func TestStartRenumbersAHostWithoutEndpoints(t *testing.T) {
+	t.Parallel()
 	h := newHost(t)
 	a := h.start()
 	web := h.endpoint("web")
@@ -96,6 +99,7 @@ func TestStartRenumbersAHostWithoutEndpoints(t *testing.T) {
 
 // The namespace of a container went without a DEL, and its path leads to that of the next one: nothing is made there for the first.
 func TestPathOfANamespaceIsUsedAgain(t *testing.T) {
+	t.Parallel()
 	h := newHost(t)
 	a := h.start()
 	one := h.endpoint("one")

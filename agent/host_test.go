@@ -133,8 +133,12 @@ func (h *host) configure(text string) {
 }
 
 func (h *host) options() agent.Options {
+	source := agent.Source(agent.Folder(h.conf()))
+	if h.cluster != nil {
+		source = h.cluster
+	}
 	return agent.Options{
-		Source: agent.Folder(h.conf()), Host: h.hostName(), StateDir: h.state(), RunDir: h.run(), Version: "test", Cgroup: h.cgroup, BPF: filepath.Join(h.dir, "no-bpf"),
+		Source: source, Host: h.hostName(), StateDir: h.state(), RunDir: h.run(), Version: "test", Cgroup: h.cgroup, BPF: filepath.Join(h.dir, "no-bpf"),
 		NS: h.ns, Reload: h.reload, Cluster: h.cluster, Log: slog.New(slog.NewTextHandler(h.log, &slog.HandlerOptions{Level: slog.LevelDebug})),
 	}
 }
@@ -206,9 +210,12 @@ func (h *host) ip() string {
 func (h *host) whole(k desired.EndpointKey) {
 	h.t.Helper()
 	link := desired.LinkName(k)
-	until(h.t, link+" has its address", func() bool {
-		return strings.Contains(netnstest.Run(h.t, h.ns, "ip -6 addr show dev "+link), desired.Gateway().String())
+	until(h.t, link+" has no route to groups any more", func() bool {
+		return netnstest.Run(h.t, h.ns, "ip -6 route show ff00::/8 dev "+link+" table local") == ""
 	})
+	if out := netnstest.Run(h.t, h.ns, "ip -6 addr show dev "+link); out != "" {
+		h.t.Errorf("%s has an address, though the programs answer for the gateway:\n%s", link, out)
+	}
 }
 
 // files lists what lies in the folders, the journal's segments left out: they stay for ever.
@@ -253,7 +260,7 @@ func (h *host) object(kind, name string) local.Object {
 // reaches pings an address once from the host: an endpoint answers from the first packet on.
 func (h *host) reaches(addr string) {
 	h.t.Helper()
-	if out, err := netnstest.Try(h.ns, "ping -6 -n -c 1 -W 5 "+addr); err != nil {
+	if out, err := netnstest.Try(h.ns, "ping -6 -n -c 1 -W 30 "+addr); err != nil {
 		h.t.Errorf("the first ping to %s is lost:\n%s", addr, out)
 	}
 }

@@ -68,11 +68,11 @@ func reported(s desired.Snapshot) []desired.Uplink {
 // condition tells whether an ADD could be served now, and what does not work.
 func (a *Agent) condition() (v1alpha1.ConditionStatus, string, string) {
 	if err := a.Status(context.Background()); err != nil { // it waits for nothing
-		return v1alpha1.ConditionFalse, reasonFailed, oneLine(err)
+		return v1alpha1.ConditionFalse, reasonFailed, local.OneLine(err)
 	}
 	for _, part := range parts {
 		if _, _, last := a.runners[part].State(); last != nil {
-			return v1alpha1.ConditionTrue, reasonServing, "new endpoints are served; not all is as wanted: " + part + ": " + oneLine(last)
+			return v1alpha1.ConditionTrue, reasonServing, "new endpoints are served; not all is as wanted: " + part + ": " + local.OneLine(last)
 		}
 	}
 	return v1alpha1.ConditionTrue, reasonServing, "new endpoints are served"
@@ -80,13 +80,12 @@ func (a *Agent) condition() (v1alpha1.ConditionStatus, string, string) {
 
 // reportLiving adds what the host holds.
 func (a *Agent) reportLiving(r *v1alpha1.HostReport, s desired.Snapshot) {
-	c := a.config.Load()
-	r.Round = c.set.Objects.Plan.Status.Round
+	r.Round = a.loading.round.Load()
 	own := s.Own()
 	if p := s.Config.Self.IPv4; p.IsValid() {
 		own = append(own, p)
 	}
-	numbers, exact := map[uint16]bool{}, map[netip.Addr]identity.Number{}
+	numbers, exact := map[uint32]bool{}, map[netip.Addr]identity.Number{}
 	for _, given := range a.book.Living() {
 		r.Endpoints++
 		e, living := a.sections.Endpoint(given.Key)
@@ -99,11 +98,11 @@ func (a *Agent) reportLiving(r *v1alpha1.HostReport, s desired.Snapshot) {
 			r.Fixed = append(r.Fixed, v1alpha1.Addr{Addr: given.Addr})
 		case !slices.ContainsFunc(own, func(p netip.Prefix) bool { return p.Contains(given.Addr) }):
 			own = append(own, netip.PrefixFrom(given.Addr, s.HostPrefix().Bits()).Masked())
-		case bearing && carried == 0 && given.Name != "":
+		case bearing && carried == 0 && given.Name != "" && !identity.Number(e.Identity).Wide():
 			r.Late = append(r.Late, v1alpha1.LateEndpoint{Address: v1alpha1.Addr{Addr: given.Addr}, Namespace: given.Namespace, Name: given.Name, Identity: e.Identity})
 		}
 		a.unsaid(exact, e)
-		for _, n := range []uint16{carried, e.Identity} {
+		for _, n := range []uint32{carried, e.Identity} {
 			if n >= v1alpha1.MinIdentity {
 				numbers[n] = true
 			}
@@ -113,7 +112,7 @@ func (a *Agent) reportLiving(r *v1alpha1.HostReport, s desired.Snapshot) {
 		r.Identities = append(r.Identities, n)
 	}
 	slices.Sort(r.Identities)
-	r.Exact, r.Entries = objects.EntriesOf(exact), a.policies.entries()
+	r.Exact, r.Entries = objects.EntriesOf(exact), a.policies.Revision()
 	slices.SortFunc(own, netip.Prefix.Compare)
 	for _, p := range slices.Compact(own) {
 		r.Prefixes = append(r.Prefixes, v1alpha1.Prefix{Prefix: p.Masked()})
@@ -141,10 +140,10 @@ func (a *Agent) unsaid(exact map[netip.Addr]identity.Number, e desired.Endpoint)
 }
 
 // carried is the number that an address says; bearing is false where addresses say none.
-func (a *Agent) carried(addr netip.Addr) (n uint16, bearing bool) {
+func (a *Agent) carried(addr netip.Addr) (n uint32, bearing bool) {
 	l := a.config.Load().layout
 	f, err := l.Decode(addr)
-	return f.Identity, err == nil && l.IdentityBearing()
+	return uint32(f.Identity), err == nil && l.IdentityBearing()
 }
 
 // reportIdentities tells whether every endpoint of a host in a cluster has its number.
@@ -154,7 +153,7 @@ func (a *Agent) reportIdentities(s desired.Snapshot) []local.Object {
 	}
 	late := 0
 	for _, e := range s.Endpoints.All() {
-		if e.Identity == uint16(identity.Unknown) {
+		if e.Identity == uint32(identity.Unknown) {
 			late++
 		}
 	}

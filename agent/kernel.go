@@ -149,19 +149,3 @@ func (k *kernel) Addresses(ctx context.Context, st desired.State) (diff.Delta[st
 	}
 	return k.addresses.Reconcile(ctx, want)
 }
-
-// linkName is the name of the link with an index.
-func (k *kernel) linkName(index int) (string, error) {
-	var l rtnl.Link
-	err := k.conn.Do(rtnl.GetLinkIndex(index, &l))
-	return l.Name, err
-}
-
-// linkIndex is the index of the link of a name.
-func (k *kernel) linkIndex(name string) (int, error) {
-	l, ok, err := k.conn.Link(name)
-	if err == nil && !ok {
-		err = fmt.Errorf("link %s does not exist", name)
-	}
-	return l.Index, err
-}

@@ -70,6 +70,7 @@ func (h *host) learned() int {
 
 // What the agent does to learned routes it is not told of, what others do it undoes, and a link that comes back brings them back.
 func TestLearnedRoutesAreKept(t *testing.T) {
+	t.Parallel()
 	const n = 2000
 	h, router := newFedHost(t, n)
 	p := h.spawn()

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"maps"
 	"slices"
 	"time"
 
@@ -119,25 +118,6 @@ func (a *Agent) reportAnswers(s desired.Snapshot) []local.Object {
 			list = append(list, local.Object{Kind: "conflict", Name: c.Addr.String() + " on " + c.Link, State: local.Failed,
 				Why: fmt.Sprintf("the host with MAC %s says to have it, last at %s", c.MAC, c.When.UTC().Format(time.RFC3339))})
 		}
-	}
-	return list
-}
-
-// reportAdvertising tells of each link of unnumbered BGP whether this host lets itself be found there by router advertisements, and
-// if it does not, why.
-func reportAdvertising(links map[string]ndp.Discovery) (list []local.Object) {
-	for _, name := range slices.Sorted(maps.Keys(links)) {
-		l := links[name]
-		o := local.Object{Kind: "advertises", Name: name, State: local.Done,
-			Detail: fmt.Sprintf("lifetime 0, no prefix; %d neighbours, %d of them routers", l.Neighbours, len(l.Routers))}
-		switch l.Why {
-		case "":
-		case ndp.Listening:
-			o.State, o.Why = local.Pending, string(l.Why)
-		default:
-			o.State, o.Why = local.Failed, string(l.Why)
-		}
-		list = append(list, o)
 	}
 	return list
 }

@@ -89,6 +89,7 @@ func groups(t *testing.T, ns *netns.NS) (n int) {
 // A host on a /64 that nobody routes to it. What neighbours ask for is answered, whether the host has a part of the /64 for its own
 // or takes single addresses out of it.
 func TestNeighboursOnALAN(t *testing.T) {
+	t.Parallel()
 	for onLink, prefixes := range map[string]map[string]string{"answer": ownPrefixes, "shared": sharedPrefixes} {
 		t.Run(onLink, func(t *testing.T) {
 			sw := newLAN(t, "mcast_snooping 0")
@@ -160,6 +161,7 @@ func defended(t *testing.T, h *host, sw *lan, addr netip.Addr) {
 // Two hosts take addresses out of the prefix of one link. Each costs the switch one group however many endpoints it has, all reach
 // each other without a route, and nothing of the prefix is a host's own.
 func TestHostsShareThePrefixOfALink(t *testing.T) {
+	t.Parallel()
 	sw := newLAN(t, "mcast_snooping 0")
 	var hosts []*host
 	var all []netip.Addr
@@ -226,6 +228,7 @@ func TestHostsShareThePrefixOfALink(t *testing.T) {
 
 // The first address that a host wants is somebody else's: the ADD fails and says whose, and its retry gets another one.
 func TestRFC4862_5_4_AddressOfAnotherOnTheLink(t *testing.T) {
+	t.Parallel()
 	sw := newLAN(t, "mcast_snooping 0")
 	h, _ := sw.host("h1", lanPlan("shared", sharedPrefixes), "2001:db8:1:2::1/64")
 	other, mac := sw.join()
@@ -297,6 +300,7 @@ func ownGroup(name string) netip.Addr {
 
 // A second host takes a fixed address over from one whose agent is dead: neighbours send there from its first word on.
 func TestTakeoverOfAFixedAddress(t *testing.T) {
+	t.Parallel()
 	sw := newLAN(t, "mcast_snooping 0")
 	var hosts [2]*host
 	var macs [2]string

@@ -4,6 +4,8 @@ import (
 	"context"
 	"time"
 
+	"hexapod.dev/agent/services"
+	"hexapod.dev/agent/translator"
 	"hexapod.dev/model/desired"
 	"hexapod.dev/model/diff"
 )
@@ -21,19 +23,20 @@ func (a *Agent) addRunners() {
 	for name, pass := range map[string]func(context.Context) error{
 		partHost:       a.careForHost,
 		partLinks:      a.tourLinks,
-		partRoutes:     a.whole(partRoutes, a.kernel.Routes),
-		partNeighbours: a.whole(partNeighbours, a.kernel.Neighbours),
+		partRoutes:     a.routeAll,
+		partNeighbours: a.neighbourAll,
+		partPeers:      a.followPeers,
 		partDatapath:   a.judgeAll,
 		partEndpoints:  a.repair,
 		partAnswers:    a.answerAll,
 		partBGP:        a.speak,
 		partLearned:    a.learn,
 		partServices:   a.serveAll,
-		partNAT64:      a.translate,
-		partHostPorts:  a.lookAtPorts,
+		partNAT64:      a.translator.Translate,
+		partHostPorts:  a.translator.LookAtPorts,
 		partPolicy:     a.policeAll,
-		partSockets:    a.cutSockets,
-		partBypass:     a.bypass,
+		partSockets:    a.services.CutSockets,
+		partBypass:     a.services.Bypass,
 		partDNS:        a.dnsPass,
 		partReap:       a.reap,
 		partComplete:   a.kernel.links.Complete,
@@ -43,9 +46,10 @@ func (a *Agent) addRunners() {
 	a.runners[partReap].gather = reapGather
 	a.runners[partComplete].gather = completeGather
 	a.runners[partHost].resync = hostResync
-	a.runners[partHostPorts].resync = portsLook
+	a.runners[partHostPorts].resync = translator.PortsLook
 	a.runners[partDatapath].resync = guardResync
-	a.runners[partBypass].resync = redirectLook
+	a.runners[partBypass].resync = services.LookAgain
+	a.kick(partComplete) // what an earlier agent left
 }
 
 // kick asks for a pass of each part.
@@ -55,17 +59,13 @@ func (a *Agent) kick(parts ...string) {
 	}
 }
 
-// whole returns the pass that makes one part of the kernel hold the whole state. Nothing is added or removed by an ADD or DEL
-// between the taking of the snapshot and the end of the pass, or it would undo their work.
-func (a *Agent) whole(part string, reconcile func(context.Context, desired.State) (diff.Delta[string], error)) func(context.Context) error {
-	return func(ctx context.Context) error {
-		a.passing.Lock()
-		defer a.passing.Unlock()
-		st := desired.For(a.sections.Snapshot())
-		delta, err := reconcile(ctx, st)
-		a.changed(part, delta)
-		return err
-	}
+// neighbourAll makes all permanent neighbours of this host as wanted. As with routeAll, nothing is added or removed by an ADD or DEL meanwhile.
+func (a *Agent) neighbourAll(ctx context.Context) error {
+	a.passing.Lock()
+	defer a.passing.Unlock()
+	delta, err := a.kernel.Neighbours(ctx, desired.For(a.sections.Snapshot()))
+	a.changed(partNeighbours, delta)
+	return err
 }
 
 // changed counts and logs what a pass had to do.

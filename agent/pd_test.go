@@ -76,6 +76,7 @@ func (h *host) delegationIs(state local.State) {
 
 // A whole life against Kea: get, renew, server gone, rebind, expiry drains, a new prefix for new endpoints (RFC 8415 18.2).
 func TestRFC8415_LifeOfADelegation(t *testing.T) {
+	t.Parallel()
 	h, router := newRoutedHost(t, planWith("dhcpv6-pd"))
 	a := h.start()
 	refused := func(name string) {
@@ -125,6 +126,7 @@ func TestRFC8415_LifeOfADelegation(t *testing.T) {
 // The server gives another prefix while the first one is valid: new endpoints have the new one, the others go on, and so it is
 // after a restart of the agent (RFC 8415 18.2.10.1, 18.2.12).
 func TestRFC8415_18_2_10_1_AnotherPrefix(t *testing.T) {
+	t.Parallel()
 	h, router := newRoutedHost(t, planWith("dhcpv6-pd"))
 	a := h.start()
 	kea := h.kea(router, poolA, long)
@@ -156,6 +158,7 @@ func TestRFC8415_18_2_10_1_AnotherPrefix(t *testing.T) {
 
 // RFC 8415 18.2.7: what a host does not use any more is given back, and the next life of it asks anew.
 func TestRFC8415_18_2_7_GivenBackByCleanup(t *testing.T) {
+	t.Parallel()
 	h, router := newRoutedHost(t, planWith("dhcpv6-pd"))
 	h.start()
 	h.kea(router, poolA, long)
@@ -176,6 +179,7 @@ func TestRFC8415_18_2_7_GivenBackByCleanup(t *testing.T) {
 
 // RFC 9762 6: a host asks for a prefix when a router on its link says by the P flag that they are delegated, and not before.
 func TestRFC9762_6_FlagOfARouterBeginsIt(t *testing.T) {
+	t.Parallel()
 	h, router := newRoutedHost(t, planWith("auto"))
 	a := h.start()
 	h.kea(router, poolA, long)

@@ -21,6 +21,7 @@ spec: {host: h9, revision: 5, entries: [{identity: 300, addresses: ["` + elsewhe
 // TestPolicyOfSlices: an address that does not say whose it is has the labels that a slice gives it, until the slice is gone; a slice
 // that is half wrong changes nothing.
 func TestPolicyOfSlices(t *testing.T) {
+	t.Parallel()
 	h := newHost(t)
 	h.configure(plan + database + allowWeb)
 	a := h.start()

@@ -36,6 +36,7 @@ var built = sync.OnceValues(func() (string, error) {
 })
 
 func TestMain(m *testing.M) {
+	netnstest.SideBySide(6)
 	code := m.Run()
 	if dir, _ := built(); dir != "" {
 		os.RemoveAll(dir)
@@ -75,7 +76,7 @@ func (h *host) spawn() *process {
 	netnstest.Do(h.t, h.ns, cmd.Start)
 	p := &process{h.t, cmd}
 	h.t.Cleanup(func() { p.end(syscall.SIGKILL) })
-	if err := manager.SetReadDeadline(time.Now().Add(20 * time.Second)); err != nil {
+	if err := manager.SetReadDeadline(time.Now().Add(2 * time.Minute)); err != nil {
 		h.t.Fatal(err)
 	}
 	said := make([]byte, 64)
@@ -123,6 +124,7 @@ func (h *host) plugin(command string, r cni.Request) (address string, err error)
 
 // The agent is killed at 20 random points of an ADD. What the journal or an answer gave the endpoint stays its address.
 func TestKilledInTheMiddleOfAdd(t *testing.T) {
+	t.Parallel()
 	h := newHost(t)
 	p := h.spawn()
 	before := h.ip()
@@ -175,6 +177,7 @@ func TestKilledInTheMiddleOfAdd(t *testing.T) {
 
 // The end of the agent changes nothing, and --cleanup removes all of it, but not under living endpoints.
 func TestEndAndCleanup(t *testing.T) {
+	t.Parallel()
 	h := newHost(t)
 	empty := h.ip()
 	p := h.spawn()
@@ -216,6 +219,7 @@ func TestEndAndCleanup(t *testing.T) {
 }
 
 func TestOneAgentPerRunFolder(t *testing.T) {
+	t.Parallel()
 	h := newHost(t)
 	h.spawn()
 	ctx, cancel := context.WithCancel(t.Context())

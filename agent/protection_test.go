@@ -7,6 +7,7 @@ import (
 
 // TestStatusSaysWhereInsideSourcesAreNotProved: where the host cannot know who sends, it says so.
 func TestStatusSaysWhereInsideSourcesAreNotProved(t *testing.T) {
+	t.Parallel()
 	withMAC := strings.Replace(plan, "rack: r1, number: 2,", `rack: r1, number: 2, mac: "02:00:00:00:00:02",`, 1)
 	for _, tc := range []struct{ name, conf, says string }{
 		{"segment, a host without MAC", plan, "not protected: a host of its segment has no mac"},

@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -19,6 +20,8 @@ import (
 
 // loadState is what is known of the source of the configuration.
 type loadState struct {
+	round atomic.Int64 // of the controller's newest question what hosts hold, which is answered whatever becomes of a configuration
+
 	mu     sync.Mutex // guards all following fields; a reload holds it from begin to end
 	refuse error      // why what the source says is not what runs; nil when it is
 	loaded time.Time
@@ -49,6 +52,7 @@ func (a *Agent) awaitFirst(ctx context.Context) error {
 		}
 		if err == nil {
 			err = a.apply(set)
+			a.asked(set)
 		}
 		a.metrics.loaded(err)
 		switch {
@@ -83,13 +87,19 @@ func (a *Agent) watchSource(ctx context.Context) error {
 func (a *Agent) reloaded(set objects.Set, err error) {
 	a.loading.mu.Lock()
 	defer a.loading.mu.Unlock()
+	was := a.config.Load()
 	if err == nil {
 		err = a.apply(set)
+		a.asked(set)
 	}
 	a.metrics.loaded(err)
 	before := a.loading.refuse
 	a.loading.refuse = err
 	switch {
+	case err == nil && before == nil && was.sameHere(a.config.Load(), a.options.Host):
+		a.loading.loaded = time.Now()
+		a.toldOfOthers()
+		return
 	case err != nil && (before == nil || before.Error() != err.Error()):
 		a.log.Error("configuration refused, the running one stays", "source", a.options.Source.Name(), "error", err)
 	case err == nil:
@@ -107,14 +117,29 @@ func (a *Agent) reloaded(set objects.Set, err error) {
 	}
 }
 
+// asked takes up the controller's question from a configuration, after what else it says was taken or refused. A host that has to refuse it,
+// because a store that was put back does not know it any more or gives it another prefix, has all the more to say what it holds.
+func (a *Agent) asked(set objects.Set) {
+	if p := set.Objects.Plan; p != nil && a.loading.round.Swap(p.Status.Round) != p.Status.Round {
+		a.reportSoon()
+	}
+}
+
 // apply makes set the running configuration if nothing that lives would be renumbered by it, and nobody took a number that rests.
 // A clock that nothing speaks for only warns of the latter: after a boot with a wrong clock the same folder must do.
 func (a *Agent) apply(set objects.Set) error {
-	next, err := newConfiguration(set, a.options.Host)
+	want, err := upstreamWanted(set.Objects, a.options.Host)
 	if err != nil {
 		return err
 	}
 	running := a.config.Load()
+	if running == nil { // what an earlier agent found counts from the first configuration on
+		a.upstream.Set(want)
+	}
+	next, err := a.newConfiguration(set)
+	if err != nil {
+		return err
+	}
 	if running != nil {
 		if err := set.Keeps(&running.set, nil); err != nil && a.options.Cluster == nil { // there, the controller sees to the others
 			return err
@@ -134,6 +159,7 @@ func (a *Agent) apply(set objects.Set) error {
 		a.log.Warn("configuration", "warning", w)
 	}
 	a.config.Store(next)
+	a.upstream.Set(want)
 	a.raiseSeen(next)
 	a.sections.SetConfig(next.desired)
 	a.sections.SetServices(next.services)
@@ -167,7 +193,7 @@ func (a *Agent) reportSource() local.Object {
 	a.loading.mu.Lock()
 	defer a.loading.mu.Unlock()
 	if a.loading.refuse != nil {
-		o.State, o.Why = local.Failed, "refused, the one from "+a.loading.loaded.UTC().Format(time.RFC3339)+" goes on: "+oneLine(a.loading.refuse)
+		o.State, o.Why = local.Failed, "refused, the one from "+a.loading.loaded.UTC().Format(time.RFC3339)+" goes on: "+local.OneLine(a.loading.refuse)
 	} else {
 		o.Detail = "loaded " + a.loading.loaded.UTC().Format(time.RFC3339)
 	}

@@ -27,14 +27,14 @@ func (a *Agent) Report() local.Status {
 	s.Objects = append(s.Objects, a.reportSource(), a.reportHost(config, snapshot), a.reportClock(), a.reportJournal())
 	s.Objects = append(s.Objects, a.reportParts(st)...)
 	s.Objects = append(s.Objects, a.reportCare(snapshot, st)...)
-	s.Objects = append(s.Objects, a.reportDelegation(snapshot)...)
+	s.Objects = append(s.Objects, a.delegation.Report()...)
 	s.Objects = append(s.Objects, a.reportPeers(snapshot, st)...)
 	s.Objects = append(s.Objects, a.reportAnswers(snapshot)...)
 	s.Objects = append(s.Objects, a.reportBGP()...)
 	s.Objects = append(s.Objects, a.reportServices()...)
 	s.Objects = append(s.Objects, a.resolver.Report()...)
 	s.Objects = append(s.Objects, a.reportTranslation(st)...)
-	s.Objects = append(s.Objects, a.reportPolicy(snapshot)...)
+	s.Objects = append(s.Objects, a.reportPolicy()...)
 	s.Objects = append(s.Objects, a.reportProtection(snapshot)...)
 	s.Objects = append(s.Objects, a.reportIdentities(snapshot)...)
 	for _, e := range a.Endpoints() {
@@ -76,7 +76,7 @@ func (a *Agent) reportParts(st desired.State) []local.Object {
 func stateOf(o local.Object, r *runner) local.Object {
 	switch passes, _, last := r.State(); {
 	case last != nil:
-		o.State, o.Why = local.Failed, oneLine(last)
+		o.State, o.Why = local.Failed, local.OneLine(last)
 	case passes == 0:
 		o.State, o.Why = local.Pending, "the first pass has not ended"
 	default:
@@ -143,7 +143,7 @@ func (a *Agent) Endpoints() []local.Endpoint {
 		case !tried:
 			o.State, o.Why = local.Pending, "it is being made"
 		case err != nil:
-			o.State, o.Why = local.Failed, oneLine(err)
+			o.State, o.Why = local.Failed, local.OneLine(err)
 		case undone[e.Key.String()] != "":
 			o.State, o.Why = local.Failed, string(undone[e.Key.String()])
 		}
@@ -189,6 +189,3 @@ func (a *Agent) Routes(context.Context) ([]local.Route, error) {
 	slices.SortFunc(list, func(a, b local.Route) int { return a.Dst.Compare(b.Dst) })
 	return list, nil
 }
-
-// oneLine writes joined errors in a table's cell.
-func oneLine(err error) string { return strings.ReplaceAll(err.Error(), "\n", "; ") }

@@ -162,7 +162,7 @@ func (s *sections) SetEndpoint(e desired.Endpoint) {
 }
 
 // Renumber gives an endpoint another number, and reports whether it is there.
-func (s *sections) Renumber(k desired.EndpointKey, n uint16) bool {
+func (s *sections) Renumber(k desired.EndpointKey, n uint32) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	e, ok := s.snapshot.Endpoints.Get(k)

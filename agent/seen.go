@@ -32,7 +32,7 @@ type seen struct {
 type memory struct {
 	v1alpha1.Seen
 	Held       []v1alpha1.Prefix `json:"held,omitempty"`
-	Identities []uint16          `json:"carried,omitempty"`
+	Identities []uint32          `json:"carried,omitempty"`
 }
 
 // raiseSeen raises the marks by a configuration. Each one counts: the next may be that of a store that was put back.

@@ -19,7 +19,7 @@ func TestSeenIsNotForgotten(t *testing.T) {
 	start := func() *Agent {
 		return &Agent{options: options, log: slog.New(slog.DiscardHandler)}
 	}
-	told := func(identity uint16, hosts ...addressplan.Host) *configuration {
+	told := func(identity uint32, hosts ...addressplan.Host) *configuration {
 		plan := addressplan.Plan{Prefix: netip.MustParsePrefix("2001:db8:a000::/37"), Lengths: addressplan.Lengths{Cluster: 44, Rack: 54, Host: 64}, Hosts: hosts}
 		return &configuration{set: objects.Set{
 			Objects: v1alpha1.Set{Identities: []*v1alpha1.Identity{v1alpha1.NewIdentity(v1alpha1.IdentitySpec{Number: identity})}},
@@ -36,7 +36,7 @@ func TestSeenIsNotForgotten(t *testing.T) {
 	a.raiseSeen(told(259, low))
 	want := v1alpha1.Seen{Identity: 300, Prefixes: []v1alpha1.Prefix{v1alpha1.PrefixFrom(high.Prefix)}}
 	same := cmp.Comparer(func(x, y netip.Prefix) bool { return x == y })
-	report := v1alpha1.HostReport{Prefixes: []v1alpha1.Prefix{v1alpha1.PrefixFrom(low.Prefix)}, Identities: []uint16{258, 260}}
+	report := v1alpha1.HostReport{Prefixes: []v1alpha1.Prefix{v1alpha1.PrefixFrom(low.Prefix)}, Identities: []uint32{258, 260}}
 	a.keepSeen(&report)
 	if diff := cmp.Diff(want, report.Seen, same); diff != "" {
 		t.Errorf("-want +seen:\n%s", diff)

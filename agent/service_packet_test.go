@@ -32,20 +32,21 @@ spec:
 
 // TestPacketsToServices leads a client that no hook sees: the test is in no cgroup of the host. Ports without a backend refuse it at once.
 func TestPacketsToServices(t *testing.T) {
+	t.Parallel()
 	h := withServices(t)
 	client, to := servedPair(t, h)
-	c, err := dial(t, client, to, 80, 20*time.Second)
+	c, err := dial(t, client, to, 80, time.Minute)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer c.Close()
-	if !answers(t, c, 20*time.Second) {
+	if !answers(t, c, time.Minute) {
 		t.Error("the service does not answer a client whose packets are led")
 	}
 	if c.RemoteAddr().String() != "[2001:db8:f::1]:80" {
 		t.Errorf("the client talks to %s, want the service", c.RemoteAddr())
 	}
-	if _, err := dial(t, client, to, 83, 20*time.Second); err == nil || !strings.Contains(err.Error(), "refused") {
+	if _, err := dial(t, client, to, 83, time.Minute); err == nil || !strings.Contains(err.Error(), "refused") {
 		t.Errorf("a port that the service does not have: %v, want a refusal", err)
 	}
 }
@@ -56,11 +57,11 @@ func TestRedirectOfItsOwn(t *testing.T) {
 	h := withServices(t)
 	join(t, h.cgroup)
 	client, to := servedPair(t, h)
-	c, err := dial(t, client, to, 80, 20*time.Second)
+	c, err := dial(t, client, to, 80, time.Minute)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if !answers(t, c, 20*time.Second) {
+	if !answers(t, c, time.Minute) {
 		t.Error("the service does not answer")
 	}
 	c.Close()
@@ -78,7 +79,7 @@ func TestRedirectOfItsOwn(t *testing.T) {
 		netnstest.Run(t, ns, line)
 	}
 	until(t, "the proxy sees the service", func() bool {
-		c, err := dial(t, client, to, 80, 20*time.Second)
+		c, err := dial(t, client, to, 80, time.Minute)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -91,12 +92,12 @@ func TestRedirectOfItsOwn(t *testing.T) {
 		}
 	})
 	before := h.calls("bypass")
-	c, err = dial(t, client, to, 81, 20*time.Second)
+	c, err = dial(t, client, to, 81, time.Minute)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer c.Close()
-	if !answers(t, c, 20*time.Second) || c.RemoteAddr().String() != "[2001:db8:f::1]:81" {
+	if !answers(t, c, time.Minute) || c.RemoteAddr().String() != "[2001:db8:f::1]:81" {
 		t.Errorf("what the redirect leaves alone does not reach the backend as %s", c.RemoteAddr())
 	}
 	if h.calls("bypass") == before {

@@ -59,6 +59,7 @@ spec:
 
 // Services come with the configuration, change and go with it; a restart finds them as they were.
 func TestServices(t *testing.T) {
+	t.Parallel()
 	h := withServices(t)
 	backends := func(list ...string) string {
 		var words []string

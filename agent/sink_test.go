@@ -16,6 +16,7 @@ import (
 
 // What a running agent closed of its journal lies in the sink of the plan, and tells there who had an address, when the host is gone.
 func TestJournalSink(t *testing.T) {
+	t.Parallel()
 	for _, kind := range []string{"folder", "command"} {
 		t.Run(kind, func(t *testing.T) {
 			h := newHost(t)
@@ -53,6 +54,7 @@ func TestJournalSink(t *testing.T) {
 // What the plan says of the journal holds for the log of NAT64 grants: closed segments are copied, and go when they are past the retention;
 // the last one stays.
 func TestGrantsAreCopiedAndRetained(t *testing.T) {
+	t.Parallel()
 	h := newHost(t)
 	mount, folder := t.TempDir(), filepath.Join(h.state(), "nat64")
 	if err := os.MkdirAll(folder, 0o755); err != nil {
@@ -84,6 +86,7 @@ func TestGrantsAreCopiedAndRetained(t *testing.T) {
 // A number that rests is not given to the next host by hand, while an agent runs: the folder is refused and what was goes on. When the
 // rest is over, the same folder is taken.
 func TestRestingNumberIsRefused(t *testing.T) {
+	t.Parallel()
 	h := newHost(t)
 	h.start()
 	again := func(retired time.Time) string {

@@ -28,7 +28,7 @@ func refused(t *testing.T, what string, err error, code cni.Code, words string) 
 
 // TestFullDiskAndBack: on a full disk an ADD fails in words and STATUS says so, endpoints go on, and service resumes with the space,
 // though a runtime sends nothing but STATUS until then.
-func TestFullDiskAndBack(t *testing.T) {
+func TestFullDiskAndBack(t *testing.T) { // alone: a program that another test is just starting has copies of open files, and keeps the disk busy
 	h := newHost(t)
 	if err := os.MkdirAll(h.state(), 0o755); err != nil {
 		t.Fatal(err)
@@ -102,6 +102,7 @@ func fill(t *testing.T, path string) {
 // TestRefusedClockIsAccepted: a host whose journal is of another boot and much older than its clock gives nothing out, says what to
 // do, and does after the operator's word.
 func TestRefusedClockIsAccepted(t *testing.T) {
+	t.Parallel()
 	h := newHost(t)
 	h.configure(strings.Replace(plan, "clock: trusted, ", "", 1))
 	writeOldJournal(t, filepath.Join(h.state(), "journal"))

@@ -97,9 +97,10 @@ func (a *Agent) heardAddr(addr netip.Addr, gone bool) {
 	}
 	if !a.sections.Snapshot().Facts.Equal(before.Facts) { // an uplink may be found by it, and hosts behind that
 		a.kick(partHost, partRoutes, partAnswers)
+		a.upstream.Wake()
 		a.reportSoon()
 	}
-	if gone && slices.ContainsFunc(a.sections.Snapshot().Own(), func(p netip.Prefix) bool { return addr == desired.RouterAddr(p) }) {
+	if gone && slices.ContainsFunc(a.sections.Snapshot().Homes(), func(p netip.Prefix) bool { return addr == desired.RouterAddr(p) }) {
 		a.disturbed(partHost)
 	}
 	// A next hop that could not be reached may be reached from a new address.
@@ -121,6 +122,7 @@ func (a *Agent) heardLink(l rtnl.Link, gone bool) {
 	}
 	if a.isUplink(l.Name) { // it may have another MAC, or another switch at its end
 		a.kick(partAnswers)
+		a.upstream.Wake()
 	}
 	before := a.sections.Snapshot()
 	facts := before.Facts.With(l.Name, desired.LinkFact{Up: l.Up, MTU: l.MTU, Segments: l.MostCut, MAC: l.MAC, Addrs: before.Facts[l.Name].Addrs}, !gone)
@@ -129,7 +131,7 @@ func (a *Agent) heardLink(l rtnl.Link, gone bool) {
 	}
 	a.reportSoon()
 	if l.Up && !gone && !before.Facts[l.Name].Up {
-		a.delegation.linkUp(l.Name)
+		a.delegation.LinkUp(l.Name)
 	}
 	a.kick(partHost, partDatapath, partRoutes, partLearned, partPolicy, partDNS)
 	if a.sections.Snapshot().Sizes() != before.Sizes() {

@@ -46,7 +46,7 @@ var external = map[string][]string{
 	"github.com/gaissmai/bart":       {"model"},
 	"golang.org/x/sync":              {"agent", "controller", "lab", "edge"},
 	"golang.org/x/net":               {"linux", "edge", "lab"},
-	"github.com/miekg/dns":           {"edge/dns"},
+	"github.com/miekg/dns":           {"edge/dns", "test/capture"},
 	"github.com/rogpeppe":            {"lab"},
 	"github.com/google/go-cmp":       {},
 	"github.com/containernetworking": {"lab", "test"},

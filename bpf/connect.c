@@ -33,12 +33,41 @@ struct {
 	__uint(pinning, LIBBPF_PIN_BY_NAME);
 } service_bypass SEC(".maps");
 
-/* What a connected socket thinks it talks to. It goes with the socket. */
+/* One entry: how many namespaces service_bypass has, so that none is looked for where there are none. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, u32);
+	__type(value, u32);
+	__uint(pinning, LIBBPF_PIN_BY_NAME);
+} service_bypassed SEC(".maps");
+
+/* What a connected socket thinks it talks to. */
 struct service_peer {
 	struct service_key key;
 	struct service_backend backend;
 };
 
+/* Where that stands: in the place that the socket's cookie names, from its connect to its release. Memory that was given once costs a
+ * connection less than a tenth of what memory of the socket's own does. Cookies follow one another, so places fill in turn. A socket of the
+ * kernel's own is released without a hook: its place stays taken. */
+struct service_place {
+	u64 socket; /* its cookie; 0: the place is free */
+	struct service_peer peer;
+	u64 zero;
+};
+
+#define SERVICE_PLACES 16384 /* a power of two */
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, SERVICE_PLACES);
+	__type(key, u32);
+	__type(value, struct service_place);
+	__uint(pinning, LIBBPF_PIN_BY_NAME);
+} service_places SEC(".maps");
+
+/* Or, where another socket has that place, in memory of its own, which goes with it. */
 struct {
 	__uint(type, BPF_MAP_TYPE_SK_STORAGE);
 	__uint(map_flags, BPF_F_NO_PREALLOC);
@@ -146,10 +175,28 @@ INLINE void remember_datagram(const struct service_call *c, const struct service
 	bpf_map_update_elem(&service_datagrams, &d, &c->key, BPF_ANY);
 }
 
+INLINE struct service_place *place_of(u64 socket)
+{
+	u32 at = socket & (SERVICE_PLACES - 1);
+
+	return bpf_map_lookup_elem(&service_places, &at);
+}
+
+/* peer_of is where a socket's correspondent is noted, 0 where none is. With anew it is to be noted: a place that is free is taken. */
+INLINE struct service_peer *peer_of(struct bpf_sock_addr *ctx, int anew)
+{
+	u64 socket = bpf_get_socket_cookie(ctx);
+	struct service_place *place = place_of(socket);
+	struct bpf_sock *sk = ctx->sk;
+
+	if (place && (place->socket == socket || (anew && !place->socket && !__sync_val_compare_and_swap(&place->socket, 0, socket))))
+		return &place->peer;
+	return sk ? bpf_sk_storage_get(&service_peers, sk, 0, anew ? BPF_SK_STORAGE_GET_F_CREATE : 0) : 0;
+}
+
 INLINE void remember_peer(struct bpf_sock_addr *ctx, const struct service_call *c, const struct service_seat *seat)
 {
-	struct bpf_sock *sk = ctx->sk;
-	struct service_peer *p = sk ? bpf_sk_storage_get(&service_peers, sk, 0, BPF_SK_STORAGE_GET_F_CREATE) : 0;
+	struct service_peer *p = peer_of(ctx, 1);
 
 	if (p) {
 		p->key = c->key;
@@ -192,20 +239,29 @@ INLINE void elsewhere(struct bpf_sock_addr *ctx, const struct service_call *c, s
 		*seat = next;
 }
 
+INLINE int is_bypassed(u64 netns)
+{
+	u32 zero = 0, *some = bpf_map_lookup_elem(&service_bypassed, &zero);
+
+	return some && *some && bpf_map_lookup_elem(&service_bypass, &netns);
+}
+
 /* translate leads a call to a backend. It returns what the hook returns: 1 goes on, 0 fails the system call. */
 INLINE int translate(struct bpf_sock_addr *ctx, int v4, int sends)
 {
 	struct service_call c = { .sends = sends };
 	struct service_seat seat = {};
+	struct service *s;
 
 	c.key.protocol = protocol_of(ctx);
 	if (!c.key.protocol)
 		return 1;
 	read_key(ctx, v4, &c.key);
-	if (!service_owns(&c.key.addr))
+	s = service_of(&c.key);
+	if (!s && !service_owns(&c.key.addr))
 		return 1;
 	c.client.d[0] = bpf_get_netns_cookie(ctx);
-	if (bpf_map_lookup_elem(&service_bypass, &c.client.d[0])) {
+	if (is_bypassed(c.client.d[0])) {
 		count(TALLY_BYPASS);
 		return 1;
 	}
@@ -213,7 +269,7 @@ INLINE int translate(struct bpf_sock_addr *ctx, int v4, int sends)
 		c.socket = bpf_get_socket_cookie(ctx);
 	c.random = bpf_get_prandom_u32();
 	c.now = bpf_ktime_get_coarse_ns() / 1000000000;
-	switch (service_translate(&c, c.sends, &seat)) {
+	switch (service_answer(&c, c.sends, s, &seat)) {
 	case SERVICE_PASS:
 		return 1;
 	case SERVICE_REFUSE:
@@ -246,8 +302,7 @@ INLINE int name(struct bpf_sock_addr *ctx, int v4)
 		d.backend.port = at.port;
 		key = bpf_map_lookup_elem(&service_datagrams, &d);
 	} else if (protocol) {
-		struct bpf_sock *sk = ctx->sk;
-		struct service_peer *p = sk ? bpf_sk_storage_get(&service_peers, sk, 0, 0) : 0;
+		struct service_peer *p = peer_of(ctx, 0);
 
 		if (p && p->backend.port == at.port && addr_equal(&p->backend.addr, &at.addr))
 			key = &p->key;
@@ -303,4 +358,20 @@ SEC("cgroup/getpeername4")
 int service_getpeername4(struct bpf_sock_addr *ctx)
 {
 	return name(ctx, 1);
+}
+
+/* A socket that is released gives its place up. */
+SEC("cgroup/sock_release")
+int service_release(struct bpf_sock *sk)
+{
+	struct service_place *place;
+	u64 socket;
+
+	if (sk->protocol != PROTOCOL_TCP && sk->protocol != PROTOCOL_MPTCP && sk->protocol != PROTOCOL_SCTP)
+		return 1;
+	socket = bpf_get_socket_cookie(sk);
+	place = place_of(socket);
+	if (place && place->socket == socket)
+		place->socket = 0;
+	return 1;
 }

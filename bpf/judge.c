@@ -7,7 +7,7 @@
 #include "fragment.h"
 #include "policy.h"
 #include "forward.h"
-#include "lead.h"
+#include "gateway.h"
 #include "event.h"
 
 #include <linux/pkt_cls.h>
@@ -75,7 +75,7 @@ GLOBAL int known(struct __sk_buff *skb, const struct base *b, const struct heade
 	if (uplink)
 		__builtin_memcpy(p.mac, b->src_mac, 6);
 	passes = flow_pass(&p);
-	if (passes) {
+	if (passes & PASS_YES) {
 		if (asks && (passes & PASS_HALF_OPEN) && service_owns(&b->dst)) { /* it began when the service was not known yet */
 			flow_remove(&p.key, p.seed, p.now);
 			return ASK_SERVICES;
@@ -83,12 +83,16 @@ GLOBAL int known(struct __sk_buff *skb, const struct base *b, const struct heade
 		to_door(skb, passes);
 		return 0;
 	}
+	if (asks && begins(&p) && !service_owns(&b->dst)) {
+		skb->cb[CB_SERVICE] = DOOR_NONE; /* nobody leads a connection that begins elsewhere: most do */
+		asks = 0;
+	}
 	if (asks)
 		return ASK_SERVICES;
 	why = uplink ? believed(skb, b) : 0;
 	if (why)
 		return why;
-	why = policy(&p, set->flags & SETTING_POLICY);
+	why = policy(&p, set->flags & SETTING_POLICY, passes);
 	if (why) {
 		flow_remove(&p.key, p.seed, p.now);
 		return why;
@@ -108,29 +112,28 @@ INLINE int is_along(const struct header *h)
 INLINE int pass(struct __sk_buff *skb, const struct base *b, const struct header *h, u32 owner, u32 uplink)
 {
 	struct settings *set;
-	u32 zero = 0, now;
+	u32 zero = 0;
 	int why;
 
 	set = bpf_map_lookup_elem(&settings, &zero);
 	if (!set)
 		return WHY_DENIED;
-	now = clock_now(set);
 	if ((set->flags & SETTING_SERVICES) && is_along(h) && !skb->cb[CB_SERVICE])
 		skb->cb[CB_SERVICE] = DOOR_SHOW;
 	if (h->fragment && !h->first) {
 		why = uplink ? believed(skb, b) : 0;
-		return why ? why : later_fragment(b, h, now);
+		return why ? why : later_fragment(b, h, clock_now(set));
 	}
 	if (h->proto == PROTO_ICMP && !is_echo(h->type)) {
 		if (!h->type || h->type > PARAM_PROBLEM)
 			return WHY_ICMP_TYPE;
 		why = uplink ? believed(skb, b) : 0;
-		return why ? why : icmp_error(skb, b, h, uplink, now);
+		return why ? why : icmp_error(skb, b, h, uplink, clock_now(set));
 	}
 	why = known(skb, b, h, owner, uplink);
 	if (why)
 		return why;
-	return h->fragment ? first_fragment(b, h, now) : 0;
+	return h->fragment ? first_fragment(b, h, clock_now(set)) : 0;
 }
 
 INLINE int is_locator(const union addr *a)
@@ -178,8 +181,10 @@ GLOBAL int from_endpoint(struct __sk_buff *skb)
 		return WHY_SPOOFED_MAC;
 	if (h.routing)
 		return WHY_ROUTING_HEADER;
-	if (is_discovery(&h))
-		return discovery(skb, &b, &h, self);
+	if (is_discovery(&h)) {
+		why = discovery(skb, &b, &h, self);
+		return why == WHY_NEIGHBOUR && h.type == NEIGHBOUR_ASK ? gateway_ask(skb, &b, &h, self) : why;
+	}
 	if (is_martian(&b.dst))
 		return WHY_MALFORMED;
 	if (is_multicast(&b.dst))
@@ -209,7 +214,14 @@ GLOBAL int from_endpoint(struct __sk_buff *skb)
 	if (why)
 		return why;
 	to = endpoint_of(&b.dst);
-	return to ? hand_over(skb, &b, &h, to) : forward(skb, &b, &h);
+	if (to)
+		return hand_over(skb, &b, &h, to);
+	if (is_gateway(&b.dst)) {
+		why = gateway_echo(skb, &b, &h);
+		if (why)
+			return why;
+	}
+	return forward(skb, &b, &h);
 }
 
 /* to_host is what the host gets over an uplink, or hands on itself. Neighbours of the host may ask it by any address of theirs. */
@@ -266,7 +278,7 @@ GLOBAL int note_host(struct __sk_buff *skb, const struct base *b, const struct h
 		return 0;
 	sight_of(&p, b, h, set);
 	passes = flow_pass(&p);
-	if (!passes)
+	if (!(passes & PASS_YES))
 		passes = flow_add(&p, owner);
 	to_door(skb, passes);
 	return 0;
@@ -306,12 +318,13 @@ INLINE int judged(struct __sk_buff *skb, struct base *b, struct header *h)
 GLOBAL int to_endpoint(struct __sk_buff *skb)
 {
 	struct header h = {};
+	u32 came = skb->ingress_ifindex;
 	struct endpoint *self;
 	struct base b;
 	int why;
 
 	why = load_base(skb, &b);
-	if (!skb->ingress_ifindex)
+	if (!came)
 		return why ? WHY_FROM_HOST : from_host(skb, &b, &h);
 	if ((skb->mark & MARK_MASK) == MARK_SET || (skb->mark & MARK_MASK) == MARK_SERVICE)
 		return why ? WHY_JUDGED : judged(skb, &b, &h);
@@ -328,7 +341,7 @@ GLOBAL int to_endpoint(struct __sk_buff *skb)
 		return WHY_SPOOFED_NEIGHBOUR;
 	if (is_multicast(&b.src) || is_martian(&b.src) || is_link_local(&b.src))
 		return WHY_MALFORMED;
-	why = pass(skb, &b, &h, self->link, skb->ingress_ifindex);
+	why = pass(skb, &b, &h, self->link, came);
 	if (!why && skb->cb[CB_SERVICE] == DOOR_SHOW)
 		why = show(skb, &b, &h);
 	return why ? why : WHY_OTHER_WAY;
@@ -439,6 +452,7 @@ INLINE int carry_out(struct __sk_buff *skb, u32 place, int why)
 	case WHY_REMOTE:
 		return leave(skb);
 	case WHY_REFUSED:
+	case WHY_ANSWERED:
 		skb->mark |= MARK_SET;
 		skb->cb[CB_OUT] = skb->ifindex;
 		return bpf_redirect(skb->ifindex, 0);
@@ -450,6 +464,8 @@ INLINE int carry_out(struct __sk_buff *skb, u32 place, int why)
 	case WHY_IPV4:
 		skb->mark |= skb->cb[CB_SERVICE] == DOOR_SHOW ? MARK_SERVICE : MARK_SET;
 	}
+	if (why == WHY_TO_HOST || why == WHY_NOT_OURS)
+		bpf_tail_call(skb, &translate, TRANSLATE_ENTRY);
 	return TC_ACT_UNSPEC;
 }
 
@@ -459,6 +475,7 @@ int judge(struct __sk_buff *skb)
 	u32 place = skb->cb[CB_PLACE];
 	int why;
 
+	skb->cb[CB_OUT] = 0;
 	skb->cb[CB_SERVICE] = 0;
 	if (place == FROM_ENDPOINT) {
 		skb->mark &= ~MARK_MASK; /* nobody outside says that a packet was judged */

@@ -9,6 +9,7 @@ import (
 	"os"
 	"slices"
 	"strconv"
+	"strings"
 	"testing"
 	"time"
 
@@ -25,10 +26,10 @@ const (
 	someHosts = 4
 )
 
-// patience is how long leaders of this test wait for so many hosts on a machine that may be slow. A process that was just started always
-// waits that long.
+// patience is how long leaders of this test wait for so many hosts on a machine that may be slow: a host that is heard later than its node is
+// numbered does not get its prefix again. A process that was just started always waits that long.
 func patience(hosts int) time.Duration {
-	return 20*time.Second + time.Duration(hosts)*200*time.Millisecond
+	return 30*time.Second + time.Duration(hosts)*800*time.Millisecond
 }
 
 // TestRestoredStoreWithAgents: after a snapshot of the store half of the nodes and of the pods come, each node with a real agent and each
@@ -47,16 +48,18 @@ func TestRestoredStoreWithAgents(t *testing.T) {
 		number = n
 	}
 	w := &world{cluster: newCluster(t, labPlan()), programs: buildPrograms(t)}
+	w.statuses = follow(w.cluster, objects.HostStatuses())
 	_, stop := w.start(Options{Identity: "starter"}) // it does not wait for hosts, because there are none
 	begun := time.Now()
 	w.grow(number/2, number*5/4, "old")
 	before := w.Snapshot()
 	w.grow(number-number/2, number*5/2-number*5/4, "lost")
-	t.Logf("%d agents and %d pods after %.0f s", len(w.hosts), w.pods, time.Since(begun).Seconds())
+	t.Logf("%d agents and %d pods after %.0f s; an agent has used at most %.1f s of a processor and %.0f MB", len(w.hosts), w.pods,
+		time.Since(begun).Seconds(), w.most((*realHost).cpu), w.most(func(h *realHost) float64 { return h.memory(t, "VmRSS") }))
 	held := w.heldBy()
 	stop()
 	first, _ := w.start(Options{Identity: "first", Grace: patience(number)})
-	w.eventually("the first leads", first.leads)
+	w.awaits("leaders", 1, func() int { return leaders(first) })
 	// The last host's agent is started anew, and finds no Host of its name.
 	restarted := w.hosts[len(w.hosts)-1]
 	restarted.kill()
@@ -69,32 +72,48 @@ func TestRestoredStoreWithAgents(t *testing.T) {
 		w.nodeAt(names[i], 10_000+i)
 	}
 	newFleet(w.cluster, names...).run()
-	w.eventually("both lead", func() bool { return first.leads() && second.leads() })
+	w.awaits("leaders", 2, func() int { return leaders(first, second) })
 	for _, h := range w.hosts[number/2:] { // kubelets register what was lost
 		w.nodeAt(h.name, h.at)
 	}
 	for i := range 40 {
 		w.pod("default", fmt.Sprint("new", i), map[string]string{"app": fmt.Sprint("new", i)}, nil)
 	}
-	w.eventually("all nodes are numbered", w.numbered)
-	w.eventually("the new sets have numbers", func() bool { return w.numbersOf("new") == 40 })
-	w.eventually("every agent has the prefix again that it held", func() bool {
+	w.awaits("nodes with a prefix", number+number/2, func() (n int) {
+		for _, c := range w.cidrsOf() {
+			n += min(len(c), 1)
+		}
+		return n
+	})
+	w.awaits("new sets of labels with a number", 40, func() int { return w.numbersOf("new") })
+	w.awaits("agents that have the prefix again that they held", number, func() (n int) {
 		now := w.cidrsOf()
 		for _, h := range w.hosts {
-			if !slices.Equal(now[h.name], held[h.name]) {
-				return false
+			if slices.Equal(now[h.name], held[h.name]) {
+				n++
 			}
 		}
-		return true
+		return n
 	})
 	w.alone()
 	w.noTwoOwners()
+	t.Logf("all of it took %.0f s; an agent has used at most %.1f s of a processor", time.Since(begun).Seconds(), w.most((*realHost).cpu))
+}
+
+func leaders(all ...*Controller) (n int) {
+	for _, c := range all {
+		if c.leads() {
+			n++
+		}
+	}
+	return n
 }
 
 // world is a cluster of hosts that have agents.
 type world struct {
 	*cluster
 	programs programs
+	statuses *objects.Store[v1alpha1.HostStatus]
 	hosts    []*placedHost
 	pods     int
 }
@@ -112,20 +131,80 @@ func (w *world) nodeAt(name string, at int) {
 	make1(w.cluster, objects.Nodes(), n)
 }
 
-// atOnce is how many agents are started together.
-const atOnce = 20
+// atOnce is how many agents are started together: enough to keep some processors busy, few enough that the API server gets its turn.
+const atOnce = 6
+
+// Times of waits: an end is seen soon, progress is told now and then, and only what stands still for long has failed. Hundreds of agents
+// have much to do on a few processors.
+const (
+	awaitLook  = 200 * time.Millisecond
+	awaitTell  = 15 * time.Second
+	awaitStill = 4 * time.Minute
+)
+
+// awaits waits until there are as many as wanted, however long that takes while their number changes.
+func (w *world) awaits(what string, want int, have func() int) {
+	w.t.Helper()
+	last, moved, told := -1, time.Now(), time.Now()
+	for {
+		n := have()
+		if n == want {
+			return
+		}
+		if n != last {
+			last, moved = n, time.Now()
+		}
+		if time.Since(moved) > awaitStill {
+			w.t.Fatalf("%s: %d of %d, and no other number for %s", what, n, want, awaitStill)
+		}
+		if time.Since(told) > awaitTell {
+			told = time.Now()
+			w.t.Logf("%s: %d of %d", what, n, want)
+		}
+		time.Sleep(awaitLook) // what is asked spans several kinds of objects: there is no one watch to wait for
+	}
+}
+
+// leastMemory is what has to be left before more agents are started, in MB: the machine is not to be brought down.
+const leastMemory = 1500
+
+// memoryLeft is the memory of the machine that is available, in MB (proc(5), meminfo).
+func (w *world) memoryLeft() int {
+	w.t.Helper()
+	text, err := os.ReadFile("/proc/meminfo")
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	_, rest, _ := strings.Cut(string(text), "MemAvailable:")
+	kb, err := strconv.Atoi(strings.Fields(rest)[0])
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return kb / 1024
+}
+
+// most is the most of something that an agent has.
+func (w *world) most(of func(*realHost) float64) (most float64) {
+	for _, h := range w.hosts {
+		most = max(most, of(h.realHost))
+	}
+	return most
+}
 
 // grow adds hosts and waits until their agents serve, and pods on all hosts there are then.
 func (w *world) grow(hosts, pods int, kind string) {
 	w.t.Helper()
 	for end := len(w.hosts) + hosts; len(w.hosts) < end; {
+		if left := w.memoryLeft(); left < leastMemory {
+			w.t.Fatalf("%d MB of memory are left beside %d agents: an agent and the tables of its programs take about 90", left, len(w.hosts))
+		}
 		for range min(atOnce, end-len(w.hosts)) {
 			at := len(w.hosts)
 			name := fmt.Sprint("h", at)
 			w.nodeAt(name, at)
 			w.hosts = append(w.hosts, &placedHost{w.realHost(w.programs, name, at), at})
 		}
-		w.eventually(fmt.Sprintf("%d agents serve", len(w.hosts)), func() bool { return w.serving() == len(w.hosts) })
+		w.awaits("agents that serve", len(w.hosts), w.serving)
 	}
 	type placed struct {
 		host        *placedHost
@@ -138,7 +217,7 @@ func (w *world) grow(hosts, pods int, kind string) {
 		all = append(all, p)
 		w.pods++
 	}
-	w.eventually("their sets of labels have numbers", func() bool { return w.numbersOf(kind) == min(pods, 60) })
+	w.awaits("sets of labels with a number", min(pods, 60), func() int { return w.numbersOf(kind) })
 	var g errgroup.Group
 	g.SetLimit(8)
 	for _, p := range all {
@@ -151,7 +230,7 @@ func (w *world) grow(hosts, pods int, kind string) {
 
 // serving counts the hosts whose agents say that they serve.
 func (w *world) serving() (n int) {
-	for _, s := range list(w.cluster, objects.HostStatuses()) {
+	for _, s := range w.statuses.All() {
 		if c, ok := s.Status.Condition(v1alpha1.ConditionReady); ok && c.Status == v1alpha1.ConditionTrue {
 			n++
 		}
@@ -192,7 +271,7 @@ func (w *world) numbersOf(kind string) int {
 // labels: to another living endpoint, or in the cluster now.
 func (w *world) noTwoOwners() {
 	w.t.Helper()
-	owner, meaning := map[netip.Addr]string{}, map[uint16]string{}
+	owner, meaning := map[netip.Addr]string{}, map[uint32]string{}
 	for _, i := range list(w.cluster, objects.Identities()) {
 		meaning[i.Spec.Number] = i.Spec.Labels["app"]
 	}
@@ -212,7 +291,7 @@ func (w *world) noTwoOwners() {
 				}
 			}
 			b := addr.As16()
-			n := binary.BigEndian.Uint16(b[8:10])
+			n := uint32(binary.BigEndian.Uint16(b[8:10]))
 			if n == 0 { // its number was late
 				unknown++
 				continue

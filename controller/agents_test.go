@@ -21,6 +21,7 @@ import (
 	"github.com/containernetworking/cni/pkg/types"
 	current "github.com/containernetworking/cni/pkg/types/100"
 
+	"hexapod.dev/edge/kube/kubetest"
 	"hexapod.dev/linux/netns"
 	"hexapod.dev/linux/netns/netnstest"
 	"hexapod.dev/test/cnitest"
@@ -196,6 +197,16 @@ func (h *realHost) del(ctx context.Context, pod string) error {
 }
 
 // memory reads a line of the status of the agent's process, in megabytes.
-func (h *realHost) memory(b *testing.B, line string) float64 {
+func (h *realHost) memory(b testing.TB, line string) float64 {
 	return process{cmd: h.cmd}.memory(b, line)
+}
+
+// cpu is the work of processors for the agent's process since it was started, in seconds.
+func (h *realHost) cpu() float64 {
+	h.k.t.Helper()
+	d, err := kubetest.CPU(h.cmd.Process.Pid)
+	if err != nil {
+		h.k.t.Fatal(err)
+	}
+	return d.Seconds()
 }

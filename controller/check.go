@@ -25,7 +25,8 @@ func (t *term) check(ctx context.Context) error {
 	}
 	var errs []error
 	if set.Plan != nil {
-		if c, ok := t.c.numbers.condition(set.Plan.Metadata.Generation); ok {
+		c, ok := t.c.numbers.condition(set.Plan.Metadata.Generation)
+		if _, said := set.Plan.Status.Condition(v1alpha1.ConditionNumbers); ok || said {
 			set.Plan.Status.Conditions = slices.Clone(set.Plan.Status.Conditions) // the feed's list is not ours to change
 			set.Plan.Status.Set(c)
 		}

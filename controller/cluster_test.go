@@ -19,14 +19,14 @@ import (
 type cluster struct {
 	*kubetest.Server
 	t testing.TB
-	c *objects.Client
+	c *objects.Client // patient: hundreds of agents may want something of the same API server
 }
 
 func newCluster(t testing.TB, spec v1alpha1.AddressPlanSpec) *cluster {
 	t.Helper()
 	s := kubetest.Start(t)
 	s.InstallKinds()
-	k := &cluster{s, t, s.Client()}
+	k := &cluster{s, t, s.PatientClient()}
 	if spec.Prefix.IsValid() {
 		make1(k, objects.AddressPlans(), v1alpha1.NewAddressPlan("lab", spec))
 	}
@@ -68,7 +68,7 @@ func (k *cluster) node(name, rack string, cidrs ...string) *objects.Node {
 func (k *cluster) start(o Options) (c *Controller, stop func()) {
 	k.t.Helper()
 	if o.Client == nil {
-		o.Client = k.c
+		o.Client = k.Client()
 	}
 	if o.Namespace == "" {
 		o.Namespace = "kube-system"
@@ -104,9 +104,10 @@ func (k *cluster) start(o Options) (c *Controller, stop func()) {
 // there is no one watch to wait for.
 func (k *cluster) eventually(what string, yes func() bool) {
 	k.t.Helper()
-	for deadline := time.Now().Add(3 * time.Minute); !yes(); {
+	const patience = 6 * time.Minute
+	for deadline := time.Now().Add(patience); !yes(); {
 		if time.Now().After(deadline) {
-			k.t.Fatalf("not after 3 minutes: %s", what)
+			k.t.Fatalf("not after %v: %s", patience, what)
 		}
 		time.Sleep(20 * time.Millisecond)
 	}

@@ -36,7 +36,7 @@ func (f *fleet) run() {
 	ended.Go(func() {
 		for ctx.Err() == nil {
 			f.once(ctx)
-			pause(ctx, 50*time.Millisecond)
+			pause(ctx, 50*time.Millisecond+time.Duration(len(f.names))*5*time.Millisecond) // each look lists all there is
 		}
 	})
 	f.k.t.Cleanup(func() { cancel(); ended.Wait() })

@@ -18,13 +18,15 @@ import (
 // numberBook knows which identity number stands for which set, and which numbers hosts say their endpoints carry.
 type numberBook struct {
 	mu      sync.Mutex
-	book    *numbers.Book
+	narrow  *numbers.Book            // of the numbers that addresses have room for
+	wide    *numbers.Book            // of those that are given when they are used up
+	beyond  map[identity.Number]bool // of the wide ones, those of living sets
 	objects map[identity.Number]*v1alpha1.Identity
 	byKey   map[string]map[identity.Number]bool
 	keys    map[identity.Number]string
-	carried map[string][]uint16 // by host
+	carried map[string][]uint32 // by host
 	rules   func(identity.Set) string
-	highest uint64
+	highest identity.Number
 	pending map[string]identity.Number // by key
 	full    string                     // why a set got no number last; empty: sets get theirs
 	wasFull bool                       // in this process
@@ -32,7 +34,7 @@ type numberBook struct {
 
 func newNumberBook() *numberBook {
 	rules, err := identity.NewRules(identity.KeyVersion)
-	b := &numberBook{pending: map[string]identity.Number{}, carried: map[string][]uint16{},
+	b := &numberBook{pending: map[string]identity.Number{}, carried: map[string][]uint32{},
 		// Labels that do not count are not written into an Identity, so the key of what is written is its key under any rules.
 		rules: func(s identity.Set) string { return string(rules.Key(s)) }}
 	if err != nil {
@@ -43,7 +45,8 @@ func newNumberBook() *numberBook {
 }
 
 func (b *numberBook) clear() {
-	b.book = numbers.New(uint64(identity.FirstWorkload), uint64(identity.LastWorkload), nil)
+	b.narrow = numbers.New(uint64(identity.FirstWorkload), uint64(identity.LastWorkload), nil)
+	b.wide, b.beyond = numbers.New(uint64(identity.FirstWide), uint64(identity.LastWide), nil), map[identity.Number]bool{}
 	b.objects, b.byKey, b.keys = map[identity.Number]*v1alpha1.Identity{}, map[string]map[identity.Number]bool{}, map[identity.Number]string{}
 }
 
@@ -53,9 +56,9 @@ func (b *numberBook) restart(all func() []*v1alpha1.Identity, reports func() []*
 	defer b.mu.Unlock()
 	b.mark()
 	b.clear()
-	b.book.Seen(b.highest)
+	b.seen(b.highest)
 	for _, n := range b.pending {
-		b.book.Living(uint64(n))
+		b.living(n)
 	}
 	for _, i := range all() {
 		b.put(i)
@@ -68,9 +71,33 @@ func (b *numberBook) restart(all func() []*v1alpha1.Identity, reports func() []*
 
 // mark keeps the highest number ever seen in this process.
 func (b *numberBook) mark() {
-	if n, any := b.book.Highest(); any {
-		b.highest = max(b.highest, n)
+	for _, book := range []*numbers.Book{b.narrow, b.wide} {
+		if n, any := book.Highest(); any {
+			b.highest = max(b.highest, identity.Number(n))
+		}
 	}
+}
+
+// bookOf returns the book that a number is in.
+func (b *numberBook) bookOf(n identity.Number) *numbers.Book {
+	if n.Wide() {
+		return b.wide
+	}
+	return b.narrow
+}
+
+// seen raises the marks: where a wide number was given, all others were before it.
+func (b *numberBook) seen(n identity.Number) {
+	b.bookOf(n).Seen(uint64(n))
+	if n.Wide() {
+		b.narrow.Seen(uint64(identity.LastWorkload))
+	}
+}
+
+// living says that a number has an owner.
+func (b *numberBook) living(n identity.Number) {
+	b.seen(n)
+	b.bookOf(n).Living(uint64(n))
 }
 
 // identity is called for each change of an object that the watch tells of.
@@ -102,16 +129,20 @@ func (b *numberBook) put(i *v1alpha1.Identity) {
 		b.byKey[key] = map[identity.Number]bool{}
 	}
 	b.byKey[key][n] = true
-	b.book.Living(uint64(n))
+	b.living(n)
+	if delete(b.beyond, n); n.Wide() && i.Living() {
+		b.beyond[n] = true
+	}
 }
 
 func (b *numberBook) remove(i *v1alpha1.Identity) {
 	n := identity.Number(i.Spec.Number)
 	delete(b.objects, n)
+	delete(b.beyond, n)
 	delete(b.byKey[b.keys[n]], n)
 	delete(b.keys, n)
 	if !b.isCarried(n) {
-		b.book.Returned(uint64(n))
+		b.bookOf(n).Returned(uint64(n))
 	}
 }
 
@@ -129,9 +160,9 @@ func (b *numberBook) report(r *v1alpha1.HostStatus, gone bool) {
 func (b *numberBook) hear(r *v1alpha1.HostStatus) {
 	b.carried[r.ObjectName()] = r.Status.Identities
 	for _, n := range r.Status.Identities {
-		b.book.Living(uint64(n))
+		b.living(identity.Number(n))
 	}
-	b.book.Seen(uint64(r.Status.Seen.Identity))
+	b.seen(identity.Number(r.Status.Seen.Identity))
 }
 
 func (b *numberBook) isCarried(n identity.Number) bool {
@@ -166,32 +197,52 @@ func (b *numberBook) has(key string, n identity.Number) bool {
 	return b.byKey[key][n]
 }
 
-// decide reserves a number for a set.
+// decide reserves a number for a set: one that addresses have room for, as long as there are any. A set keeps what it got until no pod
+// has it any more.
 func (b *numberBook) decide(key string, now time.Time, whole bool) (identity.Number, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if n, ok := b.pending[key]; ok {
 		return n, nil
 	}
-	n, _, err := b.book.Next(ipam.FromUnix(now.Unix()), 0, whole)
+	at := ipam.FromUnix(now.Unix())
+	n, _, err := b.narrow.Next(at, 0, whole)
+	if err != nil {
+		n, _, err = b.wide.Next(at, 0, whole)
+	}
 	if err != nil {
 		b.full, b.wasFull = fmt.Sprintf("identities: %v: fewer different sets of labels need fewer numbers; write labels that do not matter into spec.identity.excludeLabels", err), true
 		return 0, &Problem{NumbersFull, b.full, err}
 	}
 	b.full = ""
-	b.book.Living(n)
+	b.living(identity.Number(n))
 	b.pending[key] = identity.Number(n)
 	return identity.Number(n), nil
 }
 
-// condition tells in the status of the plan that there are numbers for new sets of labels, or why not. Where there always were, there is none.
+// countWide counts the sets of labels whose number does not fit into addresses.
+func (b *numberBook) countWide() int {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return len(b.beyond)
+}
+
+// condition tells in the status of the plan that addresses have room for the number of every set of labels, or what of that is not so.
+// Where it always was, there is none.
 func (b *numberBook) condition(generation int64) (c v1alpha1.Condition, ok bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	c = v1alpha1.Condition{Type: v1alpha1.ConditionNumbers, Status: v1alpha1.ConditionTrue, Reason: string(Accepted), Message: "every set of labels gets a number",
+	c = v1alpha1.Condition{Type: v1alpha1.ConditionNumbers, Status: v1alpha1.ConditionTrue, Reason: string(Accepted), Message: "every set of labels gets a number that fits into addresses",
 		LastTransitionTime: v1alpha1.TimeFrom(time.Now()), ObservedGeneration: generation}
-	if b.full != "" {
+	switch wide := len(b.beyond); {
+	case b.full != "":
 		c.Status, c.Reason, c.Message = v1alpha1.ConditionFalse, string(NumbersFull), b.full+"; until then pods with new labels are known to other hosts by no labels (spec.unknownIdentity)"
+	case wide > 0:
+		b.wasFull = true
+		c.Status, c.Reason = v1alpha1.ConditionFalse, string(NumbersFull)
+		c.Message = fmt.Sprintf("sets of labels that came when all %d numbers that fit into addresses were used: %d. They have numbers above %d, policies hold for them on all hosts, "+
+			"and each of their pods is an exact entry in AddressSlices; fewer different sets of labels need fewer numbers: write labels that do not matter into spec.identity.excludeLabels",
+			identity.LastWorkload-identity.FirstWorkload+1, wide, uint32(identity.LastWorkload))
 	}
 	return c, b.wasFull
 }
@@ -251,7 +302,7 @@ func (t *term) ensureIdentity(ctx context.Context, key string) error {
 		if err != nil {
 			return err
 		}
-		o := v1alpha1.NewIdentity(v1alpha1.IdentitySpec{Number: uint16(n), Namespace: set.Namespace, Labels: set.Labels, Ports: ports, KeyVersion: identity.KeyVersion})
+		o := v1alpha1.NewIdentity(v1alpha1.IdentitySpec{Number: uint32(n), Namespace: set.Namespace, Labels: set.Labels, Ports: ports, KeyVersion: identity.KeyVersion})
 		got, err := all.Create(ctx, o)
 		if errors.Is(err, objects.ErrExists) {
 			if got, err = all.Get(ctx, o.ObjectName()); err != nil {
@@ -274,6 +325,9 @@ func (t *term) ensureIdentity(ctx context.Context, key string) error {
 func (t *term) returnNumbers(ctx context.Context, quarantine time.Duration) error {
 	all := objects.In(t.c.o.Client, objects.Identities())
 	whole, waiting := t.whole()
+	if _, told := t.c.numbers.condition(0); told {
+		t.queue.add(task{taskCheck, ""})
+	}
 	var errs []error
 	for _, i := range t.c.numbers.all() {
 		key, carried := t.c.numbers.state(identity.Number(i.Spec.Number))

@@ -43,7 +43,7 @@ func TestIdentities(t *testing.T) {
 		t.Fatal(err)
 	}
 	k.eventually("no pod has the set", func() bool { pods, _ := c.pods.count(); return pods == 2 })
-	made := make1(k, objects.HostStatuses(), v1alpha1.NewHostStatus("h", v1alpha1.HostReport{Identities: []uint16{a.Spec.Number}}))
+	made := make1(k, objects.HostStatuses(), v1alpha1.NewHostStatus("h", v1alpha1.HostReport{Identities: []uint32{a.Spec.Number}}))
 	k.eventually("the report is heard", func() bool { _, carried := c.numbers.state(numberOf(a)); return carried })
 	k.old(c, a)
 	c.inTerm(func(in *term) {

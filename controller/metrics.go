@@ -26,7 +26,7 @@ func newMetrics() *metrics {
 		tasks: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "hexapod_controller_tasks_total",
 			Help: "Tasks done, by kind and result: ok, waits, again, error, or the reason why not."}, []string{"task", "result"}),
 		gauges: prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "hexapod_controller_objects",
-			Help: "What the controller knows of: hosts, silent, resting, identities, pods, sets, behind (hosts without the newest slices), waiting (tasks), leading (1 or 0)."}, []string{"of"}),
+			Help: "What the controller knows of: hosts, silent, resting, identities, wide (those whose number does not fit into addresses), pods, sets, behind (hosts without the newest slices), waiting (tasks), leading (1 or 0)."}, []string{"of"}),
 	}
 	m.registry.MustRegister(m.tasks, m.gauges, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m

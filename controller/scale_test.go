@@ -258,7 +258,7 @@ func (p process) stop() {
 }
 
 // memory reads a line of /proc/PID/status, in megabytes.
-func (p process) memory(b *testing.B, line string) float64 {
+func (p process) memory(b testing.TB, line string) float64 {
 	b.Helper()
 	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", p.cmd.Process.Pid))
 	if err != nil {

@@ -127,7 +127,7 @@ func pack(host string, have []*v1alpha1.AddressSlice, want map[netip.Addr]identi
 					changed[s.ObjectName()] = true
 					continue
 				}
-				changed[s.ObjectName()] = changed[s.ObjectName()] || uint16(n) != e.Identity
+				changed[s.ObjectName()] = changed[s.ObjectName()] || uint32(n) != e.Identity
 				kept[a.Addr] = n
 				delete(left, a.Addr)
 			}

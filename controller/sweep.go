@@ -41,6 +41,7 @@ func (t *term) gauges() {
 	m.set("silent", silent)
 	m.set("resting", resting)
 	m.set("identities", t.c.identities.store.Len())
+	m.set("wide", t.c.numbers.countWide())
 	m.set("pods", pods)
 	m.set("sets", sets)
 	m.set("waiting", t.queue.length())

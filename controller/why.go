@@ -21,7 +21,7 @@ const (
 	AgentSilent      Why = "AgentSilent"      // no agent has reported from the host
 	AgentNotReady    Why = "AgentNotReady"    // the agent says that it cannot serve yet
 	Ready            Why = "Ready"            // nothing is missing
-	NumbersFull      Why = "NumbersFull"      // every identity number was given
+	NumbersFull      Why = "NumbersFull"      // every identity number that fits into addresses was given
 	NoPool           Why = "NoPool"           // a pod asks for an address of a pool that is not there
 	NotGranted       Why = "NotGranted"       // a pod asks for an address of a pool that its namespace was not granted
 	PoolFull         Why = "PoolFull"         // every address of the pool was given

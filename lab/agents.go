@@ -10,6 +10,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"time"
 
 	"hexapod.dev/agent/local"
@@ -62,7 +63,7 @@ func (l *Lab) launchAgent(host string) (<-chan error, error) {
 		return nil, fmt.Errorf("agent of %s: %w", host, err)
 	}
 	defer log.Close() // the child has its own
-	cmd := exec.Command(filepath.Join(l.state.Bin, "hexapod"), "agent", "--config", "/etc/hexapod", "--host", host)
+	cmd := exec.Command(l.program(host), "agent", "--config", "/etc/hexapod", "--host", host)
 	cmd.Dir = "/"
 	cmd.Stdout, cmd.Stderr = log, log
 	cmd.Env = append(l.environ(), "NOTIFY_SOCKET=/run/notify")
@@ -123,6 +124,100 @@ func (l *Lab) KillAgent(host string) error {
 	}
 	return g.Sub(groupAgent).Remove()
 }
+
+// HangAgent lets the agent of a host and its children do nothing any more, as when they hang, or lets them go on.
+func (l *Lab) HangAgent(host string, hang bool) error {
+	g := l.place(host).Group
+	for _, name := range []string{groupAgent, groupChildren} {
+		if sub := g.Sub(name); sub.Exists() {
+			if err := sub.Freeze(hang); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// DestroyHost takes a host away as a machine that burns: all that runs there is killed, and its namespaces go with every link in them. What others
+// are configured with still names it.
+func (l *Lab) DestroyHost(host string) error {
+	if _, ok := l.host(host); !ok {
+		return fmt.Errorf("lab %s has no host %s", l.name, host)
+	}
+	return l.place(host).Group.Remove()
+}
+
+// upgraded is the program that a host got by an upgrade, in the folder that it sees as /var/lib/hexapod.
+const upgraded = "var/upgraded"
+
+// program is what the agent of a host runs: that of the lab, or what UpgradeAgent put in its place.
+func (l *Lab) program(host string) string {
+	if _, err := os.Stat(l.folder(host, upgraded)); err == nil {
+		return "/var/lib/hexapod/" + filepath.Base(upgraded)
+	}
+	return filepath.Join(l.state.Bin, "hexapod")
+}
+
+// UpgradeAgent gives a host another file of the program, as an upgrade does, asks its agent to end and starts the next one. The file has the same
+// content: agent and children tell builds apart by their files.
+func (l *Lab) UpgradeAgent(ctx context.Context, host string) error {
+	return l.ReplaceAgent(ctx, host, filepath.Join(l.state.Bin, "hexapod"))
+}
+
+// ReplaceAgent is UpgradeAgent to the program of another build, or back from it.
+func (l *Lab) ReplaceAgent(ctx context.Context, host, program string) error {
+	text, err := os.ReadFile(program)
+	if err != nil {
+		return fmt.Errorf("upgrade the agent of %s: %w", host, err)
+	}
+	next := l.folder(host, upgraded)
+	if err := os.WriteFile(next+".next", text, 0o755); err != nil {
+		return fmt.Errorf("upgrade the agent of %s: %w", host, err)
+	}
+	if err := os.Rename(next+".next", next); err != nil {
+		return fmt.Errorf("upgrade the agent of %s: %w", host, err)
+	}
+	agents, children, err := l.agentPIDs(host)
+	if err != nil {
+		return err
+	}
+	g := l.place(host).Group
+	if len(children) > 0 {
+		if err := g.Sub(groupChildren).Take(children); err != nil {
+			return err
+		}
+	}
+	for _, pid := range agents {
+		if err := syscall.Kill(pid, syscall.SIGTERM); err != nil && !errors.Is(err, syscall.ESRCH) {
+			return fmt.Errorf("agent of %s: %w", host, err)
+		}
+	}
+	ctx, cancel := context.WithTimeout(ctx, endPatience)
+	defer cancel()
+	again := time.NewTicker(20 * time.Millisecond)
+	defer again.Stop()
+	for {
+		runs, err := l.AgentRuns(host)
+		if err != nil {
+			return err
+		}
+		if !runs {
+			break
+		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("agent of %s: does not end after SIGTERM: %w", host, context.Cause(ctx))
+		case <-again.C:
+		}
+	}
+	if err := g.Sub(groupAgent).Remove(); err != nil {
+		return err
+	}
+	return l.StartAgent(ctx, host)
+}
+
+// endPatience is how long an agent that was asked to end, and the next one until it is ready, may take together.
+const endPatience = 2 * time.Minute
 
 // agentPIDs tells the processes of a host's agent: itself, and its children without privileges.
 func (l *Lab) agentPIDs(host string) (agents, children []int, err error) {

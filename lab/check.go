@@ -310,7 +310,7 @@ func (l *Lab) HTTP(ctx context.Context, from, to string) (probe.Answer, error) {
 	if err != nil {
 		return probe.Answer{}, fmt.Errorf("%s: %w", to, err)
 	}
-	ctx, cancel := context.WithTimeoutCause(ctx, probePatience, probe.ErrLost)
+	ctx, cancel := context.WithTimeoutCause(ctx, webPatience, probe.ErrLost)
 	var serving errgroup.Group
 	serving.Go(func() error { return probe.Serve(ctx, listener, to) })
 	a, err := probe.Get(ctx, client, netip.AddrPortFrom(l.Addr(to), probe.Port))

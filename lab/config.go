@@ -66,7 +66,11 @@ func (s *state) objects() map[string][]v1alpha1.Object {
 	}
 	for n := range size.Uplinks() {
 		name := topology.UplinkName(n)
-		files["peers.yaml"] = append(files["peers.yaml"], v1alpha1.NewBGPPeer("tor-"+name, v1alpha1.BGPPeerSpec{Interface: name, AllowDefault: true}))
+		spec := v1alpha1.BGPPeerSpec{Interface: name, AllowDefault: true}
+		if s.BFD {
+			spec.BFD = &v1alpha1.BFD{}
+		}
+		files["peers.yaml"] = append(files["peers.yaml"], v1alpha1.NewBGPPeer("tor-"+name, spec))
 	}
 	for _, h := range s.Hosts {
 		number := uint32(h.Number)
@@ -81,7 +85,7 @@ func (s *state) objects() map[string][]v1alpha1.Object {
 	}
 	for i, k := range kinds {
 		files["identities.yaml"] = append(files["identities.yaml"], v1alpha1.NewIdentity(v1alpha1.IdentitySpec{
-			Number: uint16(v1alpha1.MinIdentity + i), Namespace: k.namespace, Labels: k.labels, KeyVersion: 1,
+			Number: uint32(v1alpha1.MinIdentity + i), Namespace: k.namespace, Labels: k.labels, KeyVersion: 1,
 		}))
 	}
 	return files

@@ -104,7 +104,8 @@ func (l *Lab) callAdd(ctx context.Context, e Endpoint) (addr netip.Addr, err err
 	return addr, err
 }
 
-// answeredAddr reads the one address out of a result of the plugin (CNI spec 1.1, "ADD success").
+// answeredAddr reads the address out of a result of the plugin (CNI spec 1.1, "ADD success"). On a host that a script has given IPv4, an IPv4
+// address may stand behind it.
 func answeredAddr(result []byte) (netip.Addr, error) {
 	var r struct {
 		IPs []struct {
@@ -114,7 +115,7 @@ func answeredAddr(result []byte) (netip.Addr, error) {
 	if err := json.Unmarshal(result, &r); err != nil {
 		return netip.Addr{}, fmt.Errorf("read the plugin's answer: %w", err)
 	}
-	if len(r.IPs) != 1 || !r.IPs[0].Address.IsSingleIP() || !r.IPs[0].Address.Addr().Is6() {
+	if n := len(r.IPs); n == 0 || n > 2 || !r.IPs[0].Address.IsSingleIP() || !r.IPs[0].Address.Addr().Is6() || n == 2 && !r.IPs[1].Address.Addr().Is4() {
 		return netip.Addr{}, fmt.Errorf("the plugin answered %v, want one IPv6 address /128", r.IPs)
 	}
 	return r.IPs[0].Address.Addr(), nil

@@ -76,7 +76,7 @@ const translationsFile = "translations.yaml"
 
 // AddInternet adds an IPv4 Internet to a running lab and lets every host translate for its endpoints, and look names up for them.
 func (l *Lab) AddInternet(ctx context.Context) error {
-	if l.state.Internet {
+	if l.state.Internet || l.state.Provider.IsValid() {
 		return fmt.Errorf("lab %s has an IPv4 Internet already", l.name)
 	}
 	l.state.Internet = true

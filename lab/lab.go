@@ -51,8 +51,11 @@ type state struct {
 	Endpoints map[string]Endpoint `json:"endpoints"`
 	Serial    int                 `json:"serial"` // of the last container id
 	Open      bool                `json:"open"`   // the outside reaches every endpoint
+	BFD       bool                `json:"bfd,omitempty"`
 	Published []published         `json:"published,omitempty"`
-	Internet  bool                `json:"internet,omitempty"` // there is an IPv4 Internet
+	Internet  bool                `json:"internet,omitempty"` // there is an IPv4 Internet, and hosts translate
+	Provider  netip.Prefix        `json:"provider,omitzero"`  // there is one behind a NAT64 of the outside with this prefix
+	Told      map[string]pref64   `json:"told,omitempty"`     // what ToRs tell of a NAT64
 	Up        bool                `json:"up"`                 // Up came to its end
 }
 

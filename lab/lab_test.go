@@ -43,6 +43,7 @@ func up(t *testing.T, o lab.Options) *lab.Lab {
 }
 
 func TestUpCheckDownLeavesNothing(t *testing.T) {
+	t.Parallel()
 	labtest.Programs(t)
 	name := testName("all")
 	before := machine(t)
@@ -130,7 +131,8 @@ func lines(t *testing.T, path string, columns ...int) []string {
 	return out
 }
 
-// namespaces lists the network namespaces of a lab as the kernel names them.
+// namespaces lists the network namespaces of a lab as the kernel names them. They are kept open until the test ends, so that the kernel gives
+// none of these names to a namespace of somebody else meanwhile.
 func namespaces(t *testing.T, l *lab.Lab) []string {
 	t.Helper()
 	names := l.Machines()
@@ -144,6 +146,11 @@ func namespaces(t *testing.T, l *lab.Lab) []string {
 			t.Fatal(err)
 		}
 		err = in(func() error {
+			ns, err := os.Open("/proc/thread-self/ns/net")
+			if err != nil {
+				return err
+			}
+			t.Cleanup(func() { ns.Close() })
 			s, err := os.Readlink("/proc/thread-self/ns/net")
 			all = append(all, s)
 			return err
@@ -219,6 +226,7 @@ func TestDownAfterCrashAtAnyPoint(t *testing.T) {
 }
 
 func TestPulledCableIsFound(t *testing.T) {
+	t.Parallel()
 	l := up(t, lab.Options{Name: testName("route"), Size: topology.Size{Racks: 1, Hosts: 2, Endpoints: 1}})
 	if err := l.SetLink("tor1", "to-r1h2", false); err != nil {
 		t.Fatal(err)
@@ -242,6 +250,7 @@ func TestPulledCableIsFound(t *testing.T) {
 }
 
 func TestIPv4IsFound(t *testing.T) {
+	t.Parallel()
 	l := up(t, lab.Options{Name: testName("v4"), Size: topology.Size{Racks: 1, Hosts: 1}, Bare: true})
 	if err := l.Exec("tor1", []string{"ip", "-4", "addr", "add", "192.0.2.1/24", "dev", "up0"}, lab.Streams{}); err != nil {
 		t.Fatal(err)
@@ -259,6 +268,7 @@ func TestIPv4IsFound(t *testing.T) {
 }
 
 func TestHeldLabIsNotTakenDown(t *testing.T) {
+	t.Parallel()
 	l := up(t, lab.Options{Name: testName("held"), Size: topology.Size{Racks: 1, Hosts: 1}, Bare: true, Hold: true})
 	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond) // it would wait for longer
 	defer cancel()
@@ -274,6 +284,7 @@ func TestHeldLabIsNotTakenDown(t *testing.T) {
 }
 
 func TestUpRefuses(t *testing.T) {
+	t.Parallel()
 	bin := labtest.Programs(t)
 	l := up(t, lab.Options{Name: testName("twice"), Size: topology.Size{Racks: 1, Hosts: 1}, Bare: true})
 	for _, c := range []struct {

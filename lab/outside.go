@@ -43,8 +43,8 @@ func (s *state) plan() *v1alpha1.AddressPlan {
 	if s.Open {
 		spec.Outside = v1alpha1.OutsideOpen
 	}
-	if s.Internet {
-		spec.DNS = &v1alpha1.DNS{Upstreams: []v1alpha1.DNSServer{v1alpha1.DNSServer(internetAddr.String())}}
+	if at := s.nameServer(); at.IsValid() {
+		spec.DNS = &v1alpha1.DNS{Upstreams: []v1alpha1.DNSServer{v1alpha1.DNSServer(at.String())}}
 	}
 	return v1alpha1.NewAddressPlan("lab", spec)
 }

@@ -77,7 +77,8 @@ func (l *Lab) tor(p addressplan.Plan, t topology.Tor, ports map[string]string) (
 	if err != nil {
 		return router.Config{}, err
 	}
-	c := router.Config{Router: r, Shared: l.state.Size.TorsEach > 1}
+	c := router.Config{Router: r, Shared: l.state.Size.TorsEach > 1, BFD: l.state.BFD}
+	l.tells(t.Name, &c)
 	hosts := r.Peers[:len(r.Peers)-1]
 	up := r.Peers[len(r.Peers)-1]
 	if c.Shared {

@@ -36,8 +36,10 @@ type fabric struct {
 
 // What a host of ours needs from the routers above it, with each kind of router.
 func TestRouters(t *testing.T) {
+	t.Parallel()
 	for _, kind := range []lab.RouterKind{lab.HexapodRouter, lab.FRRRouter, lab.BIRDRouter} {
 		t.Run(string(kind), func(t *testing.T) {
+			t.Parallel()
 			labtest.Router(t, kind)
 			began := time.Now()
 			l := up(t, lab.Options{Name: testName(string(kind)), Router: kind, Open: true, Size: topology.Size{Racks: 2, Hosts: 2, Endpoints: 1, Cables: 2},
@@ -56,12 +58,16 @@ func TestRouters(t *testing.T) {
 				{"a cable is pulled", fabric.pulledCable, false},
 				{"the MAC of the next hop changes without an agent", fabric.newMAC, true},
 				{"RFC 7606 and RFC 8212: a peer that means harm", fabric.badPeer, true},
+				{"without a drain (control)", fabric.notDrained, true},
 				{"drain", fabric.drain, false},
 			} {
 				if c.alike && testing.Short() && kind != lab.HexapodRouter {
 					continue
 				}
 				t.Run(c.name, func(t *testing.T) { c.run(fabric{t, l}) })
+			}
+			if kind != lab.HexapodRouter && !testing.Short() { // ours never does; make soak runs it
+				t.Run("a ToR that calls itself a default router", func(t *testing.T) { fabric{t, l}.defaultRouter(kind) })
 			}
 		})
 	}
@@ -162,7 +168,7 @@ func (f fabric) exec(where string, words ...string) {
 }
 
 // stream pings from one place to another until stop, which returns how it went.
-func (f fabric) stream(from string, dst netip.Addr) (stop func() probe.Tally, answered func(n int)) {
+func (f fabric) stream(from string, dst netip.Addr, patience time.Duration) (stop func() probe.Tally, answered func(n int)) {
 	f.Helper()
 	in, err := f.Inside(from)
 	if err != nil {
@@ -206,8 +212,11 @@ func (f fabric) stream(from string, dst netip.Addr) (stop func() probe.Tally, an
 	return stop, answered
 }
 
-// patience is for one answer of an endpoint. A stream that lost one waits as long for it.
-const patience = 2 * time.Second
+// Patience for the last answers of a stream: a stream that lost one waits as long for it, so where some are lost it is short.
+const (
+	patience    = 2 * time.Second
+	noneAreLost = 30 * time.Second
+)
 
 // fresh is a number of answers that takes a second.
 const fresh = 100
@@ -260,7 +269,7 @@ func (f fabric) aggregates() {
 
 func (f fabric) pulledCable() {
 	for _, end := range []struct{ machine, link string }{{"tor2", "to-r2h1"}, {"r1h1", "up1"}} {
-		stop, answered := f.stream("r1h1-e1", f.Addr("r2h1-e1"))
+		stop, answered := f.stream("r1h1-e1", f.Addr("r2h1-e1"), patience)
 		answered(fresh)
 		if err := f.SetLink(end.machine, end.link, false); err != nil {
 			f.Fatal(err)
@@ -284,7 +293,7 @@ func (f fabric) newMAC() {
 	if err := f.KillAgent("r2h2"); err != nil {
 		f.Fatal(err)
 	}
-	stop, answered := f.stream("r2h2-e1", f.Addr("r1h1-e1"))
+	stop, answered := f.stream("r2h2-e1", f.Addr("r1h1-e1"), patience)
 	answered(fresh)
 	for _, link := range []string{"to-r2h2", "to-r2h2-2"} {
 		f.exec("tor2", "ip", "link", "set", link, "address", fmt.Sprintf("02:00:5e:%02x:00:01", len(link)))
@@ -328,7 +337,7 @@ func (f fabric) badPeer() {
 	connect()
 	f.eventually("established with the rogue", func() bool { return f.peers(host)["rogue"].State == bgp.Established })
 	since := f.peers(host)
-	stop, answered := f.stream("r1h2-e1", f.Addr("r2h1-e1"))
+	stop, answered := f.stream("r1h2-e1", f.Addr("r2h1-e1"), noneAreLost)
 	answered(fresh)
 	own, err := f.Plan().PrefixOf(f.Plan().Hosts[1])
 	if err != nil {

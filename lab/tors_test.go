@@ -13,13 +13,14 @@ import (
 
 // One of the two ToRs of a rack loses a host: it stops to announce the rack, so that packets for that host come to the other one.
 func TestTwoTorsOfARack(t *testing.T) {
+	t.Parallel()
 	l := up(t, lab.Options{Name: testName("tors"), Size: topology.Size{Racks: 2, Hosts: 2, Endpoints: 1, TorsEach: 2}})
 	f := fabric{t, l}
 	if r, err := l.Check(t.Context(), nil); err != nil || r.Err() != nil {
 		t.Fatal(err, r.Err())
 	}
 	for _, tor := range []string{"tor1", "tor1b"} { // whichever of them the packets take
-		stop, answered := f.stream("r2h1-e1", l.Addr("r1h1-e1"))
+		stop, answered := f.stream("r2h1-e1", l.Addr("r1h1-e1"), patience)
 		answered(fresh)
 		link := map[string]string{"tor1": "to-r1h1", "tor1b": "to-r1h1-2"}[tor]
 		if err := l.SetLink(tor, link, false); err != nil {

@@ -25,6 +25,7 @@ type Options struct {
 	Bin    string       // folder of hexapod and hexapod-cni; empty: that of the running program
 	Bare   bool         // no agents and no endpoints: the fabric alone
 	Open   bool         // the outside reaches every endpoint; else what is published alone
+	BFD    bool         // between ToRs and hosts; ToRs of HexapodRouter alone
 	Hold   bool         // keep other commands from changing the lab until Close
 	Report func(string) // gets a line for every step; may be nil
 }
@@ -54,7 +55,7 @@ func Up(ctx context.Context, o Options) (*Lab, error) {
 	if err != nil {
 		return nil, errors.Join(err, l.Close())
 	}
-	l.state = state{Size: o.Size, Router: o.Router, Bin: o.Bin, Open: o.Open, Hosts: o.Size.AllHosts(), Endpoints: map[string]Endpoint{}}
+	l.state = state{Size: o.Size, Router: o.Router, Bin: o.Bin, Open: o.Open, BFD: o.BFD, Hosts: o.Size.AllHosts(), Endpoints: map[string]Endpoint{}}
 	err = l.build(ctx, o.Bare)
 	if o.Hold && err == nil {
 		l.held = lock
@@ -84,6 +85,9 @@ func (o *Options) complete() error {
 	}
 	if err := o.Router.Check(); err != nil {
 		return err
+	}
+	if o.BFD && o.Router != HexapodRouter {
+		return fmt.Errorf("BFD: the routers of a lab speak it with router %s alone", HexapodRouter)
 	}
 	if o.Bin == "" {
 		self, err := os.Executable()

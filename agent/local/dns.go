@@ -14,7 +14,13 @@ import (
 // Resolving is a Source that answers lookups of its endpoints.
 type Resolving interface {
 	DNS(context.Context) (DNS, error)
-	DNSLookup(ctx context.Context, name, typ string, client dns64.Client) (dns.Lookup, error)
+	DNSLookup(context.Context, dns.LookupRequest) (Lookup, error)
+}
+
+// Lookup is an answer, how it came to be, and where the prefixes come from that addresses are made with.
+type Lookup struct {
+	dns.Lookup
+	Upstream *Upstream `json:"upstream,omitempty"` // nil: this host uses no NAT64 of others
 }
 
 // DNS is how the DNS server of the host does.
@@ -33,16 +39,20 @@ func resolving(mux *http.ServeMux, src Resolving) {
 		answer(w, d, err)
 	})
 	mux.HandleFunc("GET /v1/dns/lookup", func(w http.ResponseWriter, r *http.Request) {
-		q, client := r.URL.Query(), dns64.SixOnly
-		switch q.Get("client") {
+		q := r.URL.Query()
+		ask := dns.LookupRequest{Name: q.Get("name"), Type: q.Get("type"), Client: dns64.SixOnly}
+		switch client := q.Get("client"); client {
 		case "", "six-only":
 		case "capable":
-			client = dns64.Capable
+			ask.Client = dns64.Capable
 		default:
-			refuse(w, http.StatusBadRequest, fmt.Errorf("client: want six-only or capable"))
-			return
+			var err error
+			if ask.From, err = netip.ParseAddr(client); err != nil {
+				refuse(w, http.StatusBadRequest, fmt.Errorf("client: want six-only, capable or the address of an endpoint of this host"))
+				return
+			}
 		}
-		l, err := src.DNSLookup(r.Context(), q.Get("name"), q.Get("type"), client)
+		l, err := src.DNSLookup(r.Context(), ask)
 		answer(w, l, err)
 	})
 }
@@ -52,8 +62,8 @@ func (c *Client) DNS(ctx context.Context) (d DNS, err error) {
 	return d, c.ask(ctx, http.MethodGet, "/v1/dns", &d)
 }
 
-// DNSLookup looks a name up as an endpoint of the host does. client is six-only or capable.
-func (c *Client) DNSLookup(ctx context.Context, name, typ, client string) (l dns.Lookup, err error) {
+// DNSLookup looks a name up as an endpoint of the host does. client is six-only, capable, or the address of an endpoint.
+func (c *Client) DNSLookup(ctx context.Context, name, typ, client string) (l Lookup, err error) {
 	q := url.Values{"name": {name}, "type": {typ}, "client": {client}}
 	return l, c.ask(ctx, http.MethodGet, "/v1/dns/lookup?"+q.Encode(), &l)
 }

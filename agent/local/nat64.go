@@ -22,9 +22,12 @@ type Translating interface {
 	NAT64Bindings(ctx context.Context, n int) ([]xnat64.Entry, error)
 	// NAT64Who tells who had a port of the pool at a time; false: nobody.
 	NAT64Who(ctx context.Context, addr netip.AddrPort, at time.Time) (nat64.Had, bool, error)
+	// NAT64Upstream tells of a NAT64 that others run and the host uses.
+	NAT64Upstream() Upstream
 }
 
 func translating(mux *http.ServeMux, src Translating) {
+	upstream(mux, src)
 	number := func(w http.ResponseWriter, r *http.Request) (int, bool) {
 		n, err := strconv.Atoi(r.URL.Query().Get("n"))
 		if err != nil || n < 0 {

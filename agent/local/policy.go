@@ -38,7 +38,7 @@ type PolicyAnswer struct {
 // PolicyParty is one end of a flow.
 type PolicyParty struct {
 	Address  netip.Addr `json:"address"`
-	Identity uint16     `json:"identity"`
+	Identity uint32     `json:"identity"`
 	By       string     `json:"by"`            // what proves it
 	Set      string     `json:"set,omitempty"` // namespace and labels
 }

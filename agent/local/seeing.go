@@ -30,14 +30,15 @@ type Flow struct {
 
 // Drop is one line of GET /v1/drops.
 type Drop struct {
-	Place  string         `json:"place"`
-	Why    string         `json:"why"`
-	Rule   string         `json:"rule,omitempty"` // of policy, where that is why
-	Link   string         `json:"link"`
-	From   netip.AddrPort `json:"from,omitzero"`
-	To     netip.AddrPort `json:"to,omitzero"`
-	Proto  uint8          `json:"proto"`
-	Length int            `json:"length"` // bytes, Ethernet header included
+	Place    string         `json:"place"`
+	Why      string         `json:"why"`                // at the place "kernel" its own word, as NO_SOCKET
+	Rule     string         `json:"rule,omitempty"`     // of policy, where that is why
+	Function string         `json:"function,omitempty"` // of the kernel, where it dropped the packet
+	Link     string         `json:"link,omitempty"`
+	From     netip.AddrPort `json:"from,omitzero"`
+	To       netip.AddrPort `json:"to,omitzero"`
+	Proto    uint8          `json:"proto"`
+	Length   int            `json:"length"` // bytes; Ethernet header included but at the place "kernel"
 }
 
 // Question describes a packet for GET /v1/trace.

@@ -3,6 +3,7 @@ package local
 
 import (
 	"net/netip"
+	"strings"
 	"time"
 )
 
@@ -57,7 +58,7 @@ type Endpoint struct {
 	Namespace string       `json:"namespace,omitempty"`
 	Name      string       `json:"name,omitempty"`
 	UID       string       `json:"uid,omitempty"`
-	Identity  uint16       `json:"identity"`
+	Identity  uint32       `json:"identity"`
 	Addrs     []netip.Addr `json:"addrs"`
 	Link      string       `json:"link"`
 	NetNS     string       `json:"netns"`
@@ -80,3 +81,6 @@ type Route struct {
 type Problem struct {
 	Error string `json:"error"`
 }
+
+// OneLine writes joined errors as the Why of an object, which is a cell of a table.
+func OneLine(err error) string { return strings.ReplaceAll(err.Error(), "\n", "; ") }

@@ -231,7 +231,7 @@ func TestClientsWithSearchDomains(t *testing.T) {
 		}
 	}
 
-	p.config.Capable = p.config.Allow
+	p.config.Clients.Capable = p.config.Allow
 	if err := p.server.Configure(p.config); err != nil {
 		t.Fatal(err)
 	}

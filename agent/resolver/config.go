@@ -10,9 +10,15 @@ import (
 	"hexapod.dev/model/xlat"
 )
 
-// Configure turns what the user wrote into what the server does. fallback is asked where the user named nobody, and carriers are the
-// prefixes of a translation, which count unless the user named others.
-func Configure(d *v1alpha1.DNS, fallback []dns.Upstream, carriers []dns64.Pref64, c *dns.Config) error {
+// Carriers are the prefixes of a translation.
+type Carriers struct {
+	Prefixes []dns64.Pref64
+	None     dns64.Why // why there are none; empty: nobody speaks of a translation
+}
+
+// Configure turns what the user wrote into what the server does. fallback is asked where the user named nobody, and the prefixes of a
+// translation count unless the user named others.
+func Configure(d *v1alpha1.DNS, fallback []dns.Upstream, carriers Carriers, c *dns.Config) error {
 	c.CacheBytes = d.CacheMiB << 20
 	c.Policy.FilterA = d.FilterA
 	for _, x := range d.Exclude {
@@ -30,25 +36,18 @@ func Configure(d *v1alpha1.DNS, fallback []dns.Upstream, carriers []dns64.Pref64
 		c.Policy.Prefixes = append(c.Policy.Prefixes, carried)
 	}
 	if len(d.Prefixes) == 0 {
-		c.Policy.Prefixes = carriers
+		c.Policy.Prefixes, c.Policy.None = carriers.Prefixes, carriers.None
 	}
-	if len(c.Policy.Prefixes) == 0 {
+	if len(c.Policy.Prefixes) == 0 && c.Policy.None == "" {
 		c.Policy.Prefixes = []dns64.Pref64{{Pref64: xlat.WellKnown}}
 	}
 	for _, z := range append(slices.Clone(d.NeverSynthesise), d.ClusterDomain) {
 		c.Policy.Never = append(c.Policy.Never, zoneName(z))
 	}
 	add := func(zone string, servers []v1alpha1.DNSServer) error {
-		z := dns.Zone{Name: zone}
-		for _, s := range servers {
-			via, at, name, err := s.Parts()
-			if err != nil {
-				return err
-			}
-			z.Upstreams = append(z.Upstreams, dns.Upstream{Addr: at, Via: via, Name: name})
-		}
-		c.Zones = append(c.Zones, z)
-		return nil
+		list, err := Servers(servers)
+		c.Zones = append(c.Zones, dns.Zone{Name: zone, Upstreams: list})
+		return err
 	}
 	named := map[string]bool{}
 	for _, z := range d.Zones {
@@ -65,6 +64,18 @@ func Configure(d *v1alpha1.DNS, fallback []dns.Upstream, carriers []dns64.Pref64
 		c.Zones = append(c.Zones, dns.Zone{Name: cluster, Upstreams: fallback})
 	}
 	return add(".", d.Upstreams)
+}
+
+// Servers reads servers as the user writes them.
+func Servers(list []v1alpha1.DNSServer) (out []dns.Upstream, err error) {
+	for _, s := range list {
+		via, at, name, err := s.Parts()
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, dns.Upstream{Addr: at, Via: via, Name: name})
+	}
+	return out, nil
 }
 
 // zoneName is a domain as servers compare it.

@@ -35,7 +35,7 @@ func TestWhoIsAskedForDNS(t *testing.T) {
 		t.Run(tc.name, func(t *testing.T) {
 			tc.spec.ClusterDomain = v1alpha1.DefaultClusterDomain
 			var c dns.Config
-			if err := Configure(&tc.spec, tc.fallback, nil, &c); err != nil {
+			if err := Configure(&tc.spec, tc.fallback, Carriers{}, &c); err != nil {
 				t.Fatal(err)
 			}
 			if d := cmp.Diff(tc.want, c.Zones, cmp.Comparer(func(a, b netip.AddrPort) bool { return a == b })); d != "" {
@@ -71,11 +71,15 @@ func TestPrefixesOfDNS(t *testing.T) {
 		{"both", carriers, named, own("2001:db8:46::/96")},
 	} {
 		var c dns.Config
-		if err := Configure(&v1alpha1.DNS{Prefixes: tc.named}, nil, tc.carriers, &c); err != nil {
+		if err := Configure(&v1alpha1.DNS{Prefixes: tc.named}, nil, Carriers{Prefixes: tc.carriers}, &c); err != nil {
 			t.Fatal(err)
 		}
 		if len(c.Policy.Prefixes) != 1 || c.Policy.Prefixes[0].Pref64 != tc.want {
 			t.Errorf("%s: %v, want %v", tc.name, c.Policy.Prefixes, tc.want)
 		}
+	}
+	var c dns.Config
+	if err := Configure(&v1alpha1.DNS{}, nil, Carriers{None: dns64.NoUpstream}, &c); err != nil || len(c.Policy.Prefixes) != 0 || c.Policy.None != dns64.NoUpstream {
+		t.Errorf("a translation whose prefix is not known: %v %q (%v), want nothing to be made", c.Policy.Prefixes, c.Policy.None, err)
 	}
 }

@@ -14,7 +14,6 @@ import (
 	"hexapod.dev/edge/dns"
 	"hexapod.dev/linux/child"
 	"hexapod.dev/linux/netns"
-	"hexapod.dev/model/dns64"
 )
 
 // user is whom the child runs as: of the range that systemd gives to dynamic users, so nobody's.
@@ -28,6 +27,7 @@ const (
 	CallConfigure = "configure" // dns.Config
 	CallStatus    = "status"    // answers dns.Status
 	CallLookup    = "lookup"    // dns.LookupRequest, answers dns.Lookup
+	CallDiscover  = "discover"  // dns.DiscoverRequest, answers []dns.Discovered
 )
 
 // Spec is how the child of a run folder is found.
@@ -200,8 +200,13 @@ func (r *Resolver) Status(ctx context.Context) (local.DNS, error) {
 }
 
 // Lookup looks a name up as a client of the host does.
-func (r *Resolver) Lookup(ctx context.Context, name, typ string, client dns64.Client) (l dns.Lookup, err error) {
-	return l, Spec(r.options.RunDir).Call(ctx, CallLookup, dns.LookupRequest{Name: name, Type: typ, Client: client}, &l)
+func (r *Resolver) Lookup(ctx context.Context, q dns.LookupRequest) (l dns.Lookup, err error) {
+	return l, Spec(r.options.RunDir).Call(ctx, CallLookup, q, &l)
+}
+
+// Discover has the server ask others which addresses they make for a name.
+func (r *Resolver) Discover(ctx context.Context, q dns.DiscoverRequest) (list []dns.Discovered, err error) {
+	return list, Spec(r.options.RunDir).Call(ctx, CallDiscover, q, &list)
 }
 
 // Report is the line of the status about DNS.

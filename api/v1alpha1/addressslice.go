@@ -26,7 +26,7 @@ type AddressSliceSpec struct {
 // AddressEntry lists all addresses of a slice that one identity has.
 type AddressEntry struct {
 	// Identity is the number.
-	Identity uint16 `json:"identity" yaml:"identity"`
+	Identity uint32 `json:"identity" yaml:"identity"`
 	// Addresses in ascending order.
 	Addresses []Addr `json:"addresses" yaml:"addresses"`
 }
@@ -64,6 +64,9 @@ func (s *AddressSlice) check(r *report) {
 		at := fmt.Sprintf("spec.entries[%d].", i)
 		if e.Identity < MinIdentity {
 			r.errorf(at+"identity", "write the number of an Identity", "%d is below %d: it stands for no labels", e.Identity, MinIdentity)
+		}
+		if e.Identity > MaxIdentity {
+			r.errorf(at+"identity", "write the number of an Identity", "%d is above %d, the last number", e.Identity, MaxIdentity)
 		}
 		for j, a := range e.Addresses {
 			field := fmt.Sprintf("%saddresses[%d]", at, j)

@@ -249,6 +249,9 @@ func (i *Identity) check(r *report) {
 	if s.Number < MinIdentity {
 		r.errorf("spec.number", "take one from 256 (0x100) to 65535; hexapod identity add does", "%d is reserved", s.Number)
 	}
+	if s.Number > MaxIdentity {
+		r.errorf("spec.number", "take one from 256 (0x100) to 65535; hexapod identity add does", "%d is above %d, the last number", s.Number, MaxIdentity)
+	}
 	if want := IdentityName(s.Number); s.Number >= MinIdentity && i.ObjectName() != want {
 		r.errorf("metadata.name", "write "+want, "is not the name of number %d", s.Number)
 	}

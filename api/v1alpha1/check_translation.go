@@ -3,11 +3,15 @@ package v1alpha1
 import (
 	"fmt"
 	"net/netip"
+	"slices"
 )
 
 func (t *Translation) check(r *report) {
 	s := &t.Spec
 	checkPref64(r, s)
+	if checkFile(r, "spec.keyFile", s.KeyFile); s.KeyFile != "" && !s.Announce {
+		r.errorf("spec.keyFile", "remove it, or write announce: true", "is given, and hosts that announce nothing tell each other nothing")
+	}
 	names := unique{}
 	for i, h := range s.Hosts {
 		names.add(r, fmt.Sprintf("spec.hosts[%d]", i), h)
@@ -28,6 +32,20 @@ func (t *Translation) check(r *report) {
 			r.errorf("spec."+list.field, fmt.Sprintf("write at most %d", MaxTranslationList), "%d are too many", list.n)
 		}
 	}
+	for i, p := range s.Private {
+		field := fmt.Sprintf("spec.private[%d]", i)
+		switch name, bad := within(p.Prefix, never4); {
+		case !p.IsValid():
+		case !p.Addr().Is4():
+			r.errorf(field, "write an IPv4 prefix", "%s is no IPv4 prefix", p)
+		case bad:
+			r.errorf(field, "remove it", "%s is for %s and is never translated", p, name)
+		}
+	}
+	if s.Upstream != nil {
+		checkUpstream(r, s)
+		return
+	}
 	checkHostPorts(r, s)
 	for i, p := range s.Pool {
 		field := fmt.Sprintf("spec.pool[%d]", i)
@@ -41,16 +59,6 @@ func (t *Translation) check(r *report) {
 			r.errorf(field, fmt.Sprintf("write at most %d addresses in one prefix", maxPoolAddrs), "%s is too large", p)
 		}
 	}
-	for i, p := range s.Private {
-		field := fmt.Sprintf("spec.private[%d]", i)
-		switch name, bad := within(p.Prefix, never4); {
-		case !p.IsValid():
-		case !p.Addr().Is4():
-			r.errorf(field, "write an IPv4 prefix", "%s is no IPv4 prefix", p)
-		case bad:
-			r.errorf(field, "remove it", "%s is for %s and is never translated", p, name)
-		}
-	}
 	for i, p := range s.Clients {
 		if p.IsValid() && !p.Addr().Is6() {
 			r.errorf(fmt.Sprintf("spec.clients[%d]", i), "write an IPv6 prefix", "%s is no IPv6 prefix: who has IPv4 needs no translation", p)
@@ -61,6 +69,54 @@ func (t *Translation) check(r *report) {
 	}
 	if s.Bindings > maxBindings {
 		r.errorf("spec.bindings", fmt.Sprintf("write at most %d", maxBindings), "%d are too many", s.Bindings)
+	}
+}
+
+// checkUpstream: what is said of a translator of our own means nothing for that of others.
+func checkUpstream(r *report, s *TranslationSpec) {
+	u := s.Upstream
+	for _, own := range []struct {
+		field string
+		said  bool
+	}{{"pool", len(s.Pool) > 0}, {"hostPorts", s.HostPorts != nil}, {"clients", len(s.Clients) > 0}, {"announce", s.Announce}, {"blocks", s.Blocks > 0}, {"bindings", s.Bindings > 0}} {
+		if own.said {
+			r.errorf("spec."+own.field, "remove it, or spec.upstream", "is for hosts that translate themselves")
+		}
+	}
+	if len(s.Prefixes) > 0 && len(u.Discover)+len(u.Links)+len(u.Resolvers)+len(u.Accept) > 0 {
+		r.errorf("spec.upstream", "write upstream: {}, or remove spec.prefixes", "looks for prefixes, and spec.prefixes names them")
+	}
+	ways := unique{}
+	for i, way := range u.Discover {
+		field := fmt.Sprintf("spec.upstream.discover[%d]", i)
+		oneOf(r, field, string(way), string(DiscoverRA), string(DiscoverDNS))
+		ways.add(r, field, string(way))
+	}
+	links := unique{}
+	for i, name := range u.Links {
+		field := fmt.Sprintf("spec.upstream.links[%d]", i)
+		links.add(r, field, name)
+		if !linkName(name) {
+			r.errorf(field, "write it as ip link shows it", "%q is not a link name", name)
+		}
+	}
+	for i, server := range u.Resolvers {
+		if _, _, _, err := server.Parts(); err != nil {
+			r.errorf(fmt.Sprintf("spec.upstream.resolvers[%d]", i), serverAdvice, "%v", err)
+		}
+	}
+	for i, p := range u.Accept {
+		if p.IsValid() && !p.Addr().Is6() {
+			r.errorf(fmt.Sprintf("spec.upstream.accept[%d]", i), "write an IPv6 prefix", "%s is no IPv6 prefix", p)
+		}
+	}
+	for _, list := range []struct {
+		field string
+		n     int
+	}{{"links", len(u.Links)}, {"resolvers", len(u.Resolvers)}, {"accept", len(u.Accept)}} {
+		if list.n > MaxTranslationList {
+			r.errorf("spec.upstream."+list.field, fmt.Sprintf("write at most %d", MaxTranslationList), "%d are too many", list.n)
+		}
 	}
 }
 
@@ -131,6 +187,9 @@ func checkTranslations(s Set) (found Problems) {
 		}
 		if s.Plan == nil {
 			continue
+		}
+		if u := t.Spec.Upstream; u != nil && s.Plan.Spec.DNS == nil && slices.Contains(u.Discover, DiscoverDNS) && !slices.Contains(u.Discover, DiscoverRA) {
+			found = append(found, problemf(t, "spec.upstream.discover", "write spec.dns in the AddressPlan, or discover: [ra]", "dns needs the DNS server of the hosts, which asks the resolvers"))
 		}
 		for k, p := range t.Spec.Prefixes {
 			if p.IsValid() && p.Overlaps(s.Plan.Spec.Prefix.Prefix) && p.Bits() < s.Plan.Spec.Levels.Cluster {

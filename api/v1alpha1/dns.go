@@ -19,6 +19,9 @@ type DNS struct {
 	Exclude []Prefix `json:"exclude,omitempty" yaml:"exclude,omitempty"`
 	// NeverSynthesise names zones whose names get no addresses but their own. The cluster's domain is always one.
 	NeverSynthesise []string `json:"neverSynthesise,omitempty" yaml:"neverSynthesise,omitempty"`
+	// Capable are ranges of IPv6 whose endpoints have IPv4 by a way of their own: names get no addresses made for them. Those that have an
+	// IPv4 address of Hexapod's need not be named.
+	Capable []Prefix `json:"capable,omitempty" yaml:"capable,omitempty"`
 	// FilterA keeps A records from endpoints without IPv4.
 	FilterA bool `json:"filterA,omitempty" yaml:"filterA,omitempty"`
 	// ClusterDomain is the domain of the services of a cluster.
@@ -52,6 +55,9 @@ const (
 	DefaultCacheMiB      = 16
 	maxCacheMiB          = 4096
 )
+
+// serverAdvice is how a server is written.
+const serverAdvice = "write udp://[ADDRESS]:53, tcp://[ADDRESS]:53 or tls://[ADDRESS]:853#NAME"
 
 // Parts returns how the server is asked (udp, tcp or tls), where, and of tls whom its certificate names.
 func (s DNSServer) Parts() (via string, at netip.AddrPort, name string, err error) {
@@ -91,7 +97,7 @@ func (d *DNS) check(r *report, at string) {
 	checkServers := func(at string, list []DNSServer) {
 		for i, s := range list {
 			if _, _, _, err := s.Parts(); err != nil {
-				r.errorf(fmt.Sprintf("%s[%d]", at, i), "write udp://[ADDRESS]:53, tcp://[ADDRESS]:53 or tls://[ADDRESS]:853#NAME", "%v", err)
+				r.errorf(fmt.Sprintf("%s[%d]", at, i), serverAdvice, "%v", err)
 			}
 		}
 	}
@@ -112,6 +118,11 @@ func (d *DNS) check(r *report, at string) {
 	for i, x := range d.Exclude {
 		if !x.Addr().Is6() {
 			r.errorf(fmt.Sprintf("%s.exclude[%d]", at, i), "write a range of IPv6", "%s is no range of IPv6", x)
+		}
+	}
+	for i, x := range d.Capable {
+		if !x.Addr().Is6() {
+			r.errorf(fmt.Sprintf("%s.capable[%d]", at, i), "write a range of IPv6: clients are known by that address", "%s is no range of IPv6", x)
 		}
 	}
 	for i, z := range d.NeverSynthesise {

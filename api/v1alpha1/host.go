@@ -45,6 +45,9 @@ type HostSpec struct {
 	// BigTCP lets endpoints and uplinks exchange super-packets as large as the uplinks' devices cut into segments, above 64 KiB. The MTU of
 	// endpoints' default routes is 8 less then.
 	BigTCP bool `json:"bigTCP,omitempty" yaml:"bigTCP,omitempty"`
+	// LargeMTU lets endpoints of this host send each other packets of up to 65,535 bytes. What leaves the host is no larger than before. It
+	// needs a prefix that is the host's own.
+	LargeMTU bool `json:"largeMTU,omitempty" yaml:"largeMTU,omitempty"`
 	// Retired is when the host was taken away. Its prefix rests from then.
 	Retired *Time `json:"retired,omitempty" yaml:"retired,omitempty"`
 }

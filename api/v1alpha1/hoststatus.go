@@ -18,7 +18,7 @@ type HostReport struct {
 	// Prefixes that the host's addresses are taken from, or were while endpoints with such addresses live.
 	Prefixes []Prefix `json:"prefixes,omitempty" yaml:"prefixes,omitempty"`
 	// Identities are the numbers that living endpoints carry.
-	Identities []uint16 `json:"identities,omitempty" yaml:"identities,omitempty"`
+	Identities []uint32 `json:"identities,omitempty" yaml:"identities,omitempty"`
 	// Fixed are the fixed addresses that living endpoints have.
 	Fixed []Addr `json:"fixed,omitempty" yaml:"fixed,omitempty"`
 	// Late are endpoints that came before their number: their addresses carry identity 0.
@@ -45,7 +45,7 @@ type HostReport struct {
 // Seen holds high-water marks: what was given out once and may be forgotten by a store that was restored.
 type Seen struct {
 	// Identity is the highest identity number.
-	Identity uint16 `json:"identity,omitempty" yaml:"identity,omitempty"`
+	Identity uint32 `json:"identity,omitempty" yaml:"identity,omitempty"`
 	// Prefixes are the highest host prefix of each rack.
 	Prefixes []Prefix `json:"prefixes,omitempty" yaml:"prefixes,omitempty"`
 }
@@ -56,7 +56,7 @@ type LateEndpoint struct {
 	Namespace string `json:"namespace" yaml:"namespace"`
 	Name      string `json:"name" yaml:"name"`
 	// Identity is its number, which came later; 0: not yet.
-	Identity uint16 `json:"identity,omitempty" yaml:"identity,omitempty"`
+	Identity uint32 `json:"identity,omitempty" yaml:"identity,omitempty"`
 }
 
 // NewHostStatus makes the report of a host.

@@ -12,8 +12,9 @@ type Identity struct {
 
 // IdentitySpec is the part of an Identity that is written.
 type IdentitySpec struct {
-	// Number from 256 (0x100) to 65535; smaller ones are reserved.
-	Number uint16 `json:"number" yaml:"number"`
+	// Number from 256 (0x100) to 131070; smaller ones are reserved. Those above 65535 do not fit into addresses: the controller of a cluster
+	// gives them when the others are used, and AddressSlices say who has them.
+	Number uint32 `json:"number" yaml:"number"`
 	// Namespace of the endpoints. Left out: endpoints without a namespace.
 	Namespace string            `json:"namespace,omitempty" yaml:"namespace,omitempty"`
 	Labels    map[string]string `json:"labels,omitempty" yaml:"labels,omitempty"`
@@ -35,8 +36,14 @@ type NamedPort struct {
 // MinIdentity is the first number of a workload; below it are unknown, host, locator and the reserve.
 const MinIdentity = 0x100
 
+// MaxIdentity is the last number of a workload; MaxIdentityBits is the last that an address has room for.
+const (
+	MaxIdentity     = 0x1fffe
+	MaxIdentityBits = 0xffff
+)
+
 // IdentityName returns the name of the object that owns a number.
-func IdentityName(number uint16) string { return fmt.Sprintf("id-%d", number) }
+func IdentityName(number uint32) string { return fmt.Sprintf("id-%d", number) }
 
 // NewIdentity makes an identity by program, named after its number. Validate fills its defaults.
 func NewIdentity(spec IdentitySpec) *Identity {

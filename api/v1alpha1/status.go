@@ -37,7 +37,7 @@ const (
 	ConditionAccepted = "Accepted"
 	// ConditionPrefixed: the host has a prefix.
 	ConditionPrefixed = "Prefixed"
-	// ConditionNumbers: there are identity numbers for new sets of labels. It stands at a plan whose numbers were used up once.
+	// ConditionNumbers: every set of labels has an identity number that fits into addresses. It stands at a plan whose numbers were used up once.
 	ConditionNumbers = "IdentityNumbers"
 	// ConditionReady: the host serves endpoints.
 	ConditionReady = "Ready"

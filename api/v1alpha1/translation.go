@@ -5,7 +5,7 @@ import (
 	"slices"
 )
 
-// Translation lets endpoints without IPv4 reach IPv4 servers: stateful NAT64 (RFC 6146) on the hosts it names.
+// Translation lets endpoints without IPv4 reach IPv4 servers: stateful NAT64 (RFC 6146) on the hosts it names, or that of a provider.
 type Translation struct {
 	Header `yaml:",inline"`
 	Spec   TranslationSpec `json:"spec" yaml:"spec"`
@@ -33,6 +33,9 @@ type TranslationSpec struct {
 	// Announce tells the routers of the fabric by BGP that prefixes and pool are reached at these hosts, so that hosts without IPv4
 	// use them: the prefixes at any of them, each address of the pool at the one that it belongs to.
 	Announce bool `json:"announce,omitempty" yaml:"announce,omitempty"`
+	// KeyFile holds the keys by which hosts that announce sign what they tell each other: a path inside the configuration folder. Left out: it is not
+	// signed.
+	KeyFile string `json:"keyFile,omitempty" yaml:"keyFile,omitempty"`
 	// Advertise names links of the hosts on which the prefixes are told in router advertisements (RFC 8781).
 	Advertise []string `json:"advertise,omitempty" yaml:"advertise,omitempty"`
 	// Private are IPv4 ranges that are not global and may be reached all the same, through a prefix of your own.
@@ -41,7 +44,31 @@ type TranslationSpec struct {
 	Blocks uint32 `json:"blocks,omitempty" yaml:"blocks,omitempty"`
 	// Bindings are what all endpoints of one host together can have at a time.
 	Bindings uint32 `json:"bindings,omitempty" yaml:"bindings,omitempty"`
+	// Upstream says that the network outside has a NAT64, which the hosts use: they translate nothing themselves.
+	Upstream *Upstream `json:"upstream,omitempty" yaml:"upstream,omitempty"`
 }
+
+// Upstream is a NAT64 that others run. Its prefixes are those of the Translation, or else each host finds them by itself.
+type Upstream struct {
+	// Discover names the ways to find the prefixes: ra, router advertisements (RFC 8781), and dns, resolvers that synthesise (RFC 7050).
+	// What routers tell goes before what resolvers show. Left out: both.
+	Discover []Discovery `json:"discover,omitempty" yaml:"discover,omitempty"`
+	// Links are where router advertisements are listened to. Left out: the uplinks of each host.
+	Links []string `json:"links,omitempty" yaml:"links,omitempty"`
+	// Resolvers are asked for ipv4only.arpa, written as the upstreams of dns in the AddressPlan. Left out: those upstreams.
+	Resolvers []DNSServer `json:"resolvers,omitempty" yaml:"resolvers,omitempty"`
+	// Accept are where the prefixes may lie: others are refused. Left out: anywhere but in the fabric and on its links.
+	Accept []Prefix `json:"accept,omitempty" yaml:"accept,omitempty"`
+}
+
+// Discovery is a way to find the prefixes of a NAT64.
+type Discovery string
+
+// Ways to find them.
+const (
+	DiscoverRA  Discovery = "ra"
+	DiscoverDNS Discovery = "dns"
+)
 
 // PortRange is ports from the first to the last.
 type PortRange struct {
@@ -82,6 +109,12 @@ func NewTranslation(name string, spec TranslationSpec) *Translation {
 }
 
 func (t *Translation) setDefaults() {
+	if u := t.Spec.Upstream; u != nil {
+		if len(u.Discover) == 0 && len(t.Spec.Prefixes) == 0 {
+			u.Discover = []Discovery{DiscoverRA, DiscoverDNS}
+		}
+		return
+	}
 	if len(t.Spec.Prefixes) == 0 {
 		t.Spec.Prefixes = []Prefix{PrefixFrom(wellKnown64)}
 	}

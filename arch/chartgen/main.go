@@ -18,6 +18,7 @@ const (
 	manifests   = "../deploy/kustomize/base"
 	policies    = "../deploy/policies"
 	definitions = "../deploy/crds"
+	alerts      = "../deploy/kustomize/prometheus"
 	chart       = "../deploy/helm/hexapod"
 )
 
@@ -25,18 +26,18 @@ const (
 var notInChart = []string{"kustomization.yaml", "namespace.yaml"}
 
 func main() {
-	if err := generate(manifests, policies, definitions, chart); err != nil {
+	if err := generate(manifests, policies, definitions, alerts, chart); err != nil {
 		fmt.Fprintln(os.Stderr, "chartgen:", err)
 		os.Exit(1)
 	}
 }
 
-// generate writes the templates of a chart and copies the definitions of our kinds into it.
-func generate(manifests, policies, definitions, chart string) error {
+// generate writes the templates of a chart and copies the definitions of our kinds and the rules for Prometheus into it.
+func generate(manifests, policies, definitions, alerts, chart string) error {
 	for _, g := range []struct {
 		from, to string
 		change   func(string) string
-	}{{manifests, "templates", template}, {policies, "templates", template}, {definitions, "crds", same}} {
+	}{{manifests, "templates", template}, {policies, "templates", template}, {definitions, "crds", same}, {alerts, "alerts", same}} {
 		files, err := filepath.Glob(filepath.Join(g.from, "*.yaml"))
 		if err != nil {
 			return err

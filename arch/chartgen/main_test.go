@@ -37,12 +37,12 @@ func TestTemplate(t *testing.T) {
 // The chart in the tree is the one that the manifests make.
 func TestChartIsGenerated(t *testing.T) {
 	dir := t.TempDir()
-	for _, d := range []string{"templates", "crds"} {
+	for _, d := range []string{"templates", "crds", "alerts"} {
 		if err := os.Mkdir(filepath.Join(dir, d), 0o755); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if err := generate("../"+manifests, "../"+policies, "../"+definitions, dir); err != nil {
+	if err := generate("../"+manifests, "../"+policies, "../"+definitions, "../"+alerts, dir); err != nil {
 		t.Fatal(err)
 	}
 	files, err := filepath.Glob(filepath.Join(dir, "*", "*.yaml"))

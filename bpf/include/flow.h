@@ -41,7 +41,7 @@ struct flow {
 
 struct flow_row {
 	struct bpf_spin_lock lock;
-	u32 pad;
+	u32 pad; /* always 0 */
 	struct flow flow[FLOW_WAYS];
 };
 
@@ -156,14 +156,11 @@ INLINE void begin(struct flow *f, const struct sight *p)
 	f->flags = p->from_a ? FLOW_FIRST_A : 0;
 }
 
-/* touch brings a flow on by one packet. */
-INLINE void touch(struct flow *f, const struct sight *p, u32 now)
+/* stepped is what one packet makes of the state of a flow and, in the byte above it, of its flags. */
+INLINE u16 stepped(u8 state, u8 flags, const struct sight *p)
 {
-	u8 flags = f->flags;
 	int first = !!p->from_a == !!(flags & FLOW_FIRST_A);
 
-	if (f->seen != now) /* a line of cache that is only read stays with every CPU */
-		f->seen = now;
 	if (!first)
 		flags |= FLOW_REPLIED;
 	if (p->service)
@@ -171,52 +168,130 @@ INLINE void touch(struct flow *f, const struct sight *p, u32 now)
 	else if (first && !p->link) /* the client now talks to the backend itself */
 		flags &= ~FLOW_SERVICE;
 	if (p->key.proto != PROTO_TCP) {
-		if (!first && f->state == FLOW_HALF_OPEN)
-			f->state = FLOW_ESTABLISHED;
+		if (!first && state == FLOW_HALF_OPEN)
+			state = FLOW_ESTABLISHED;
 	} else if (p->flags & TCP_RST) {
-		f->state = FLOW_CLOSING;
+		state = FLOW_CLOSING;
 	} else {
 		if (p->flags & TCP_FIN)
 			flags |= p->from_a ? FLOW_ENDED_A : FLOW_ENDED_B;
 		if ((flags & (FLOW_ENDED_A | FLOW_ENDED_B)) == (FLOW_ENDED_A | FLOW_ENDED_B))
-			f->state = FLOW_CLOSING;
-		else if (f->state == FLOW_HALF_OPEN && first && (flags & FLOW_REPLIED) &&
-			 (p->flags & (TCP_SYN | TCP_ACK)) == TCP_ACK)
-			f->state = FLOW_ESTABLISHED;
+			state = FLOW_CLOSING;
+		else if (state == FLOW_HALF_OPEN && first && (flags & FLOW_REPLIED) && (p->flags & (TCP_SYN | TCP_ACK)) == TCP_ACK)
+			state = FLOW_ESTABLISHED;
 	}
-	if (flags != f->flags)
-		f->flags = flags;
+	return state | (u16)flags << 8;
+}
+
+/* touch brings a flow on by one packet. */
+INLINE void touch(struct flow *f, const struct sight *p, u32 now)
+{
+	u16 next = stepped(f->state, f->flags, p);
+
+	if (f->seen != now) /* a line of cache that is only read stays with every CPU */
+		f->seen = now;
+	if (f->state != (u8)next)
+		f->state = next;
+	if (f->flags != next >> 8)
+		f->flags = next >> 8;
 }
 
 #define PASS_YES 1
 #define PASS_SERVICE 2 /* answers are shown as the service's */
 #define PASS_HALF_OPEN 4
+#define PASS_BEGAN_A 8 /* the packet does not pass, but its flow is there: who began it */
+#define PASS_BEGAN_B 16
+
+INLINE int passes_of(u8 state, u8 flags)
+{
+	return PASS_YES | (flags & FLOW_SERVICE ? PASS_SERVICE : 0) | (state == FLOW_HALF_OPEN ? PASS_HALF_OPEN : 0);
+}
 
 /* passed tells of a flow whose packet passes. */
 INLINE int passed(const struct flow *f)
 {
-	return PASS_YES | (f->flags & FLOW_SERVICE ? PASS_SERVICE : 0) | (f->state == FLOW_HALF_OPEN ? PASS_HALF_OPEN : 0);
+	return passes_of(f->state, f->flags);
 }
 
-/* flow_pass lets a packet of a known flow pass and returns PASS_...; 0 when it has to be judged first. */
+/* The words of a flow behind its key: state, flags and MAC; seen and generation; owner and link. */
+#define FLOW_HOW 5
+#define FLOW_WHEN 6
+#define FLOW_WHERE 7
+
+INLINE u64 word_of(const struct flow *f, u32 at)
+{
+	return ((const volatile word64 *)f)[at];
+}
+
+/* behind is f. What is read there is read after x, on every CPU: the address depends on it. */
+INLINE const struct flow *behind(const struct flow *f, u64 x)
+{
+	asm volatile("%1 &= 0\n\t%0 += %1" : "+r"(f), "+r"(x));
+	return f;
+}
+
+#define LOCK_ROW (-1)
+
+/* flow_glance is flow_pass without the lock, for packets that change nothing of their flow, which are most, and for those of no flow; LOCK_ROW
+ * for all others. Who puts another flow into a place first makes its generation none, then writes the key, and the generation last (flow_add).
+ * So what is read here behind the generation, and before the same key is met once more, belongs to that key. */
+INLINE int flow_glance(const struct flow_row *row, const struct sight *p)
+{
+	u64 how, when, where, mac = *(const word32 *)p->mac | (u64)*(const word16 *)(p->mac + 4) << 32;
+	const struct flow *f = row->flow;
+
+#pragma unroll
+	for (u32 at = 0; at < FLOW_WAYS; at++, f++) {
+		if (word_of(f, 1) ^ p->key.a.d[1])
+			continue;
+		when = words_differ(&f->key, &p->key);
+		if (!when)
+			goto met;
+	}
+	return 0;
+met:
+	f = behind(f, when);
+	when = word_of(f, FLOW_WHEN);
+	f = behind(f, when);
+	how = word_of(f, FLOW_HOW);
+	where = word_of(f, FLOW_WHERE);
+	f = behind(f, how | where);
+	if ((when ^ ((u64)p->generation << 32 | p->now)) | words_differ(&f->key, &p->key))
+		return LOCK_ROW;
+	if (p->link && ((where >> 32 ^ p->link) | (how >> 16 ^ mac)))
+		return LOCK_ROW;
+	if ((stepped(how, how >> 8, p) ^ (u16)how) || (u8)how == FLOW_FREE || ((u8)how == FLOW_CLOSING && begins(p)))
+		return LOCK_ROW;
+	return passes_of(how, how >> 8);
+}
+
+/* flow_pass lets a packet of a known flow pass and returns PASS_...; without PASS_YES it has to be judged first. */
 GLOBAL int flow_pass(const struct sight *p)
 {
 	struct flow_row *row;
 	struct flow *f;
-	int ok = 0;
+	int ok;
 
 	if (!p)
 		return 0;
 	row = row_of(&p->key, p->seed);
 	if (!row)
 		return 0;
+	ok = flow_glance(row, p);
+	if (ok != LOCK_ROW)
+		return ok;
+	ok = 0;
 	bpf_spin_lock(&row->lock);
 	f = find(row, &p->key, p->now);
-	if (f && f->generation == p->generation && !(f->state == FLOW_CLOSING && begins(p)) &&
-	    (!p->link || (f->link == p->link && mac_equal(f->mac, p->mac)))) {
+	if (!f || (f->state == FLOW_CLOSING && begins(p)))
+		goto out;
+	if (f->generation == p->generation && (!p->link || (f->link == p->link && mac_equal(f->mac, p->mac)))) {
 		touch(f, p, p->now);
 		ok = passed(f);
+	} else {
+		ok = f->flags & FLOW_FIRST_A ? PASS_BEGAN_A : PASS_BEGAN_B;
 	}
+out:
 	bpf_spin_unlock(&row->lock);
 	return ok;
 }
@@ -259,6 +334,14 @@ INLINE struct flow *room(struct flow_row *row, u32 owner, u32 now)
 	return victim;
 }
 
+#define NO_GENERATION 0x80000000U /* of the settings' generation: another one, whatever that is */
+
+/* settle lets nobody see what is written behind it before what was written so far. */
+INLINE void settle(struct flow_row *row)
+{
+	__sync_lock_test_and_set(&row->pad, 0);
+}
+
 /* flow_add notes the flow of a packet that was judged well and returns PASS_...; 0 when there is no room. */
 GLOBAL int flow_add(const struct sight *p, u32 owner)
 {
@@ -281,14 +364,16 @@ GLOBAL int flow_add(const struct sight *p, u32 owner)
 			ok = 0;
 			goto out;
 		}
+		f->generation = p->generation ^ NO_GENERATION;
+		settle(row);
 		f->key = p->key;
+		settle(row);
 		f->owner = owner;
 		f->link = 0;
 		begin(f, p);
 	} else if (f->state == FLOW_CLOSING && begins(p)) {
 		begin(f, p);
 	}
-	f->generation = p->generation;
 	if (p->link) {
 		f->link = p->link;
 		*(u16 *)f->mac = *(const u16 *)p->mac;
@@ -297,6 +382,8 @@ GLOBAL int flow_add(const struct sight *p, u32 owner)
 	}
 	touch(f, p, p->now);
 	ok = passed(f);
+	settle(row);
+	f->generation = p->generation;
 out:
 	bpf_spin_unlock(&row->lock);
 	return ok;
@@ -317,29 +404,6 @@ GLOBAL int flow_is(const struct flow_key *k, u64 seed, u32 now)
 	known = find(row, k, now) != 0;
 	bpf_spin_unlock(&row->lock);
 	return known;
-}
-
-#define FLOW_BY_A 1
-#define FLOW_BY_B 2
-
-/* flow_began tells which side began the flow of a key; 0 when there is none, or when it ended and a packet begins another (again). */
-GLOBAL int flow_began(const struct flow_key *k, u64 seed, u32 now, u32 again)
-{
-	struct flow_row *row;
-	struct flow *f;
-	int by = 0;
-
-	if (!k)
-		return 0;
-	row = row_of(k, seed);
-	if (!row)
-		return 0;
-	bpf_spin_lock(&row->lock);
-	f = find(row, k, now);
-	if (f && !(f->state == FLOW_CLOSING && again))
-		by = f->flags & FLOW_FIRST_A ? FLOW_BY_A : FLOW_BY_B;
-	bpf_spin_unlock(&row->lock);
-	return by;
 }
 
 /* flow_remove forgets a flow. */

@@ -3,6 +3,8 @@
 #pragma once
 
 #include "header.h"
+#include "translate.h"
+#include "ways.h"
 
 /* The mark by which the guard and the programs know that a packet was judged. Other bits are somebody else's. */
 #define MARK_MASK 0x0f000000U
@@ -10,9 +12,12 @@
 #define MARK_SERVICE 0x07000000U /* judged, and still to be shown as the service's */
 #define MARK_BELIEVED 0x05000000U /* to the host, from an inside source that its uplink proves */
 
-#define CB_OUT 2 /* where carry_out sends to: the link */
+#define CB_KNOWN 4 /* one of enum known; 0: leave goes by the neighbour entry */
 
-#define CB_KNOWN 4 /* whether leave needs no neighbour any more */
+enum known {
+	KNOWN_WAY = 1, /* another packet of this tick went the same way */
+	KNOWN_HOP = 2, /* one of another way went by the same neighbour entry */
+};
 
 /* The next hop, between forward and leave. */
 struct {
@@ -22,22 +27,26 @@ struct {
 	__type(value, struct bpf_redir_neigh);
 } next_hop SEC(".maps");
 
-/*
- * The ways that the kernel has named in this tick of the coarse clock (1 to 10 ms): the packets that follow need not ask again, and none
- * goes a way for longer than a tick after routes, neighbours or carriers have changed. The first packet of a tick goes by the neighbour
- * entry, so that the kernel goes on to see whether the neighbour is there.
- */
-#define WAYS 64 /* a power of two */
+/* The neighbour entries by which packets went in this tick. Flows that begin have ways of their own, and next hops are few. */
+#define HOPS 16 /* a power of two */
 
-struct way {
-	union addr src, dst;
+struct hop {
 	u64 tick;
-	u32 flow; /* traffic class and flow label: routes may be chosen by them */
 	u32 link;
-	u8 macs[12]; /* destination and source */
-	u16 mtu;
-	u8 next, pad;
+	u8 mac[6];
+	u16 pad;
 };
+
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, HOPS);
+	__type(key, u32);
+	__type(value, struct hop);
+} hops SEC(".maps");
+
+#define WAYS 256 /* a power of two */
+
+#define BY_KERNEL 1 /* struct way: the link is no uplink */
 
 struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
@@ -57,8 +66,10 @@ INLINE int is_fast(void)
 /* readdress writes both MACs and one hop less. The hop limit is no part of any checksum (RFC 8200, section 8.1). */
 INLINE int readdress(struct __sk_buff *skb, struct base *b, const u8 *dst, const u8 *src)
 {
-	__builtin_memcpy(b->dst_mac, dst, 6);
-	__builtin_memcpy(b->src_mac, src, 6);
+	*(word16 *)b->dst_mac = *(const word16 *)dst;
+	*(word32 *)(b->dst_mac + 2) = *(const word32 *)(dst + 2);
+	*(word32 *)b->src_mac = *(const word32 *)src;
+	*(word16 *)(b->src_mac + 4) = *(const word16 *)(src + 4);
 	b->hops--;
 	return bpf_skb_store_bytes(skb, 0, b->dst_mac, IN_FRAME(hops) + 1, 0);
 }
@@ -76,18 +87,19 @@ INLINE u32 size_on_wire(struct __sk_buff *skb, const struct base *b, const struc
 	return length > 0xffff ? 0xffff : length;
 }
 
-INLINE struct way *way_of(const struct base *b)
-{
-	u32 at = b->src.w[1] ^ b->src.w[3] ^ b->dst.w[1] ^ b->dst.w[3];
-
-	at ^= at >> 16;
-	at = (at ^ at >> 8) & (WAYS - 1);
-	return bpf_map_lookup_elem(&ways, &at);
-}
-
+/* flow_of is what routes are told of a packet besides its addresses and protocol: its class, and three bits of its flow label. Where several
+ * next hops are equally good, the flows of two addresses go by up to eight of them, and each keeps its own; a flow that begins finds the
+ * way of another one of its eighth. */
 INLINE u32 flow_of(const struct base *b)
 {
-	return *(u32 *)&b->version & bpf_htonl(0x0fffffff);
+	return *(u32 *)&b->version & bpf_htonl(0x0ff00007);
+}
+
+INLINE struct way *way_of(const struct base *b)
+{
+	u32 at = way_place(&b->src, &b->dst, flow_of(b), WAYS);
+
+	return bpf_map_lookup_elem(&ways, &at);
 }
 
 /* go_on sends a judged packet the way that another one of this tick went; 0 when it has to be found first. */
@@ -95,32 +107,32 @@ INLINE int go_on(struct __sk_buff *skb, struct base *b, const struct header *h)
 {
 	struct way *w = way_of(b);
 
-	if (!w || w->tick != bpf_ktime_get_coarse_ns() || !addr_equal(&w->dst, &b->dst) || !addr_equal(&w->src, &b->src) ||
-	    w->flow != flow_of(b) || w->next != b->next || b->hops <= 1 || size_on_wire(skb, b, h) > w->mtu || !is_fast())
+	if (!w || !is_way(w, &b->src, &b->dst, flow_of(b), b->next) || b->hops <= 1 || size_on_wire(skb, b, h) > w->mtu || !is_fast())
 		return 0;
+	skb->cb[CB_OUT] = w->link;
+	if (w->more == BY_KERNEL)
+		return WHY_TO_HOST;
 	if (readdress(skb, b, w->macs, w->macs + 6))
 		return WHY_TRUNCATED;
-	skb->cb[CB_OUT] = w->link;
-	skb->cb[CB_KNOWN] = 1;
+	skb->cb[CB_KNOWN] = KNOWN_WAY;
 	return WHY_REMOTE;
 }
 
-/* note_way notes what the kernel answered. */
-INLINE void note_way(const struct base *b, const struct bpf_fib_lookup *fib)
+/* is_met tells whether a packet of this tick went by the neighbour entry of a next hop, and notes that this one goes by it. */
+INLINE int is_met(const struct bpf_fib_lookup *fib)
 {
-	struct way *w = way_of(b);
+	u32 at = (fib->ifindex ^ fib->dmac[5]) & (HOPS - 1);
+	struct hop *h = bpf_map_lookup_elem(&hops, &at);
+	u64 now = bpf_ktime_get_coarse_ns();
 
-	if (!w)
-		return;
-	w->src = b->src;
-	w->dst = b->dst;
-	w->flow = flow_of(b);
-	w->next = b->next;
-	w->link = fib->ifindex;
-	w->mtu = fib->mtu_result;
-	__builtin_memcpy(w->macs, fib->dmac, 6);
-	__builtin_memcpy(w->macs + 6, fib->smac, 6);
-	w->tick = bpf_ktime_get_coarse_ns();
+	if (!h)
+		return 0;
+	if (h->tick == now && h->link == fib->ifindex && mac_equal(h->mac, fib->dmac))
+		return 1;
+	h->link = fib->ifindex;
+	__builtin_memcpy(h->mac, fib->dmac, 6);
+	h->tick = now;
+	return 0;
 }
 
 /* deliver hands a judged packet to an endpoint of this host. */
@@ -146,6 +158,7 @@ GLOBAL int forward(struct __sk_buff *skb, struct base *b, const struct header *h
 {
 	struct bpf_fib_lookup fib = { .family = 10 /* AF_INET6 */, .ifindex = skb->ifindex };
 	struct bpf_redir_neigh *next;
+	struct way *w;
 	u32 zero = 0;
 	long r;
 
@@ -164,21 +177,29 @@ GLOBAL int forward(struct __sk_buff *skb, struct base *b, const struct header *h
 	/* Without a neighbour entry yet, redirect_neigh makes one. */
 	if (r != BPF_FIB_LKUP_RET_SUCCESS && r != BPF_FIB_LKUP_RET_NO_NEIGH)
 		return WHY_TO_HOST;
-	if (!(link_flags(fib.ifindex) & LINK_UPLINK))
+	skb->cb[CB_OUT] = fib.ifindex;
+	w = way_of(b);
+	if (!(link_flags(fib.ifindex) & LINK_UPLINK)) {
+		if (w)
+			note_way(w, &b->src, &b->dst, flow_of(b), b->next, BY_KERNEL, &fib);
 		return WHY_TO_HOST;
+	}
 	next = bpf_map_lookup_elem(&next_hop, &zero);
 	if (!next)
 		return WHY_TO_HOST;
-	if (r == BPF_FIB_LKUP_RET_SUCCESS)
-		note_way(b, &fib);
-	else
+	if (r == BPF_FIB_LKUP_RET_SUCCESS && w)
+		note_way(w, &b->src, &b->dst, flow_of(b), b->next, 0, &fib);
+	else if (r != BPF_FIB_LKUP_RET_SUCCESS)
 		__builtin_memset(fib.smac, 0, 12);
 	if (readdress(skb, b, fib.dmac, fib.smac))
 		return WHY_TO_HOST;
+	if (r == BPF_FIB_LKUP_RET_SUCCESS && is_met(&fib)) {
+		skb->cb[CB_KNOWN] = KNOWN_HOP;
+		return WHY_REMOTE;
+	}
+	skb->cb[CB_KNOWN] = 0;
 	next->nh_family = 10;
 	__builtin_memcpy(next->ipv6_nh, fib.ipv6_dst, 16);
-	skb->cb[CB_OUT] = fib.ifindex;
-	skb->cb[CB_KNOWN] = 0;
 	return WHY_REMOTE;
 }
 

@@ -2,8 +2,8 @@
 /*
  * What every program of Hexapod begins with: the kernel's types and helpers, and the layout version of pinned maps.
  *
- * Programs here touch no structure of the kernel besides those of its user interface (linux/bpf.h), so one object runs on
- * every kernel from 6.1 on, and one serves amd64 and arm64: both are little endian.
+ * Programs touch no structure of the kernel besides those of its user interface (linux/bpf.h), drops.c excepted, so one object
+ * runs on every kernel from 6.1 on, and one serves amd64 and arm64: both are little endian.
  */
 #pragma once
 
@@ -16,6 +16,11 @@ typedef __u8 u8;
 typedef __u16 u16;
 typedef __u32 u32;
 typedef __u64 u64;
+
+/* Words of memory that has another type. */
+typedef u16 __attribute__((may_alias)) word16;
+typedef u32 __attribute__((may_alias)) word32;
+typedef u64 __attribute__((may_alias)) word64;
 
 #define INLINE static __attribute__((always_inline)) inline
 

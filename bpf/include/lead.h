@@ -153,41 +153,54 @@ INLINE void note_part(struct service_room *r, const struct base *b, const struct
 #define NO_PORT 4
 #define ANSWER_LEN 56 /* ICMPv6, and the headers it is about as far as the ports */
 
+/* message_sum is the checksum of an ICMPv6 message of len bytes that has room behind it for ANSWER_LEN, all zero (RFC 8200 8.1): what goes
+ * into the empty field, or 0 where it is there and right. */
+INLINE u16 message_sum(const struct base *b, const u8 *message, u32 len)
+{
+	u32 pseudo[2] = { bpf_htonl(len), bpf_htonl(PROTO_ICMP) };
+	long sum;
+
+	sum = bpf_csum_diff(0, 0, (__be32 *)&b->src, 32, 0);
+	sum = bpf_csum_diff(0, 0, pseudo, sizeof(pseudo), sum);
+	sum = bpf_csum_diff(0, 0, (__be32 *)message, ANSWER_LEN, sum);
+	sum = (sum & 0xffff) + (sum >> 16 & 0xffff);
+	sum = (sum & 0xffff) + (sum >> 16);
+	return ~sum;
+}
+
+/* turn_round puts the message in r->answer in place of a packet: of len bytes, between the ends that out names. Not 0: there is no room. */
+INLINE int turn_round(struct __sk_buff *skb, struct base *out, struct service_room *r, u32 len)
+{
+	*(u16 *)(r->answer + 2) = 0;
+	out->version = 6 << 4;
+	out->flow[0] = out->flow[1] = out->flow[2] = 0;
+	out->length = bpf_htons(len);
+	out->next = PROTO_ICMP;
+	*(u16 *)(r->answer + 2) = message_sum(out, r->answer, len);
+	return bpf_skb_change_tail(skb, ETHER_LEN + IPV6_LEN + len, 0) ||
+	       bpf_skb_store_bytes(skb, 0, out->dst_mac, ETHER_LEN + IPV6_LEN, 0) ||
+	       bpf_skb_store_bytes(skb, ETHER_LEN + IPV6_LEN, r->answer, len, 0);
+}
+
 /* refuse turns a packet to a service without backends around, as what tells its sender that nobody listens (RFC 4443 3.1). */
 GLOBAL int refuse(struct __sk_buff *skb, const struct base *b, const struct header *h)
 {
 	struct service_room *r = service_room();
-	u32 pseudo[2] = { bpf_htonl(ANSWER_LEN), bpf_htonl(PROTO_ICMP) };
-	struct base out = {};
-	long sum;
+	struct base out;
 
 	if (!r || !b || !h || h->upper != ETHER_LEN + IPV6_LEN || h->fragment ||
 	    bpf_skb_load_bytes(skb, ETHER_LEN, r->answer + 8, ANSWER_LEN - 8))
 		return WHY_NO_BACKEND;
 	r->answer[0] = UNREACHABLE;
 	r->answer[1] = NO_PORT;
-	*(u16 *)(r->answer + 2) = 0;
 	*(u32 *)(r->answer + 4) = 0;
 	out = *b;
 	__builtin_memcpy(out.dst_mac, b->src_mac, 6);
 	__builtin_memcpy(out.src_mac, b->dst_mac, 6);
-	out.version = 6 << 4;
-	out.flow[0] = out.flow[1] = out.flow[2] = 0;
-	out.length = bpf_htons(ANSWER_LEN);
-	out.next = PROTO_ICMP;
 	out.hops = 64;
 	out.src = b->dst;
 	out.dst = b->src;
-	sum = bpf_csum_diff(0, 0, (__be32 *)&out.src, 32, 0);
-	sum = bpf_csum_diff(0, 0, pseudo, sizeof(pseudo), sum);
-	sum = bpf_csum_diff(0, 0, (__be32 *)r->answer, ANSWER_LEN, sum);
-	sum = (sum & 0xffff) + (sum >> 16 & 0xffff);
-	sum = (sum & 0xffff) + (sum >> 16);
-	*(u16 *)(r->answer + 2) = ~sum;
-	if (bpf_skb_change_tail(skb, ETHER_LEN + IPV6_LEN + ANSWER_LEN, 0) || bpf_skb_store_bytes(skb, 0, out.dst_mac, ETHER_LEN + IPV6_LEN, 0) ||
-	    bpf_skb_store_bytes(skb, ETHER_LEN + IPV6_LEN, r->answer, ANSWER_LEN, 0))
-		return WHY_NO_BACKEND;
-	return WHY_REFUSED;
+	return turn_round(skb, &out, r, ANSWER_LEN) ? WHY_NO_BACKEND : WHY_REFUSED;
 }
 
 /* lead leads a packet of an endpoint to a backend, if it is for a service; 0, or the reason to end. skb->cb says which. */

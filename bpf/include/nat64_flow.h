@@ -62,6 +62,7 @@ struct {
 #define FLAG_TEST 4   /* clock and identification are those of the settings */
 #define FLAG_BEGIN 8  /* begin flows to the prefix of the settings */
 #define FLAG_SHARE 16 /* the address is the host's own: mark the ports of flows that begin */
+#define FLAG_EARLY4 32 /* nobody has rules for forwarding IPv4: answers need not come as far as the device */
 
 struct nat64_settings {
 	u64 seed;
@@ -114,6 +115,8 @@ INLINE u32 bucket_of(const struct ends *k, int answer, u64 seed)
 	return (u32)h & bucket_mask;
 }
 
+#define ONLY_LOOK 8 /* in place of an event: the packet may yet be left to who meets it next, and a session takes each one once */
+
 /* lives keeps a flow alive by one of its packets; 0 where that is the translator's to decide. */
 INLINE int lives(u64 *life, u32 proto, u32 event, const struct nat64_settings *set, u32 now)
 {
@@ -122,6 +125,8 @@ INLINE int lives(u64 *life, u32 proto, u32 event, const struct nat64_settings *s
 
 	if ((int)(ends - now) <= 0)
 		return 0;
+	if (event == ONLY_LOOK)
+		return 1;
 	if (proto != PROTO_TCP) {
 		new = (u64)now + (proto == PROTO_UDP ? set->life_udp : set->life_icmp);
 		if (new != old)
@@ -258,6 +263,12 @@ GLOBAL u32 enter(const struct ends *from, const struct ends *to, u64 seed, u64 l
 	return out_at;
 }
 
+/* may_begin tells whether flows to where a packet goes may begin in the program. */
+INLINE int may_begin(const struct nat64_settings *set, const struct ends *from)
+{
+	return (set->flags & FLAG_BEGIN) && from->dst.w[0] == set->prefix[0] && from->dst.w[1] == set->prefix[1] && from->dst.w[2] == set->prefix[2];
+}
+
 /* begin makes a flow of the first packet of an end of an endpoint, and tells the translator by the log; 0: it is the translator's to decide. */
 GLOBAL int begin(const struct ends *from, struct ends *to, u32 event, u32 now)
 {
@@ -268,12 +279,12 @@ GLOBAL int begin(const struct ends *from, struct ends *to, u32 event, u32 now)
 	u64 head, taken, life, *word;
 
 	set = bpf_map_lookup_elem(&nat64_settings, &zero);
-	if (!set || !from || !to || !(set->flags & FLAG_BEGIN))
+	if (!set || !from || !to || !may_begin(set, from))
 		return 0;
 	udp = from->proto == PROTO_UDP;
 	if (!udp && (from->proto != PROTO_TCP || event))
 		return 0;
-	if (from->dst.w[0] != set->prefix[0] || from->dst.w[1] != set->prefix[1] || from->dst.w[2] != set->prefix[2] || is_held_back(from->dst.w[3]))
+	if (is_held_back(from->dst.w[3]))
 		return 0;
 	place = room_of(&from->src, set->seed);
 	if (!place)

@@ -186,21 +186,20 @@ GLOBAL int decide(u32 table, const union addr *other, u32 proto, u32 port)
 	return what != 0;
 }
 
-/* policy tells whether a flow may go on or begin; 0 or the reason to drop. A flow that is there was begun by one of its ends: it is
- * judged as that end's, also when the other one sends first after a change of policy. */
-GLOBAL int policy(const struct sight *p, u32 enforced)
+/* policy tells whether a flow may go on or begin; 0 or the reason to drop. A flow that is there was begun by one of its ends, as flow_pass
+ * told: it is judged as that end's, also when the other one sends first after a change of policy. */
+GLOBAL int policy(const struct sight *p, u32 enforced, u32 began)
 {
 	struct policy_room *room = policy_room();
 	struct policy_subject *s;
-	int from_a, began;
+	int from_a;
 	u32 port;
 
 	if (!p || !room)
 		return WHY_DENIED;
 	from_a = p->from_a;
-	began = flow_began(&p->key, p->seed, p->now, begins(p));
-	if (began)
-		from_a = began == FLOW_BY_A;
+	if (began & (PASS_BEGAN_A | PASS_BEGAN_B))
+		from_a = began & PASS_BEGAN_A;
 	room->pair.from = from_a ? p->key.a : p->key.b;
 	room->pair.to = from_a ? p->key.b : p->key.a;
 	port = from_a ? p->key.b_port : p->key.a_port;

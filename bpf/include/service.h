@@ -304,12 +304,16 @@ INLINE int service_owns(const union addr *addr)
 	return bpf_map_lookup_elem(&service_frontends, &any) != 0;
 }
 
-/* service_translate is Translator.Translate. seat is filled for SERVICE_TRANSLATE alone. */
-INLINE enum service_action service_translate(const struct service_call *c, int sends, struct service_seat *seat)
+/* service_of is the frontend of a key, or 0. */
+INLINE struct service *service_of(const struct service_key *key)
+{
+	return bpf_map_lookup_elem(&service_frontends, key);
+}
+
+/* service_answer is Translator.Translate, by the frontend s of the call's key. seat is filled for SERVICE_TRANSLATE alone. */
+INLINE enum service_action service_answer(const struct service_call *c, int sends, struct service *s, struct service_seat *seat)
 {
 	for (int i = 0; i < 2; i++) { /* a table that moves to a larger size is met by the second look */
-		struct service *s = bpf_map_lookup_elem(&service_frontends, &c->key);
-
 		if (!s)
 			return service_owns(&c->key.addr) ? SERVICE_REFUSE : SERVICE_PASS;
 		if (s->flags & SERVICE_EMPTY)
@@ -318,6 +322,12 @@ INLINE enum service_action service_translate(const struct service_call *c, int s
 
 		if (!service_choose(c, sends, &copy, seat))
 			return SERVICE_TRANSLATE;
+		s = service_of(&c->key);
 	}
 	return SERVICE_REFUSE;
+}
+
+INLINE enum service_action service_translate(const struct service_call *c, int sends, struct service_seat *seat)
+{
+	return service_answer(c, sends, service_of(&c->key), seat);
 }

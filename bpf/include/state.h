@@ -14,8 +14,7 @@ struct endpoint {
 	u32 link;
 	u8 mac[6];
 	u8 host_mac[6];
-	u16 identity;
-	u16 pad;
+	u32 identity;
 };
 
 struct {

@@ -4,7 +4,10 @@
 
 #include "state.h"
 
-/* Exact entries: the number of whoever has an address */
+/*
+ * Exact entries: the number of whoever has an address. One that does not fit into addresses is in the upper 16 bits
+ * (model/identity.Number.Packed), and stands here only while the tables of policy know its labels.
+ */
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
 	__uint(max_entries, 262144);
@@ -54,7 +57,7 @@ struct {
 	__uint(pinning, LIBBPF_PIN_BY_NAME);
 } who_known SEC(".maps");
 
-#define WHO_OUTSIDE 0x10000 /* no number: nobody inside has the address */
+#define WHO_OUTSIDE 0xffffffff /* no number: nobody inside has the address */
 
 INLINE u32 rol32(u32 x, u32 n)
 {
@@ -135,7 +138,7 @@ INLINE u32 says(const union addr *a, struct inside_key *key)
 	n = bpf_map_lookup_elem(&who_exact, &key->addr);
 
 	if (n)
-		return *n & 0xffff;
+		return *n;
 	form = bpf_map_lookup_elem(&who_regions, key);
 	if (!form)
 		return WHO_OUTSIDE;
@@ -156,7 +159,7 @@ INLINE u32 who_has(const union addr *a, struct inside_key *key)
 	u32 number = says(a, key), word = number >> 6;
 	u64 *known;
 
-	if (number == WHO_OUTSIDE)
+	if (number > 0xffff) /* WHO_OUTSIDE, or one that is known where it stands */
 		return number;
 	known = bpf_map_lookup_elem(&who_known, &word);
 	return known && (*known >> (number & 63) & 1) ? number : 0;

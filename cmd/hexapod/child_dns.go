@@ -115,6 +115,12 @@ func (c *dnsChild) call(ctx context.Context, r child.Request) (any, error) {
 			return nil, err
 		}
 		return server.Lookup(ctx, q)
+	case resolver.CallDiscover:
+		var q dns.DiscoverRequest
+		if err := json.Unmarshal(r.Body, &q); err != nil {
+			return nil, err
+		}
+		return server.Discover(ctx, q), nil
 	}
 	return nil, fmt.Errorf("method %q is not known", r.Method)
 }

@@ -7,12 +7,11 @@ import (
 	"time"
 
 	"hexapod.dev/agent/local"
-	"hexapod.dev/edge/dns"
 )
 
 const dnsAbout = `Shows how this host answers the lookups of its endpoints, and why an answer is as it is.`
 
-const dnsLookupUsage = "[--run DIR] [-o table|json] [--type TYPE] [--client six-only|capable] NAME"
+const dnsLookupUsage = "[--run DIR] [-o table|json] [--type TYPE] [--client six-only|capable|ADDRESS] NAME"
 
 func dnsVerbs() []command {
 	return []command{
@@ -56,7 +55,7 @@ func printDNS(w io.Writer, d local.DNS) error {
 func runDNSLookup(ctx context.Context, env environment, args []string) error {
 	q := newQuery(env, "Looks a name up as an endpoint of this host does: which servers were asked, what was made of their answers, and why.")
 	typ := q.String("type", "AAAA", "`TYPE` of the records")
-	client := q.String("client", "six-only", "`six-only|capable`: whether the client has IPv4 of its own")
+	client := q.String("client", "six-only", "`six-only|capable|ADDRESS`: whether the client has IPv4 of its own, or which endpoint it is")
 	if help, err := q.parse(args, "NAME"); help || err != nil {
 		return err
 	}
@@ -70,7 +69,7 @@ func runDNSLookup(ctx context.Context, env environment, args []string) error {
 	return printLookup(env.stdout, l)
 }
 
-func printLookup(w io.Writer, l dns.Lookup) error {
+func printLookup(w io.Writer, l local.Lookup) error {
 	for _, a := range l.Asked {
 		fmt.Fprintf(w, "asked %s for %s %s: %s after %v\n", a.From, a.Name, a.Type, a.Rcode, a.Took.Round(10*time.Microsecond))
 		for _, r := range a.Answer {
@@ -87,6 +86,24 @@ func printLookup(w io.Writer, l dns.Lookup) error {
 	if l.Extra != "" {
 		fmt.Fprintf(w, "extended error: %s\n", l.Extra)
 	}
+	if l.Upstream != nil {
+		printCarriers(w, *l.Upstream)
+	}
 	_, err := fmt.Fprintf(w, "why: %s\n", l.Why)
 	return err
+}
+
+// printCarriers tells where the prefixes come from that addresses are made with.
+func printCarriers(w io.Writer, u local.Upstream) {
+	if u.Why != "" {
+		fmt.Fprintf(w, "NAT64 of the network outside: none, %s\n", u.Why)
+	}
+	for _, p := range u.Prefixes {
+		switch {
+		case p.Used && p.From != "":
+			fmt.Fprintf(w, "NAT64 of the network outside: %s by %s of %s, %v left\n", p.Prefix, p.Source, p.From, time.Duration(p.Left)*time.Second)
+		case p.Used:
+			fmt.Fprintf(w, "NAT64 of the network outside: %s, as it was written\n", p.Prefix)
+		}
+	}
 }

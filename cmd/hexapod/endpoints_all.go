@@ -21,7 +21,7 @@ type clusterEndpoint struct {
 	Name      string       `json:"name"`
 	Host      string       `json:"host"`
 	Addrs     []netip.Addr `json:"addrs"`
-	Identity  uint16       `json:"identity"`
+	Identity  uint32       `json:"identity"`
 	State     string       `json:"state"`
 }
 
@@ -53,13 +53,13 @@ func allEndpoints(ctx context.Context, c *kobjects.Client) ([]clusterEndpoint, e
 }
 
 // numbers returns the function that gives a set of labels its number; 0 has none yet. Without a plan nothing has one.
-func numbers(ctx context.Context, c *kobjects.Client) (func(identity.Set) uint16, error) {
+func numbers(ctx context.Context, c *kobjects.Client) (func(identity.Set) uint32, error) {
 	plans, _, err := kobjects.In(c, kobjects.AddressPlans()).List(ctx)
 	if err != nil {
 		return nil, err
 	}
 	if len(plans) == 0 {
-		return func(identity.Set) uint16 { return 0 }, nil
+		return func(identity.Set) uint32 { return 0 }, nil
 	}
 	numbered, _, err := kobjects.In(c, kobjects.Identities()).List(ctx)
 	if err != nil {
@@ -72,9 +72,9 @@ func numbers(ctx context.Context, c *kobjects.Client) (func(identity.Set) uint16
 	if table == nil {
 		return nil, problems
 	}
-	return func(s identity.Set) uint16 {
+	return func(s identity.Set) uint32 {
 		n, _ := table.Number(s)
-		return uint16(n)
+		return uint32(n)
 	}, nil
 }
 

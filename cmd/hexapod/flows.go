@@ -38,10 +38,10 @@ func printDrop(w io.Writer, f format, d local.Drop) error {
 		return printJSON(w, d)
 	}
 	why := d.Why
-	if d.Rule != "" {
-		why += " (" + d.Rule + ")"
+	if about := d.Rule + d.Function; about != "" { // never both
+		why += " (" + about + ")"
 	}
-	_, err := fmt.Fprintf(w, "%s %s %s: %s > %s %s, %d bytes\n", d.Place, d.Link, why, end(d.From), end(d.To), protocol(d.Proto), d.Length)
+	_, err := fmt.Fprintf(w, "%s %s %s: %s > %s %s, %d bytes\n", d.Place, orDash(d.Link), why, end(d.From), end(d.To), protocol(d.Proto), d.Length)
 	return err
 }
 

@@ -26,7 +26,7 @@ func identityVerbs() []command {
 
 // identityRow is one number as it is printed.
 type identityRow struct {
-	Number    uint16            `json:"number"`
+	Number    uint32            `json:"number"`
 	Hex       string            `json:"hex"` // as addresses show it
 	Namespace string            `json:"namespace"`
 	Labels    map[string]string `json:"labels,omitempty"`
@@ -81,7 +81,7 @@ func runIdentityRetire(_ context.Context, env environment, args []string) error 
 	if help, err := f.parse(args, "NUMBER"); help || err != nil {
 		return err
 	}
-	n, err := strconv.ParseUint(f.words[0], 0, 16)
+	n, err := strconv.ParseUint(f.words[0], 0, 32)
 	if err != nil {
 		return usagef("%q: want a number as hexapod identity list shows it, 423 or 0x01a7", f.words[0])
 	}
@@ -130,7 +130,7 @@ func runIdentityList(_ context.Context, env environment, args []string) error {
 type identityCheck struct {
 	InUse       int               `json:"inUse"`
 	Retired     int               `json:"retired"`
-	Next        uint16            `json:"next,omitempty"` // left out when none is free
+	Next        uint32            `json:"next,omitempty"` // left out when none is free
 	Fingerprint string            `json:"fingerprint"`    // equal on hosts that have the same numbers
 	Warnings    v1alpha1.Problems `json:"warnings,omitempty"`
 }
@@ -160,7 +160,7 @@ func runIdentityCheck(_ context.Context, env environment, args []string) error {
 		}
 	}
 	next, nextErr := table.Next()
-	r.Next = uint16(next)
+	r.Next = uint32(next)
 	if *output == formatJSON {
 		return printJSON(env.stdout, r)
 	}

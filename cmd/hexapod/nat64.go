@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"maps"
 	"net/netip"
 	"slices"
 	"strconv"
@@ -45,11 +46,53 @@ func runNAT64(ctx context.Context, env environment, args []string) error {
 	if help || err != nil {
 		return err
 	}
-	s, err := local.NewClient(*q.run).NAT64(ctx, n)
+	client := local.NewClient(*q.run)
+	u, err := client.NAT64Upstream(ctx)
+	if err != nil {
+		return err
+	}
+	if u.Translation != "" {
+		return printUpstream(env.stdout, *q.output, u)
+	}
+	s, err := client.NAT64(ctx, n)
 	if err != nil {
 		return err
 	}
 	return printNAT64(env.stdout, *q.output, s)
+}
+
+// printUpstream tells of a NAT64 that others run: what was found, by whom, for how long, and why something is not used.
+func printUpstream(w io.Writer, f format, u local.Upstream) error {
+	if f == formatJSON {
+		return printJSON(w, u)
+	}
+	fmt.Fprintf(w, "uses the NAT64 of the network outside, as Translation %s says\n", u.Translation)
+	if u.Why != "" {
+		fmt.Fprintf(w, "NONE IS USED: %s\n", u.Why)
+	}
+	if u.Problem != "" {
+		fmt.Fprintf(w, "PROBLEM %s\n", u.Problem)
+	}
+	if len(u.Links) > 0 {
+		fmt.Fprintf(w, "routers are listened to on: %s\n", strings.Join(u.Links, " "))
+	}
+	var rows [][]string
+	for _, p := range u.Prefixes {
+		left := "for ever"
+		if p.From != "" {
+			left = (time.Duration(p.Left) * time.Second).String()
+		}
+		rows = append(rows, []string{p.Prefix.String(), p.Source, orDash(p.From), left, map[bool]string{true: "used", false: "no: " + p.Why}[p.Used]})
+	}
+	if err := printTable(w, []string{"PREFIX", "SOURCE", "FROM", "LEFT", "USED"}, rows); err != nil || len(u.Resolvers) == 0 {
+		return err
+	}
+	rows = nil
+	for _, r := range u.Resolvers {
+		rows = append(rows, []string{r.Server, r.Said, (time.Duration(r.Next) * time.Second).String()})
+	}
+	fmt.Fprintln(w)
+	return printTable(w, []string{"RESOLVER", "SAID", "ASKED AGAIN IN"}, rows)
 }
 
 func printNAT64(w io.Writer, f format, s nat64.Status) error {
@@ -91,7 +134,11 @@ func printNAT64(w io.Writer, f format, s nat64.Status) error {
 func printGateways(w io.Writer, g nat64.Together) error {
 	fmt.Fprintf(w, "\ngateways that translate: %s; addresses that are this one's %d, bindings kept for others %d, taken over %d, packets handed to others %d\n",
 		strings.Join(g.Living, " "), g.Owns, g.Kept, g.Adopted, g.Handed)
+	fmt.Fprintf(w, "what gateways tell each other is %s\n", g.Words)
 	var rows [][]string
+	for _, why := range slices.Sorted(maps.Keys(g.Doubted)) {
+		fmt.Fprintf(w, "not believed: %s, %d\n", why, g.Doubted[why])
+	}
 	for _, a := range g.Addrs {
 		rows = append(rows, []string{a.Addr.String(), cmp.Or(a.Owner, "-"), cmp.Or(a.Heir, "-")})
 	}

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"hexapod.dev/edge/file"
+	"hexapod.dev/edge/objects"
 	"hexapod.dev/model/addressplan"
 	"hexapod.dev/model/ipam"
 )
@@ -32,11 +33,17 @@ func planVerbs() []command {
 
 // loadPlan reads a folder that must be right, but for its secrets: a plan is drawn and written without them.
 func loadPlan(dir string) (addressplan.Plan, error) {
+	s, err := loadPlanned(dir)
+	return s.Model.Plan, err
+}
+
+// loadPlanned is loadPlan with everything else that stands in the folder.
+func loadPlanned(dir string) (objects.Set, error) {
 	s, err := file.LoadCopy(dir)
 	if err != nil {
-		return addressplan.Plan{}, fmt.Errorf("read %s: %w", dir, err)
+		return objects.Set{}, fmt.Errorf("read %s: %w", dir, err)
 	}
-	return s.Model.Plan, nil
+	return s.Set, nil
 }
 
 // planNow is the present on the clock by which records of hosts are kept.

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 
+	"hexapod.dev/edge/objects"
 	"hexapod.dev/model/addressplan/render"
 )
 
@@ -62,11 +63,12 @@ func runPlanRender(_ context.Context, env environment, args []string) error {
 	case *spine > 1<<32-1 || *serial > 1<<32-1:
 		return usagef("numbers of spines and serials have 32 bits")
 	}
-	p, err := loadPlan(*dir)
+	set, err := loadPlanned(*dir)
 	if err != nil {
 		return err
 	}
-	files, err := render.Render(p, render.Target(*target), s, o)
+	o.Translated = objects.Announced(set.Objects)
+	files, err := render.Render(set.Model.Plan, render.Target(*target), s, o)
 	if err != nil {
 		return err
 	}

@@ -177,7 +177,7 @@ func (a *whereisAnswer) decode(set file.Set, layout ipam.Layout, role addresspla
 func labelsOf(set file.Set, number uint16) string {
 	switch number {
 	case ipam.IdentityUnknown:
-		return "not known when it was given out"
+		return "not known when it was given out, or too large for an address"
 	case ipam.IdentityHost:
 		return "the host itself"
 	case ipam.IdentityLocator:

@@ -13,6 +13,7 @@ import (
 // A path that goes dead without a word is found by BFD (RFC 5880 6.8.4, RFC 5881), with a hold time that would take a minute and a
 // half: both sides let go of the other's routes. When the path is back, so is the session.
 func TestRFC5881_DeadPath(t *testing.T) {
+	t.Parallel()
 	for _, way := range []struct {
 		name   string
 		peer   announce.Peer
@@ -24,6 +25,7 @@ func TestRFC5881_DeadPath(t *testing.T) {
 		{"BIRD unnumbered", unnumbered("tor", "eth0"), birdWithBFD("neighbor fe80::a%swp1 as 4200000101;")},
 	} {
 		t.Run(way.name, func(t *testing.T) {
+			t.Parallel()
 			host, router := link(t)
 			if way.peer.Unnumbered() {
 				advertise(t, host, "eth0")

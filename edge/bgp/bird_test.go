@@ -23,6 +23,7 @@ protocol bgp host {
 
 // Sessions with BIRD: over link-local addresses, and signed (RFC 2385) with packets from far away refused (RFC 5082).
 func TestBIRD(t *testing.T) {
+	t.Parallel()
 	for _, way := range []struct {
 		name, neighbor string
 		config         func() order
@@ -38,6 +39,7 @@ func TestBIRD(t *testing.T) {
 		}, "2001:db8:f::2 dev "},
 	} {
 		t.Run(way.name, func(t *testing.T) {
+			t.Parallel()
 			host, router := link(t)
 			b := startBIRD(t, router, birdConfig(way.neighbor))
 			s := start(t, host)

@@ -13,6 +13,7 @@ import (
 
 // A numbered session with AS 65538 (RFC 6793): routes both ways, IPv4 with IPv6 next hops (RFC 8950), our own and others' kept out.
 func TestFRRNumbered(t *testing.T) {
+	t.Parallel()
 	host, router := link(t)
 	f := startFRR(t, router, frrConfig("2001:db8:f::1", "  network ::/0\n  network 2001:db8:a000:c99::/64\n  network 2001:db8:ffff::/64"))
 	s := start(t, host)
@@ -83,6 +84,7 @@ func TestFRRNumbered(t *testing.T) {
 
 // Each of two routers gets its own communities (RFC 1997, RFC 8092), which change without a new session.
 func TestFRRCommunitiesOfEachPeer(t *testing.T) {
+	t.Parallel()
 	host, routers := newPlace(t), []place{newPlace(t), newPlace(t)}
 	var shows []func() string
 	for i, ns := range routers {
@@ -115,8 +117,10 @@ func TestFRRCommunitiesOfEachPeer(t *testing.T) {
 
 // RFC 4724: a killed speaker's routes stay; when it comes back with half of them, the other half goes.
 func TestFRRGracefulRestart(t *testing.T) {
+	t.Parallel()
 	for _, way := range []string{"killed", "ended"} {
 		t.Run(way, func(t *testing.T) {
+			t.Parallel()
 			host, router := link(t)
 			f := startFRR(t, router, frrConfig("2001:db8:f::1", ""))
 			s := start(t, host)
@@ -151,6 +155,7 @@ func TestFRRGracefulRestart(t *testing.T) {
 
 // Sessions over link-local addresses: the router finds us by our advertisements, which another daemon sends here.
 func TestFRRUnnumbered(t *testing.T) {
+	t.Parallel()
 	host, router := link(t)
 	host.run("ip addr del 2001:db8:f::1/64 dev eth0")
 	router.run("ip addr del 2001:db8:f::2/64 dev swp1")

@@ -7,8 +7,11 @@ import (
 	"sync/atomic"
 )
 
+// holdTimerExpired is what the server says before it ends a session with a peer that was silent for the hold time.
+const holdTimerExpired = "hold timer expired"
+
 // serverLog passes on what the server warns of, and tells the table what it says about single peers: that a message was
-// malformed (RFC 7606) is said nowhere else.
+// malformed (RFC 7606), or that the hold time was over where restarts are graceful, is said nowhere else.
 type serverLog struct {
 	next  slog.Handler
 	table *table
@@ -35,6 +38,9 @@ func (l *serverLog) Handle(ctx context.Context, r slog.Record) error {
 		look(a)
 	}
 	r.Attrs(look)
+	if key != "" && r.Message == holdTimerExpired {
+		l.table.holdTimeOver(key)
+	}
 	if key != "" && what != "" {
 		l.table.malformed(key, what)
 	}

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"hexapod.dev/edge/bgp"
+	"hexapod.dev/linux/netns/netnstest"
 	"hexapod.dev/model/announce"
 	"hexapod.dev/model/desired"
 )
@@ -27,6 +28,7 @@ func TestMain(m *testing.M) {
 		speak()
 		return
 	}
+	netnstest.SideBySide(4)
 	os.Exit(m.Run())
 }
 

@@ -57,7 +57,7 @@ func toPeer(p announce.Peer, addr netip.Addr) *api.Peer {
 	}
 	if !p.Restart.Off {
 		out.GracefulRestart = &api.GracefulRestart{
-			Enabled: true, RestartTime: p.Restart.Seconds, DeferralTime: deferral, NotificationEnabled: true,
+			Enabled: true, RestartTime: p.Restart.Seconds, DeferralTime: deferral, NotificationEnabled: !p.Restart.Silence,
 			// The kernel forwards whether the speaker runs or not: what peers kept of before is still good (RFC 4724 section 3, F bit).
 			LocalRestarting: true,
 		}

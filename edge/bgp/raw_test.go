@@ -93,6 +93,7 @@ func TestMillionRoutes(t *testing.T) {
 
 // RFC 7606: whatever bytes a peer sends, others go on, and what was wrong is shown.
 func TestRFC7606_MalformedUpdates(t *testing.T) {
+	t.Parallel()
 	s, _, bad, _, router := twoRouters(t)
 	since := s.peer("good").Since
 	send(t, bad, bgptest.Malformed())

@@ -40,6 +40,8 @@ type heard struct {
 	accepted  int
 	rejected  int
 	lastError string
+	silent    bool      // nothing was heard for the hold time, which ends the session
+	notified  bool      // what it said is kept then, too: both sides set the N bit (RFC 8538 section 2)
 	overSince time.Time // it offered more than it may; zero: it did not
 	refused   bool      // it was told so
 }

@@ -2,6 +2,7 @@ package bgp
 
 import (
 	"net/netip"
+	"slices"
 	"time"
 
 	"github.com/osrg/gobgp/v4/api"
@@ -95,13 +96,47 @@ func (t *table) onPeer(ev *apiutil.WatchEventMessage_PeerEvent, at time.Time) {
 		h.session++
 		h.ended = [2]bool{}
 		h.overSince = time.Time{}
+		h.silent, h.notified = false, !h.peer.Restart.Off && !h.peer.Restart.Silence && saysN(s.RemoteCap)
 		return
 	}
 	if before == Established {
-		t.ended(h, endOf(s.DisconnectReason))
+		how := endOf(s.DisconnectReason)
+		if h.silent { // the server calls it a graceful restart
+			how = EndHoldTime
+		}
+		t.ended(h, how)
+		if h.silent && !h.notified { // the server keeps it as after a connection that broke
+			t.drop(func(_ netip.Prefix, e entry) bool { return e.from == h })
+		}
 	}
 	if h.overSince.IsZero() && (before == Established || s.DisconnectReason == api.PeerState_DISCONNECT_REASON_BAD_PEER_AS) {
 		h.lastError = s.DisconnectMessage
+	}
+}
+
+// saysN reports whether a peer set the N bit: it wants what it said to be kept also when it is silent (RFC 8538 section 2).
+func saysN(list []bgp.ParameterCapabilityInterface) bool {
+	return slices.ContainsFunc(list, func(c bgp.ParameterCapabilityInterface) bool {
+		restart, ok := c.(*bgp.CapGracefulRestart)
+		return ok && restart.Flags&0x04 != 0
+	})
+}
+
+// holdTimeOver notes that nothing was heard of a peer for the hold time. The end of the session follows.
+func (t *table) holdTimeOver(key string) {
+	t.of(key, func(h *heard) { h.silent = true })
+}
+
+// of does something with a peer by the server's name for it.
+func (t *table) of(key string, do func(*heard)) {
+	addr, err := netip.ParseAddr(key)
+	if err != nil {
+		return
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if h, ok := t.peers[addr]; ok {
+		do(h)
 	}
 }
 
@@ -134,13 +169,5 @@ func stateOf(s bgp.FSMState) State {
 
 // malformed notes what the server says about messages of a peer that it could not use.
 func (t *table) malformed(key, what string) {
-	addr, err := netip.ParseAddr(key)
-	if err != nil {
-		return
-	}
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if h, ok := t.peers[addr]; ok {
-		h.lastError = what
-	}
+	t.of(key, func(h *heard) { h.lastError = what })
 }

@@ -48,7 +48,7 @@ const (
 type Config struct {
 	Policy     dns64.Policy
 	Zones      []Zone
-	Capable    []netip.Prefix // clients that have IPv4 of their own
+	Clients    dns64.Clients  // who has IPv4 of its own
 	Allow      []netip.Prefix // who is answered; nobody else is. Empty: nobody
 	CacheBytes int            // 0: DefaultCacheBytes
 }

@@ -60,6 +60,10 @@ func TestHostileUpstreams(t *testing.T) {
 			}
 			return pack(r)
 		}, synthesised},
+		{"truncated by TCP, too", func(_, r *dns.Msg, _ bool) []byte {
+			r.Truncated, r.Answer, r.Ns = true, nil, nil
+			return pack(r)
+		}, "SERVFAIL"},
 		{"no EDNS", func(q, r *dns.Msg, _ bool) []byte {
 			r.Extra = nil
 			if q.IsEdns0() != nil {
@@ -79,6 +83,54 @@ func TestHostileUpstreams(t *testing.T) {
 			}
 			if code, ok := extended(got); tc.want == "SERVFAIL" && (!ok || code != dns.ExtendedErrorCodeNoReachableAuthority) {
 				t.Errorf("RFC 8914 4.23: extended error %d, %v", code, ok)
+			}
+		})
+	}
+}
+
+// RFC 1034 5.2.2: aliases that lead in a circle, or have no end, are not followed for ever. A circle inside one message is an error; else the answer
+// is what the server says: to follow aliases from message to message is its work, and each question costs it two at most.
+func TestRFC1034_5_2_2_AliasesInACircle(t *testing.T) {
+	alias := func(to func(name string) string) func(q, r *dns.Msg, tcp bool) []byte {
+		return func(q, r *dns.Msg, _ bool) []byte {
+			rr, err := dns.NewRR(q.Question[0].Name + " 60 CNAME " + to(q.Question[0].Name))
+			if err != nil {
+				t.Error(err)
+			}
+			r.Rcode, r.Answer, r.Ns = dns.RcodeSuccess, []dns.RR{rr}, nil
+			b, err := r.Pack()
+			if err != nil {
+				t.Error(err)
+			}
+			return b
+		}
+	}
+	for name, tc := range map[string]struct {
+		to   func(string) string
+		code int
+	}{
+		"of itself": {func(name string) string { return name }, dns.RcodeServerFailure},
+		"of each other": {func(name string) string {
+			return map[bool]string{true: "b.test.", false: "a.test."}[strings.EqualFold(name, "a.test.")]
+		}, dns.RcodeSuccess},
+		"without end": {func(name string) string { return "a" + name }, dns.RcodeSuccess},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			f := four(t)
+			f.mangle = alias(tc.to)
+			s := run(t, configFor(f))
+			got := s.ask("a.test.", dns.TypeAAAA)
+			if got.Rcode != tc.code {
+				t.Errorf("got %s, want %s", shown(got), dns.RcodeToString[tc.code])
+			}
+			for _, rr := range got.Answer {
+				if rr.Header().Rrtype != dns.TypeCNAME {
+					t.Errorf("an address came of it: %s", rr)
+				}
+			}
+			if n := strings.Count(f.questions(), ".test."); n < 1 || n > 2 {
+				t.Errorf("%d questions were asked, want at most 2", n)
 			}
 		})
 	}
@@ -209,7 +261,7 @@ func TestClientsAndZones(t *testing.T) {
 	if q := everything.questions() + "|" + cluster.questions(); q != "|four.cluster.test. AAAA" {
 		t.Errorf("asked %s", q)
 	}
-	c.Capable = c.Allow
+	c.Clients.Capable = c.Allow
 	if err := s.Configure(c); err != nil {
 		t.Fatal(err)
 	}
@@ -229,6 +281,57 @@ func TestClientsAndZones(t *testing.T) {
 	}
 	if out, missed := s.handle(nil, b, netip.MustParseAddr("::1"), true, &q, s.now()); out != nil || missed {
 		t.Errorf("a stranger is answered: %x", out)
+	}
+}
+
+// Clients of one range differ: a single one is another kind of client, beside others and with what is remembered for them.
+func TestSingleClients(t *testing.T) {
+	c := configFor(four(t))
+	c.Allow = []netip.Prefix{netip.MustParsePrefix("2001:db8:1::/64")}
+	c.Clients = dns64.Clients{Capable: c.Allow, Unlike: []netip.Addr{netip.MustParseAddr("2001:db8:1::5")}}
+	s := run(t, c)
+	m := new(dns.Msg)
+	m.SetQuestion("four.test.", dns.TypeAAAA)
+	b, err := m.Pack()
+	if err != nil {
+		t.Fatal(err)
+	}
+	answers := func(from string) string {
+		var q query
+		out, missed := s.handle(nil, b, netip.MustParseAddr(from), true, &q, s.now())
+		if missed {
+			out = s.slow(s.state.Load(), &q, b, s.state.Load().clientOf(netip.MustParseAddr(from)), true)
+		}
+		var got dns.Msg
+		if err := got.Unpack(out); err != nil {
+			t.Fatalf("%s: %v", from, err)
+		}
+		return shown(&got)
+	}
+	const made = "four.test. 30 IN AAAA 64:ff9b::800:1"
+	for range 2 { // made, then remembered
+		for from, want := range map[string]string{"2001:db8:1::4": "NOERROR", "2001:db8:1::5": made, "2001:db8:1::6": "NOERROR"} {
+			if got := answers(from); got != want {
+				t.Errorf("%s finds %q, want %q", from, got, want)
+			}
+		}
+	}
+	for from, want := range map[string]dns64.Why{"2001:db8:1::4": dns64.ClientCapable, "2001:db8:1::5": dns64.Synthesised} {
+		if l, err := s.Lookup(t.Context(), LookupRequest{Name: "four.test", Type: "AAAA", From: netip.MustParseAddr(from)}); err != nil || l.Why != want {
+			t.Errorf("%s: %q (%v), want %q", from, l.Why, err, want)
+		}
+	}
+	if _, err := s.Lookup(t.Context(), LookupRequest{Name: "four.test", Type: "AAAA", From: netip.MustParseAddr("2001:db8:2::4")}); err == nil {
+		t.Error("a stranger is looked up as a client")
+	}
+	c.Clients = dns64.Clients{Unlike: []netip.Addr{netip.MustParseAddr("2001:db8:1::6")}}
+	if err := s.Configure(c); err != nil {
+		t.Fatal(err)
+	}
+	for from, want := range map[string]string{"2001:db8:1::4": made, "2001:db8:1::6": "NOERROR"} {
+		if got := answers(from); got != want {
+			t.Errorf("told otherwise, %s finds %q, want %q", from, got, want)
+		}
 	}
 }
 
@@ -350,5 +453,37 @@ func TestOneClientLeavesRoom(t *testing.T) {
 		if got, _, err := c.Exchange(m, s.addr.String()); err == nil && got.Rcode == dns.RcodeSuccess {
 			break
 		}
+	}
+}
+
+// An upstream that asks the server itself again, as resolvers do that were told of each other, ends in bounded time and with a right code; and the server
+// answers when it is told better.
+func TestUpstreamsInACircle(t *testing.T) {
+	by := func(addr netip.AddrPort) Config {
+		c := configFor(four(t))
+		c.Zones[0].Upstreams[0].Addr = addr
+		return c
+	}
+	for name, far := range map[string]bool{"itself": false, "another that asks it": true} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := run(t, configFor(four(t)))
+			next := s.addr
+			if far {
+				next = run(t, by(s.addr)).addr
+			}
+			if err := s.Configure(by(next)); err != nil {
+				t.Fatal(err)
+			}
+			if got := s.ask("four.test.", dns.TypeAAAA); shown(got) != "SERVFAIL" {
+				t.Errorf("got %s, want SERVFAIL", shown(got))
+			}
+			if err := s.Configure(configFor(four(t))); err != nil {
+				t.Fatal(err)
+			}
+			if got, want := s.ask("six.test.", dns.TypeAAAA), "six.test. 60 IN AAAA 2001:db8::1"; shown(got) != want {
+				t.Errorf("told better it says %s, want %s", shown(got), want)
+			}
+		})
 	}
 }

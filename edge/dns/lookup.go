@@ -3,6 +3,7 @@ package dns
 import (
 	"context"
 	"fmt"
+	"net/netip"
 	"slices"
 	"strings"
 	"sync"
@@ -17,6 +18,7 @@ type LookupRequest struct {
 	Name   string       `json:"name"`
 	Type   string       `json:"type"`
 	Client dns64.Client `json:"client"`
+	From   netip.Addr   `json:"from,omitzero"` // of the client, whose kind is looked up then; invalid: Client says it
 }
 
 // Lookup is an answer, and how it came to be.
@@ -64,7 +66,14 @@ func (s *Server) Lookup(ctx context.Context, r LookupRequest) (Lookup, error) {
 	defer cancel()
 	l := Lookup{Name: name, Type: dns.TypeToString[typ], Asked: []Asked{}, Answer: []string{}}
 	var asked tracer
-	done := (&resolution{s: s, st: s.state.Load(), q: dns64.Question{Name: name, Type: typ, Class: classIN}, client: r.Client,
+	st := s.state.Load()
+	if r.From.IsValid() {
+		if r.From = canonicalAddr(r.From); !holds(st.Allow, r.From) {
+			return Lookup{}, fmt.Errorf("%s is no client of this host, which answers its own endpoints and itself", r.From)
+		}
+		r.Client = st.clientOf(r.From)
+	}
+	done := (&resolution{s: s, st: st, q: dns64.Question{Name: name, Type: typ, Class: classIN}, client: r.Client,
 		trace: asked.add}).run(ctx)
 	l.Asked = append(l.Asked, asked.all()...)
 	for _, rr := range done.msg.Answer {

@@ -53,3 +53,15 @@ func TestFiltered_RFC8914_4_18(t *testing.T) {
 		}
 	}
 }
+
+// Neither AAAA nor A: the answer for A is the base (RFC 6147 5.1.6), and one SOA says how long that holds (RFC 2308 5).
+func TestOneSOA_RFC6147_5_1_6(t *testing.T) {
+	f := newFake(t, map[string]string{"x.test. AAAA": soa30, "x.test. A": soa30})
+	s := run(t, configFor(f))
+	for _, pass := range []string{"made", "remembered"} {
+		got := s.ask("x.test.", dns.TypeAAAA)
+		if shown(got) != "NOERROR" || len(got.Ns) != 1 || got.Ns[0].Header().Rrtype != dns.TypeSOA {
+			t.Errorf("%s: %s", pass, got)
+		}
+	}
+}

@@ -38,6 +38,7 @@ type Server struct {
 // state is one configuration and what was learned under it.
 type state struct {
 	Config
+	unlike     map[netip.Addr]bool // of Clients
 	groups     map[string]*group
 	cache      *cache
 	generation uint64
@@ -56,7 +57,10 @@ func (s *Server) Configure(c Config) error {
 	if err := c.check(); err != nil {
 		return err
 	}
-	st := &state{Config: c}
+	st := &state{Config: c, unlike: make(map[netip.Addr]bool, len(c.Clients.Unlike))}
+	for _, a := range c.Clients.Unlike {
+		st.unlike[a] = true
+	}
 	old := s.state.Load()
 	if old == nil {
 		st.groups, st.cache = groups(c.Zones, nil), newCache(c.CacheBytes)
@@ -101,10 +105,11 @@ func (s *Server) now() uint32 { return uint32(time.Since(s.began)/time.Second) +
 
 // clientOf says what a client can do about IPv4.
 func (st *state) clientOf(a netip.Addr) dns64.Client {
-	if holds(st.Capable, a) {
-		return dns64.Capable
+	c := st.Clients.InRange(a)
+	if len(st.unlike) > 0 && st.unlike[a] {
+		return c.Other()
 	}
-	return dns64.SixOnly
+	return c
 }
 
 // Bits of the first octet of a key.

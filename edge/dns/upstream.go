@@ -108,11 +108,11 @@ func (s *server) ask(ctx context.Context, m *dns.Msg) (*dns.Msg, error) {
 
 func (s *server) try(ctx context.Context, m *dns.Msg) (*dns.Msg, error) {
 	if s.Via != UDP {
-		return s.stream(ctx, m)
+		return s.whole(ctx, m)
 	}
 	r, err := s.datagram(ctx, m)
 	if err == nil && r.Truncated || errors.Is(err, errCase) {
-		return s.stream(ctx, m)
+		return s.whole(ctx, m)
 	}
 	if err == nil && r.Rcode == dns.RcodeFormatError && r.IsEdns0() == nil && m.IsEdns0() != nil { // RFC 6891 7: it knows no EDNS
 		plain := m.Copy()
@@ -121,6 +121,18 @@ func (s *server) try(ctx context.Context, m *dns.Msg) (*dns.Msg, error) {
 	}
 	return r, err
 }
+
+// whole asks by TCP or TLS, where every message has room.
+func (s *server) whole(ctx context.Context, m *dns.Msg) (*dns.Msg, error) {
+	r, err := s.stream(ctx, m)
+	if err == nil && r.Truncated {
+		return nil, errCut
+	}
+	return r, err
+}
+
+// errCut says that even the answer by TCP is only a part, which must not be used as if it were the whole (RFC 2181 9).
+var errCut = errors.New("an answer that is cut, by TCP as well")
 
 // errCase says that the answer is in another case than the question. It may be forged, so the question is put by TCP.
 var errCase = errors.New("an answer in another case than the question")

@@ -43,7 +43,7 @@ func newIdentity(table *identity.Table, set identity.Set) (*v1alpha1.Identity, e
 	}
 	set = table.Rules().Reduce(set) // labels that do not count would only mislead whoever reads the file
 	o := v1alpha1.NewIdentity(v1alpha1.IdentitySpec{
-		Number: uint16(n), Namespace: set.Namespace, Labels: set.Labels, KeyVersion: table.Rules().Version(),
+		Number: uint32(n), Namespace: set.Namespace, Labels: set.Labels, KeyVersion: table.Rules().Version(),
 	})
 	if problems := v1alpha1.Validate(o).Errors(); len(problems) > 0 {
 		return nil, problems

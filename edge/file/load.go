@@ -5,6 +5,7 @@
 package file
 
 import (
+	"fmt"
 	"net/netip"
 	"path/filepath"
 
@@ -47,9 +48,22 @@ func LoadCopy(dir string) (Set, error) {
 	return f.setWith(v1alpha1.Warning)
 }
 
+// tooLarge finds numbers that addresses have no room for: without a controller nobody tells other hosts who has such an address, and no
+// journal says it after a restart.
+func tooLarge(all []*v1alpha1.Identity, severity v1alpha1.Severity) (found v1alpha1.Problems) {
+	for _, o := range all {
+		if o.Spec.Number > v1alpha1.MaxIdentityBits {
+			p := v1alpha1.ProblemAt(o, "spec.number", fmt.Sprintf("%d does not fit into an address", o.Spec.Number), "take one from 256 (0x100) to 65535; hexapod identity add does")
+			p.Severity = severity
+			found = append(found, p)
+		}
+	}
+	return found
+}
+
 func (f folder) set() (Set, error) { return f.setWith(v1alpha1.Error) }
 
-// setWith makes one checked set of a folder. secrets is how bad it is when one of them cannot be had.
+// setWith makes one checked set of a folder. secrets is how bad it is when one of them cannot be had, or what only a cluster keeps is there.
 func (f folder) setWith(secrets v1alpha1.Severity) (Set, error) {
 	var all []v1alpha1.Object
 	var problems v1alpha1.Problems
@@ -64,7 +78,8 @@ func (f folder) setWith(secrets v1alpha1.Severity) (Set, error) {
 	if unread { // arithmetic with half the numbers would only find what follows from that
 		found = v1alpha1.Check(all)
 	} else {
-		checked, found = objects.Checked(all, f.dir, secrets)
+		checked, found = objects.Checked(all, f.dir, "", secrets)
+		found = append(found, tooLarge(checked.Objects.Identities, secrets)...)
 	}
 	for _, p := range found {
 		if p.File == "" && unread {

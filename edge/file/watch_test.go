@@ -41,7 +41,7 @@ func watch(t *testing.T, dir string) *watching {
 // next waits for a result that is good or names wrong. A writer that is not atomic may be seen half way: such results are passed over.
 func (w *watching) next(wrong string) Set {
 	w.t.Helper()
-	deadline := time.After(20 * time.Second)
+	deadline := time.After(time.Minute)
 	last := "nothing"
 	for {
 		select {

@@ -45,7 +45,7 @@ func appendAll[T any, P document[T]](out []v1alpha1.Object, from *kobjects.Store
 
 // set makes the configuration of what the stores hold.
 func (s *Source) set() (objects.Set, error) {
-	set, left, err := usable(s.all(), s.o.Secrets)
+	set, left, err := usable(s.all(), s.o.Secrets, s.o.Host)
 	s.mu.Lock()
 	news := left != s.left
 	s.left = left
@@ -57,13 +57,14 @@ func (s *Source) set() (objects.Set, error) {
 }
 
 // usable makes the configuration of objects, less those that are wrong: in a cluster many people write them, and the mistake of one
-// must not stop the others. Whose fault it is, the controller tells in the object's status. Every host leaves out the same ones.
-func usable(all []v1alpha1.Object, secrets string) (_ objects.Set, left string, err error) {
+// must not stop the others. Whose fault it is, the controller tells in the object's status. Every host leaves out the same ones, but for
+// what a host alone lacks a key for.
+func usable(all []v1alpha1.Object, secrets, host string) (_ objects.Set, left string, err error) {
 	wrong := map[[2]string]bool{}
 	var told v1alpha1.Problems
 	all = cleaned(all, func(o v1alpha1.Object) v1alpha1.Problems { return v1alpha1.Validate(o).Errors() }, &told)
 	for {
-		set, problems := objects.Checked(all, secrets, v1alpha1.Error)
+		set, problems := objects.Checked(all, secrets, host, v1alpha1.Error)
 		problems = problems.Errors()
 		if len(problems) == 0 {
 			set.Warnings = nil // the controller's to tell
@@ -137,7 +138,7 @@ func (s *Source) kept() (objects.Set, error) {
 	if err := json.Unmarshal(data, &known); err != nil {
 		return objects.Set{}, fmt.Errorf("read what is kept of the cluster in %s: %w", s.configPath(), err)
 	}
-	set, _, err := usable(known.Objects(), s.o.Secrets)
+	set, _, err := usable(known.Objects(), s.o.Secrets, s.o.Host)
 	if err == nil {
 		s.o.Log.Warn("the API server does not answer: going on with what this host knew last", "server", s.o.Client.Server())
 	}

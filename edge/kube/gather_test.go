@@ -41,12 +41,14 @@ func TestUsable(t *testing.T) {
 		{"a peer whose password is not there", []v1alpha1.Object{v1alpha1.NewBGPPeer("tor", v1alpha1.BGPPeerSpec{
 			Interface: "eth0", ASN: 64512, LocalASN: 64513, PasswordFile: "tor.key"})}, "tor"},
 		{"a translation that cannot be", []v1alpha1.Object{v1alpha1.NewTranslation("bad", v1alpha1.TranslationSpec{Pool: []v1alpha1.Prefix{prefix("127.0.0.0/30")}})}, "Translation bad"},
+		{"a gateway without its key", []v1alpha1.Object{v1alpha1.NewTranslation("bad", v1alpha1.TranslationSpec{
+			Pool: []v1alpha1.Prefix{prefix("45.66.0.0/30")}, Hosts: []string{"h1"}, Announce: true, KeyFile: "none.key"})}, "Translation bad: spec.keyFile"},
 		{"a translation by the hosts of another", []v1alpha1.Object{
 			v1alpha1.NewTranslation("bad", v1alpha1.TranslationSpec{Pool: []v1alpha1.Prefix{prefix("45.66.0.0/30")}, Hosts: []string{"h1"}}),
 			v1alpha1.NewTranslation("a", v1alpha1.TranslationSpec{Pool: []v1alpha1.Prefix{prefix("45.66.1.0/30")}, Hosts: []string{"h1", "gone"}})}, "Translation bad"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			set, left, err := usable(append(cluster(), c.more...), t.TempDir())
+			set, left, err := usable(append(cluster(), c.more...), t.TempDir(), "h1")
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -64,7 +66,11 @@ func TestUsable(t *testing.T) {
 			}
 		})
 	}
-	if _, _, err := usable(cluster()[1:], t.TempDir()); err == nil {
+	elsewhere := v1alpha1.NewTranslation("t", v1alpha1.TranslationSpec{Pool: []v1alpha1.Prefix{prefix("45.66.0.0/30")}, Hosts: []string{"h1"}, Announce: true, KeyFile: "none.key"})
+	if set, left, err := usable(append(cluster(), elsewhere), t.TempDir(), "h2"); err != nil || len(set.Objects.Translations) != 1 || strings.Contains(left, "keyFile") {
+		t.Errorf("a host that signs nothing wants a key: %v, %s", err, left) // its policies hold inside the prefix
+	}
+	if _, _, err := usable(cluster()[1:], t.TempDir(), "h1"); err == nil {
 		t.Error("hosts without a plan are taken")
 	}
 }
@@ -127,7 +133,7 @@ func TestPodFromTheRecord(t *testing.T) {
 	first := source(t, dir)
 	pod := &kobjects.Pod{}
 	pod.Metadata = v1alpha1.Metadata{Name: "web-0", Namespace: "shop", UID: "u1", Labels: map[string]string{"app": "web"},
-		Annotations: map[string]string{IngressBandwidth: "10M", EgressBandwidth: "1", mirror: "m1"}}
+		Annotations: map[string]string{IngressBandwidth: "10M", EgressBandwidth: "1", mirror: "m1", Synthesis: SynthesisOff}}
 	first.pods.Replace(kobjects.Listing[kobjects.Pod]{Objects: []*kobjects.Pod{pod}})
 	first.writeRecord()
 	s := source(t, dir)
@@ -139,7 +145,7 @@ func TestPodFromTheRecord(t *testing.T) {
 		if ok != c.known {
 			t.Errorf("pod %s %s: %+v, %v", c.name, c.uid, p, ok)
 		}
-		if ok && (p.Labels["app"] != "web" || p.Bandwidth.Ingress.Bits != 10_000_000 || p.Bandwidth.Egress.Bits != 0) {
+		if ok && (p.Labels["app"] != "web" || p.Bandwidth.Ingress.Bits != 10_000_000 || p.Bandwidth.Egress.Bits != 0 || p.Synthesis != SynthesisOff) {
 			t.Errorf("pod %s %s: %+v", c.name, c.uid, p)
 		}
 	}

@@ -26,6 +26,11 @@ const (
 	// that redirect their own traffic to a proxy, which has to see the service's address, and for virtual machines.
 	ServiceTranslation = "hexapod.dev/service-translation"
 	ServicePacket      = "packet"
+	// Synthesis says whether names that have IPv4 alone get IPv6 addresses for a pod. SynthesisOff: it has IPv4 by a way that nobody else
+	// knows of. SynthesisOn: it has an IPv4 address and wants them all the same.
+	Synthesis    = "hexapod.dev/dns64"
+	SynthesisOff = "off"
+	SynthesisOn  = "on"
 	// mirror is the UID that a runtime knows a static pod by; its object in the API has another one.
 	mirror = "kubernetes.io/config.mirror"
 )
@@ -39,14 +44,16 @@ type Pod struct {
 	Labels    map[string]string        `json:"labels,omitempty"`
 	Bandwidth desired.Bandwidth        `json:"bandwidth,omitzero"`
 	Ports     []kobjects.ContainerPort `json:"ports,omitempty"`
-	Packets   bool                     `json:"packets,omitempty"` // services are none of its sockets' business: packets are translated, if at all
+	Packets   bool                     `json:"packets,omitempty"`   // services are none of its sockets' business: packets are translated, if at all
+	Synthesis string                   `json:"synthesis,omitempty"` // as the annotation has it
 }
 
 func podOf(o *kobjects.Pod) Pod {
 	m := o.Metadata
 	return Pod{Namespace: m.Namespace, Name: string(m.Name), UID: m.UID, Mirror: m.Annotations[mirror], Labels: m.Labels,
 		Bandwidth: desired.Bandwidth{Ingress: rate(m.Annotations[IngressBandwidth]), Egress: rate(m.Annotations[EgressBandwidth])},
-		Ports:     telling(o.Ports()), Packets: m.Annotations[ServiceTranslation] == ServicePacket}
+		Ports:     telling(o.Ports()), Packets: m.Annotations[ServiceTranslation] == ServicePacket,
+		Synthesis: m.Annotations[Synthesis]}
 }
 
 // telling are the ports that say more than that a container listens: those with a name, and those that the host leads to.

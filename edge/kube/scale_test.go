@@ -20,12 +20,12 @@ func BenchmarkSet(b *testing.B) {
 			Rack: v1alpha1.Ref(fmt.Sprint(1 + i/1000)), Number: &n, Addresses: []v1alpha1.Addr{v1alpha1.AddrFrom(addr)}}))
 	}
 	for i := range 2000 {
-		all = append(all, v1alpha1.NewIdentity(v1alpha1.IdentitySpec{Number: uint16(256 + i), Namespace: "shop", Labels: map[string]string{"app": fmt.Sprint(i)}}))
+		all = append(all, v1alpha1.NewIdentity(v1alpha1.IdentitySpec{Number: uint32(256 + i), Namespace: "shop", Labels: map[string]string{"app": fmt.Sprint(i)}}))
 	}
 	dir := b.TempDir()
 	b.ReportAllocs()
 	for b.Loop() {
-		set, left, err := usable(all, dir)
+		set, left, err := usable(all, dir, "")
 		if err != nil || left != "" || len(set.Objects.Hosts) != 5000 {
 			b.Fatal(len(set.Objects.Hosts), left, err)
 		}

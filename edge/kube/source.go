@@ -81,7 +81,7 @@ const (
 	firstPatience = time.Second            // for the first whole lists; then what lies on the disk has to do
 	gather        = 100 * time.Millisecond // changes that come together cost one look
 	gatherMost    = 2 * time.Second        // in a large cluster, where a look takes longer
-	gatherFactor  = 10                     // rest between looks, in times that the last one took
+	gatherFactor  = 10                     // rest between looks, in times that the last one took, whoever was told included
 	keepEvery     = time.Second            // between two writes of what is known to the disk
 	keepFactor    = 50                     // rest between two writes, in times that the last one took
 )
@@ -195,8 +195,8 @@ func (s *Source) Watch(ctx context.Context, tell func(objects.Set, error)) error
 		}
 		begun := time.Now()
 		set, err := s.set()
-		rest = min(max(gatherFactor*time.Since(begun), gather), gatherMost)
 		tell(set, err)
+		rest = min(max(gatherFactor*time.Since(begun), gather), gatherMost)
 		if err == nil {
 			s.setTold()
 			if unkept = true; !kept { // the first is kept at once

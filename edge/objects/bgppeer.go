@@ -12,6 +12,7 @@ import (
 )
 
 // Speaker returns with whom a host speaks BGP and as whom. ok is false when no BGPPeer selects it: then it speaks with nobody.
+// A host that announces a translation is one of several that go on for each other: what is led to it has to come to the others when it hangs.
 // passwords are the contents of password files by their name in the configuration. m is the model of the same set.
 func Speaker(s v1alpha1.Set, m Model, host string, passwords map[string]string) (sp announce.Speaker, ok bool, err error) {
 	at := slices.IndexFunc(m.Plan.Hosts, func(h addressplan.Host) bool { return h.Name == host })
@@ -19,6 +20,7 @@ func Speaker(s v1alpha1.Set, m Model, host string, passwords map[string]string) 
 		return announce.Speaker{}, false, nil
 	}
 	h := m.Plan.Hosts[at]
+	gateway := announcesTranslation(s, host)
 	tor, own, asnErr := asnOf(m.Plan, h)
 	for _, b := range s.BGPPeers {
 		if !selects(s.Plan, b.Spec, h) {
@@ -31,6 +33,7 @@ func Speaker(s v1alpha1.Set, m Model, host string, passwords map[string]string) 
 		if asnErr != nil && (p.ASN == 0 || p.LocalASN == 0 && sp.ASN == 0) {
 			return announce.Speaker{}, false, fmt.Errorf("BGPPeer %s: %w; write spec.asn and spec.localASN", p.Name, asnErr)
 		}
+		p.Restart.Silence = gateway && !p.Restart.Off
 		sp.Peers = append(sp.Peers, p)
 		if sp.ASN == 0 {
 			sp.ASN = own

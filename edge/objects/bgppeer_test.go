@@ -40,6 +40,28 @@ func TestSpeaker(t *testing.T) {
 	}
 }
 
+// Sessions of a host that announces a translation end with its routes when it is silent; those of others, and without announcement, keep them.
+func TestSpeakerOfAGateway(t *testing.T) {
+	for _, c := range []struct {
+		spec string
+		want announce.RestartTimes
+	}{
+		{`{hosts: [h18], pool: [192.0.2.0/28], announce: true}`, announce.RestartTimes{Seconds: 120, Silence: true}},
+		{`{hosts: [h18], pool: [192.0.2.0/28]}`, announce.RestartTimes{Seconds: 120}},
+		{`{hosts: [cloud], pool: [192.0.2.0/28], announce: true}`, announce.RestartTimes{Seconds: 120}},
+	} {
+		s := read(t, fabric+bgpPeer("tor", `{interface: eth0, racks: [r3]}`)+
+			"---\napiVersion: hexapod.dev/v1alpha1\nkind: Translation\nmetadata: {name: t}\nspec: "+c.spec+"\n")
+		sp, _, err := objects.Speaker(s, modelOf(t, s), "h18", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := sp.Peers[0].Restart; got != c.want {
+			t.Errorf("%s: %+v, want %+v", c.spec, got, c.want)
+		}
+	}
+}
+
 // TestSpeakerSelectors: who has which peer.
 func TestSpeakerSelectors(t *testing.T) {
 	for _, c := range []struct{ name, spec, host, want string }{

@@ -37,7 +37,7 @@ func EntriesOf(exact map[netip.Addr]identity.Number) []v1alpha1.AddressEntry {
 	var out []v1alpha1.AddressEntry
 	for _, n := range slices.Sorted(maps.Keys(by)) {
 		slices.SortFunc(by[n], func(a, b v1alpha1.Addr) int { return a.Compare(b.Addr) })
-		out = append(out, v1alpha1.AddressEntry{Identity: uint16(n), Addresses: by[n]})
+		out = append(out, v1alpha1.AddressEntry{Identity: uint32(n), Addresses: by[n]})
 	}
 	return out
 }

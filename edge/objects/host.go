@@ -55,8 +55,8 @@ func Config(s v1alpha1.Set, m Model, host string) (desired.Config, error) {
 			continue
 		}
 		if h.ObjectName() == host {
-			c.Self, c.BigTCP, found = d, h.Spec.BigTCP, true
-			c.Translation = Translation(s, m, h)
+			c.Self, c.BigTCP, c.LargeMTU, found = d, h.Spec.BigTCP, h.Spec.LargeMTU, true
+			c.Translation, c.Upstream = Translation(s, m, h), Upstream(s, h)
 			c.Learns = slices.ContainsFunc(s.BGPPeers, func(b *v1alpha1.BGPPeer) bool { return selects(s.Plan, b.Spec, m.Plan.Hosts[i]) })
 			continue
 		}

@@ -12,8 +12,8 @@ import (
 	"hexapod.dev/model/transport"
 )
 
-// Policies returns everything that the policies of a set speak of.
-func Policies(s v1alpha1.Set, m Model) *policy.World {
+// Policies returns everything that the policies of a set speak of. found are prefixes of a NAT64 of others that the host itself found.
+func Policies(s v1alpha1.Set, m Model, found ...netip.Prefix) *policy.World {
 	w := &policy.World{Identities: map[identity.Number]identity.Set{}, CloseOutside: s.Plan.Spec.Outside != v1alpha1.OutsideOpen,
 		UnknownInside: s.Plan.Spec.UnknownIdentity == v1alpha1.UnknownAsInside}
 	for _, e := range m.Identities.Entries() {
@@ -34,7 +34,7 @@ func Policies(s v1alpha1.Set, m Model) *policy.World {
 			Ports:   ports(o.Spec.Ports),
 		})
 	}
-	w.Carried = policy.Pref64s(pref64s(s))
+	w.Carried = policy.Pref64s(append(pref64s(s), found...))
 	for _, o := range s.NetworkPolicies {
 		p := NetworkPolicy(o)
 		p.CarryIPv4(w.Carried)

@@ -23,8 +23,9 @@ type Set struct {
 }
 
 // Checked makes the set of all objects of a configuration, or reports everything that is wrong with them, warnings included.
-// secrets is the folder of the files that they name; a secret that cannot be had is as bad as severity says.
-func Checked(all []v1alpha1.Object, secrets string, severity v1alpha1.Severity) (Set, v1alpha1.Problems) {
+// secrets is the folder of the files that they name; a secret that cannot be had is as bad as severity says. Keys of gateways are asked of
+// the host alone that has to sign with them; host empty: of whoever looks.
+func Checked(all []v1alpha1.Object, secrets, host string, severity v1alpha1.Severity) (Set, v1alpha1.Problems) {
 	problems := v1alpha1.Check(all)
 	s := Set{Objects: v1alpha1.Group(all)}
 	if len(problems.Errors()) > 0 {
@@ -32,7 +33,7 @@ func Checked(all []v1alpha1.Object, secrets string, severity v1alpha1.Severity) 
 	}
 	model, found := For(s.Objects)
 	problems = append(problems, found...)
-	read, found := readSecrets(secrets, s.Objects)
+	read, found := readSecrets(secrets, s.Objects, host)
 	for _, p := range found {
 		p.Severity = severity
 		problems = append(problems, p)
@@ -45,7 +46,13 @@ func Checked(all []v1alpha1.Object, secrets string, severity v1alpha1.Severity) 
 }
 
 // Config returns what the set says, seen from one host.
-func (s Set) Config(host string) (desired.Config, error) { return Config(s.Objects, s.Model, host) }
+func (s Set) Config(host string) (desired.Config, error) {
+	c, err := Config(s.Objects, s.Model, host)
+	if t := c.Translation; t != nil && t.Group != nil {
+		t.Group.Keys = s.Secrets.gateways[t.Name]
+	}
+	return c, err
+}
 
 // Speaker returns with whom a host speaks BGP and as whom; ok is false when it speaks with nobody.
 func (s Set) Speaker(host string) (sp announce.Speaker, ok bool, err error) {
@@ -57,10 +64,11 @@ func (s Set) Services(host string) (map[service.Name]service.Source, service.Pla
 	return Services(s.Objects, s.Model, host)
 }
 
-// Policies returns what the policies of the set speak of, and who has which address.
-func (s Set) Policies() (*policy.World, policy.Believed, error) {
+// Policies returns what the policies of the set speak of, and who has which address. found are prefixes of a NAT64 of others that the host
+// itself found.
+func (s Set) Policies(found ...netip.Prefix) (*policy.World, policy.Believed, error) {
 	b, err := Believed(s.Objects, s.Model, s.Seal)
-	return Policies(s.Objects, s.Model), b, err
+	return Policies(s.Objects, s.Model, found...), b, err
 }
 
 // Resting judges by the clock what Checked cannot: a living host whose number still rests is an error, a host that was retired

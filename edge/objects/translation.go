@@ -16,11 +16,10 @@ import (
 
 // Translation returns how a host translates; nil: it does not.
 func Translation(s v1alpha1.Set, m Model, host *v1alpha1.Host) *desired.Translation {
-	at := slices.IndexFunc(s.Translations, func(t *v1alpha1.Translation) bool { return t.Translates(host) })
-	if at < 0 {
+	o := translationOf(s, host)
+	if o == nil || o.Spec.Upstream != nil {
 		return nil
 	}
-	o := s.Translations[at]
 	pool := nat64.Pool{}
 	for _, h := range s.Hosts {
 		if o.Translates(h) {
@@ -51,6 +50,30 @@ func Translation(s v1alpha1.Set, m Model, host *v1alpha1.Host) *desired.Translat
 		}
 	}
 	return t
+}
+
+// announcesTranslation reports whether a host tells routers that it translates.
+func announcesTranslation(s v1alpha1.Set, host string) bool {
+	h, ok := s.Host(host)
+	return ok && slices.ContainsFunc(s.Translations, func(t *v1alpha1.Translation) bool { return t.Spec.Announce && t.Translates(h) })
+}
+
+// Upstream returns the NAT64 of the network outside that a host uses; nil: none. Prefixes that it has to find are not there.
+func Upstream(s v1alpha1.Set, host *v1alpha1.Host) *desired.Upstream {
+	o := translationOf(s, host)
+	if o == nil || o.Spec.Upstream == nil {
+		return nil
+	}
+	return &desired.Upstream{Name: o.ObjectName(), Prefixes: bare(o.Spec.Prefixes), Tell: o.Spec.Advertise}
+}
+
+// translationOf is the Translation that names a host; nil: none does.
+func translationOf(s v1alpha1.Set, host *v1alpha1.Host) *v1alpha1.Translation {
+	at := slices.IndexFunc(s.Translations, func(t *v1alpha1.Translation) bool { return t.Translates(host) })
+	if at < 0 {
+		return nil
+	}
+	return s.Translations[at]
 }
 
 // everybody is the fabric, and what of it lies elsewhere: prefixes that hosts had before, and the addresses of hosts, which fetch images.
@@ -110,25 +133,32 @@ func groupOf(s v1alpha1.Set, m Model, o *v1alpha1.Translation, host *v1alpha1.Ho
 	return g
 }
 
-// Carriers are the prefixes that names lead to on a host: those of the Translation by which it translates, or else of the first by name.
-// Servers with global addresses are seen by the first of its prefixes, private ones by the first that may carry them (RFC 6052 3.1).
-func Carriers(s v1alpha1.Set, host string) (out []dns64.Pref64) {
-	if len(s.Translations) == 0 {
-		return nil
-	}
-	o := s.Translations[0]
+// Carriers are the prefixes that names lead to on a host: those of the Translation that names it, or else of the first by name that has a
+// translator of its own. Servers with global addresses are seen by the first of its prefixes, or by all that the host found of a NAT64 of
+// others; private ones by the first that may carry them (RFC 6052 3.1). none tells why there are none where a Translation speaks of them.
+func Carriers(s v1alpha1.Set, host string, found []netip.Prefix) (out []dns64.Pref64, none dns64.Why) {
+	var o *v1alpha1.Translation
 	if h, ok := s.Host(host); ok {
-		if at := slices.IndexFunc(s.Translations, func(t *v1alpha1.Translation) bool { return t.Translates(h) }); at >= 0 {
-			o = s.Translations[at]
+		o = translationOf(s, h)
+	}
+	if o == nil {
+		at := slices.IndexFunc(s.Translations, func(t *v1alpha1.Translation) bool { return t.Spec.Upstream == nil })
+		if at < 0 {
+			return nil, ""
 		}
+		o = s.Translations[at]
+	}
+	prefixes, all := bare(o.Spec.Prefixes), false
+	if o.Spec.Upstream != nil && len(prefixes) == 0 {
+		prefixes, all, none = found, true, dns64.NoUpstream
 	}
 	private := bare(o.Spec.Private)
-	for i, p := range o.Spec.Prefixes {
-		x, err := xlat.NewPref64(p.Prefix)
+	for i, p := range prefixes {
+		x, err := xlat.NewPref64(p)
 		if err != nil {
 			continue // the Translation would have been refused
 		}
-		if i == 0 {
+		if i == 0 || all {
 			out = append(out, dns64.Pref64{Pref64: x})
 		}
 		if len(private) > 0 && x != xlat.WellKnown {
@@ -136,7 +166,21 @@ func Carriers(s v1alpha1.Set, host string) (out []dns64.Pref64) {
 			private = nil
 		}
 	}
-	return out
+	if len(out) > 0 {
+		none = ""
+	}
+	return out, none
+}
+
+// Announced is what translators tell the routers of the fabric: prefixes that carry IPv4 addresses, and pools.
+func Announced(s v1alpha1.Set) (list []netip.Prefix) {
+	for _, t := range s.Translations {
+		if t.Spec.Announce {
+			list = append(list, bare(t.Spec.Prefixes)...)
+			list = append(list, bare(t.Spec.Pool)...)
+		}
+	}
+	return list
 }
 
 func bare(list []v1alpha1.Prefix) (out []netip.Prefix) {

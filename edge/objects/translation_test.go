@@ -8,9 +8,11 @@ import (
 	"hexapod.dev/api/v1alpha1"
 	"hexapod.dev/edge/objects"
 	"hexapod.dev/model/desired"
+	"hexapod.dev/model/dns64"
 	"hexapod.dev/model/identity"
 	"hexapod.dev/model/policy"
 	"hexapod.dev/model/transport"
+	"hexapod.dev/model/xlat"
 )
 
 const translated = `
@@ -194,7 +196,11 @@ func TestCarriers(t *testing.T) {
 		"none":  {"64:ff9b::/96", "2001:db8:64::/48=10.0.0.0/8"}, // translates by others
 	} {
 		var got []string
-		for _, p := range objects.Carriers(s, host) {
+		list, none := objects.Carriers(s, host, nil)
+		if none != "" {
+			t.Errorf("%s: %s", host, none)
+		}
+		for _, p := range list {
 			b, err := p.MarshalText()
 			if err != nil {
 				t.Fatal(err)
@@ -206,8 +212,59 @@ func TestCarriers(t *testing.T) {
 		}
 	}
 	s.Translations = nil
-	if got := objects.Carriers(s, "h18"); got != nil {
-		t.Errorf("without a translation: %v", got)
+	if got, none := objects.Carriers(s, "h18", nil); got != nil || none != "" {
+		t.Errorf("without a translation: %v %s", got, none)
+	}
+}
+
+// A host that uses the NAT64 of a provider translates nothing itself: names lead to what was written, or to all that was found; while nothing is
+// found they lead nowhere, and it is told why. Other hosts are not touched by it.
+func TestUpstream(t *testing.T) {
+	s := read(t, fabric+translated)
+	m := modelOf(t, s)
+	wkp, own, found := netip.MustParsePrefix("64:ff9b::/96"), netip.MustParsePrefix("2001:db8:64::/96"), netip.MustParsePrefix("2001:db8:65::/96")
+	spec := v1alpha1.TranslationSpec{Hosts: []string{"cloud"}, Upstream: &v1alpha1.Upstream{}, Advertise: []string{"lan0"}}
+	s.Translations = append([]*v1alpha1.Translation{v1alpha1.NewTranslation("a-provider", spec)}, s.Translations...)
+	s.Translations[1].Spec.Hosts = []string{"h18"}
+	host, _ := s.Host("cloud")
+	if got := objects.Translation(s, m, host); got != nil {
+		t.Errorf("the host translates itself: %+v", got)
+	}
+	if got := objects.Upstream(s, host); got == nil || got.Name != "a-provider" || got.Prefixes != nil || !slices.Equal(got.Tell, spec.Advertise) {
+		t.Errorf("upstream %+v", got)
+	}
+	for _, tc := range []struct {
+		name    string
+		host    string
+		written []netip.Prefix
+		found   []netip.Prefix
+		want    []netip.Prefix
+		none    dns64.Why
+	}{
+		{"nothing found", "cloud", nil, nil, nil, dns64.NoUpstream},
+		{"two found", "cloud", nil, []netip.Prefix{own, found}, []netip.Prefix{own, found}, ""},
+		{"written", "cloud", []netip.Prefix{own}, nil, []netip.Prefix{own}, ""},
+		{"a host that it does not name", "none", nil, nil, []netip.Prefix{wkp, netip.MustParsePrefix("2001:db8:64::/48")}, ""},
+	} {
+		s.Translations[0].Spec.Prefixes = nil
+		for _, p := range tc.written {
+			s.Translations[0].Spec.Prefixes = append(s.Translations[0].Spec.Prefixes, v1alpha1.PrefixFrom(p))
+		}
+		list, none := objects.Carriers(s, tc.host, tc.found)
+		var got []netip.Prefix
+		for _, p := range list {
+			got = append(got, p.Prefix())
+		}
+		if !slices.Equal(got, tc.want) || none != tc.none {
+			t.Errorf("%s: %v %q, want %v %q", tc.name, got, none, tc.want, tc.none)
+		}
+	}
+	x, err := xlat.NewPref64(found)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !slices.Contains(objects.Policies(s, m, found).Carried, x) {
+		t.Errorf("IPv4 networks of policies do not hold in %s, which was found", found)
 	}
 }
 
@@ -245,5 +302,15 @@ func TestGatewaysGoOnForEachOther(t *testing.T) {
 	s.Translations[0].Spec.Hosts = []string{"h18"}
 	if x := objects.Translation(s, m, host("h18")); x.Group != nil {
 		t.Errorf("one host is a group: %+v", x.Group)
+	}
+}
+
+func TestAnnounced(t *testing.T) {
+	told := v1alpha1.NewTranslation("told", v1alpha1.TranslationSpec{Announce: true,
+		Prefixes: []v1alpha1.Prefix{v1alpha1.PrefixFrom(netip.MustParsePrefix("64:ff9b::/96"))}, Pool: []v1alpha1.Prefix{v1alpha1.PrefixFrom(netip.MustParsePrefix("45.66.0.0/30"))}})
+	own := v1alpha1.NewTranslation("own", v1alpha1.TranslationSpec{Prefixes: []v1alpha1.Prefix{v1alpha1.PrefixFrom(netip.MustParsePrefix("2001:db8:64::/48"))}})
+	got := objects.Announced(v1alpha1.Set{Translations: []*v1alpha1.Translation{own, told}})
+	if want := []netip.Prefix{netip.MustParsePrefix("64:ff9b::/96"), netip.MustParsePrefix("45.66.0.0/30")}; !slices.Equal(got, want) {
+		t.Errorf("routers are told of %v, want %v", got, want)
 	}
 }

@@ -34,6 +34,7 @@ func wantNothing(t *testing.T, name string) {
 }
 
 func TestDemo(t *testing.T) {
+	t.Parallel()
 	out, err := run(t, demo.Options{Name: testName("test")})
 	if err != nil {
 		t.Errorf("demo: %v\n%s", err, out)
@@ -53,6 +54,7 @@ func TestDemo(t *testing.T) {
 }
 
 func TestBrokenDemoFails(t *testing.T) {
+	t.Parallel()
 	out, err := run(t, demo.Options{Name: testName("broken"), Break: true})
 	if err == nil {
 		t.Fatalf("a demonstration without a route succeeded:\n%s", out)
@@ -70,6 +72,7 @@ func TestBrokenDemoFails(t *testing.T) {
 }
 
 func TestKeptDemoStays(t *testing.T) {
+	t.Parallel()
 	name := testName("kept")
 	t.Cleanup(func() {
 		if err := lab.Down(context.Background(), name); err != nil {

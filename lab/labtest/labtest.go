@@ -41,12 +41,16 @@ var build = sync.OnceValues(func() (string, error) {
 // folder names the variable of the environment by which Main and Programs know the folder.
 const folder = "HEXAPOD_LABTEST_PROGRAMS"
 
+// labsAtOnce is how many tests with labs run at a time: most of their time they wait for timers of protocols.
+const labsAtOnce = 3
+
 // Main is the body of TestMain in a package that calls Programs.
 func Main(m *testing.M) {
 	os.Exit(run(m))
 }
 
 func run(m *testing.M) int {
+	netnstest.SideBySide(labsAtOnce)
 	dir, err := os.MkdirTemp("", "hexapod-labtest-")
 	if err != nil {
 		panic(err)

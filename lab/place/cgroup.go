@@ -14,8 +14,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// killPatience bounds the wait for processes that were killed. The kernel needs milliseconds; a process stuck in a device needs us to say so.
-const killPatience = 15 * time.Second
+// killPatience bounds the wait for processes that were killed. The kernel needs milliseconds, seconds where the machine is busy and
+// a thousand sockets are to be closed; a process stuck in a device needs us to say so.
+const killPatience = time.Minute
 
 // Tree is the cgroup2 hierarchy of the machine, wherever it is mounted.
 type Tree struct {
@@ -124,6 +125,18 @@ func (g Group) Kill() error {
 	return g.awaitEmpty()
 }
 
+// Freeze stops every process in g and below, or lets them go on, and returns when that is so (cgroup.freeze, Linux 5.2).
+func (g Group) Freeze(on bool) error {
+	value, want := "0", "frozen 0"
+	if on {
+		value, want = "1", "frozen 1"
+	}
+	if err := os.WriteFile(filepath.Join(g.dir, "cgroup.freeze"), []byte(value), 0); err != nil {
+		return fmt.Errorf("freeze the processes of %s: %w", g, err)
+	}
+	return g.await(want, "the freezer")
+}
+
 // Take makes g and moves processes into it.
 func (g Group) Take(pids []int) error {
 	if err := g.Make(); err != nil {
@@ -138,8 +151,11 @@ func (g Group) Take(pids []int) error {
 	return nil
 }
 
-// awaitEmpty sleeps until cgroup.events says that no process is left; the kernel signals a change as POLLPRI.
-func (g Group) awaitEmpty() error {
+// awaitEmpty sleeps until no process is left.
+func (g Group) awaitEmpty() error { return g.await("populated 0", "SIGKILL") }
+
+// await sleeps until cgroup.events says a line; the kernel signals a change as POLLPRI. What was done names what should lead there.
+func (g Group) await(line, done string) error {
 	deadline := time.Now().Add(killPatience)
 	f, err := os.Open(filepath.Join(g.dir, "cgroup.events"))
 	if errors.Is(err, fs.ErrNotExist) {
@@ -155,17 +171,17 @@ func (g Group) awaitEmpty() error {
 		if n == 0 && err != nil {
 			return nil // ENODEV: the group was removed under us
 		}
-		if strings.Contains(string(buf[:n]), "populated 0") {
+		if strings.Contains(string(buf[:n]), line) {
 			return nil
 		}
 		left := time.Until(deadline)
 		if left <= 0 {
 			pids, _ := g.PIDs()
-			return fmt.Errorf("processes %v of %s did not end within %v of SIGKILL", pids, g, killPatience)
+			return fmt.Errorf("%s, with processes %v, did not come to %q within %v of %s", g, pids, line, killPatience, done)
 		}
 		poll := []unix.PollFd{{Fd: int32(f.Fd()), Events: unix.POLLPRI}}
 		if _, err := unix.Poll(poll, int(left.Milliseconds())+1); err != nil && !errors.Is(err, unix.EINTR) {
-			return fmt.Errorf("wait for %s to become empty: %w", g, err)
+			return fmt.Errorf("wait for %s to come to %q: %w", g, line, err)
 		}
 	}
 }

@@ -16,7 +16,7 @@ func Greet(ctx context.Context, l net.Listener, name string) error {
 	defer greeting.Wait()
 	for {
 		c, err := l.Accept()
-		if errors.Is(err, net.ErrClosed) {
+		if ctx.Err() != nil || errors.Is(err, net.ErrClosed) {
 			return nil
 		}
 		if err != nil {

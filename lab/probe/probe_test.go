@@ -3,6 +3,7 @@ package probe
 import (
 	"context"
 	"errors"
+	"net"
 	"net/netip"
 	"testing"
 	"time"
@@ -112,6 +113,36 @@ func TestGetSeesWhoAsked(t *testing.T) {
 	}
 	if _, err := Get(t.Context(), in, netip.AddrPortFrom(loopback, Port)); err == nil {
 		t.Error("a server that was stopped answers")
+	}
+}
+
+// A port is free as soon as its server has ended, also while a program that is just being started has a copy of the socket.
+func TestPortIsFreeAfterTheServer(t *testing.T) {
+	in := inside(t)
+	for _, serve := range []func(context.Context, net.Listener, string) error{Serve, Greet} {
+		l, err := Listen(in, Port)
+		if err != nil {
+			t.Fatal(err)
+		}
+		copied, err := l.(listener).File() // as between fork(2) and execve(2)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer copied.Close()
+		ctx, stop := context.WithCancel(t.Context())
+		var serving errgroup.Group
+		serving.Go(func() error { return serve(ctx, l, "server") })
+		stop()
+		if err := serving.Wait(); err != nil {
+			t.Error(err)
+		}
+		again, err := Listen(in, Port)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := again.Close(); err != nil {
+			t.Error(err)
+		}
 	}
 }
 

@@ -43,7 +43,7 @@ func (t Tally) String() string {
 // maxStream is the range of the sequence number, beyond which answers could not be told apart.
 const maxStream = 1 << 16
 
-// Run sends until ctx ends or Count is reached, waits Patience for what is under way, and returns the tally. Nothing else may
+// Run sends until ctx ends or Count is reached, waits for what is under way, at most Patience, and returns the tally. Nothing else may
 // use p meanwhile.
 func (s Stream) Run(ctx context.Context, p *Pinger) (Tally, error) {
 	if s.Count > maxStream {
@@ -58,11 +58,14 @@ func (s Stream) Run(ctx context.Context, p *Pinger) (Tally, error) {
 	started := make(chan int, maxStream)
 	var count int
 	var sendErr error
+	last := make(chan int, 1) // how many were sent, as soon as that is known
 	go func() {
 		defer close(started)
 		count, sendErr = s.send(ctx, p, sent, started)
+		last <- count
+		sendErr = errors.Join(sendErr, p.conn.SetReadDeadline(time.Now())) // wakes who waits for answers
 	}()
-	t, err := s.collect(p, sent, started)
+	t, err := s.collect(p, sent, started, last)
 	for range started { // the sender has ended when this has
 	}
 	t.Sent = count
@@ -70,7 +73,7 @@ func (s Stream) Run(ctx context.Context, p *Pinger) (Tally, error) {
 	return t, errors.Join(sendErr, err)
 }
 
-// send sends the requests and afterwards bounds the wait for their answers.
+// send sends the requests.
 func (s Stream) send(ctx context.Context, p *Pinger, sent []time.Time, started chan<- int) (int, error) {
 	tick := time.NewTicker(s.Interval)
 	defer tick.Stop()
@@ -90,18 +93,24 @@ func (s Stream) send(ctx context.Context, p *Pinger, sent []time.Time, started c
 		}
 		break
 	}
-	return n, errors.Join(err, p.conn.SetReadDeadline(time.Now().Add(s.Patience)))
+	return n, err
 }
 
-// collect reads answers until the deadline that the sender sets, or until all of a known number have come. Lost is returned
-// as minus the number of answers.
-func (s Stream) collect(p *Pinger, sent []time.Time, started <-chan int) (Tally, error) {
+// collect reads answers until all have come, or Patience after the last request. Lost is returned as minus the number of answers.
+func (s Stream) collect(p *Pinger, sent []time.Time, started, last <-chan int) (Tally, error) {
 	var t Tally
 	seen := map[int]bool{}
-	known := -1
-	for s.Count == 0 || len(seen) < s.Count {
+	known, all := -1, -1
+	for all < 0 || len(seen) < all {
 		r, seq, err := p.receive()
-		if errors.Is(err, os.ErrDeadlineExceeded) {
+		switch {
+		case errors.Is(err, os.ErrDeadlineExceeded) && all < 0:
+			all = <-last
+			if err := p.conn.SetReadDeadline(time.Now().Add(s.Patience)); err != nil {
+				return t, fmt.Errorf("wait for answers of %s: %w", s.Dst, err)
+			}
+			continue
+		case errors.Is(err, os.ErrDeadlineExceeded):
 			return t, nil
 		}
 		if err != nil {

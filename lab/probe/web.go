@@ -10,6 +10,8 @@ import (
 	"net/http"
 	"net/netip"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // Port is where the server of an endpoint listens.
@@ -32,22 +34,38 @@ func ListenIPv4(in Inside, port uint16) (net.Listener, error) {
 }
 
 func listen(in Inside, network string, at netip.AddrPort) (net.Listener, error) {
-	var l net.Listener
+	var l *net.TCPListener
 	err := in(func() error {
 		var err error
-		l, err = net.Listen(network, at.String())
+		l, err = net.ListenTCP(network, net.TCPAddrFromAddrPort(at))
 		return err
 	})
 	if err != nil {
 		return nil, fmt.Errorf("listen on port %d: %w", at.Port(), err)
 	}
-	return l, nil
+	return listener{l}, nil
+}
+
+// listener gives its port back when it is closed. Closing alone does not: a program that this process is just starting has a copy of every
+// socket from fork(2) until execve(2), however long the machine takes to come to that, and a socket listens as long as anybody has it.
+type listener struct{ *net.TCPListener }
+
+// Close ends the listening for all who have the socket (shutdown(2); tcp_disconnect of Linux) and closes this process's own copy.
+func (l listener) Close() error {
+	raw, err := l.SyscallConn()
+	if err == nil {
+		err = raw.Control(func(fd uintptr) { _ = unix.Shutdown(int(fd), unix.SHUT_RDWR) }) // what listens no more is well
+	}
+	if errors.Is(err, net.ErrClosed) {
+		return err
+	}
+	return errors.Join(err, l.TCPListener.Close())
 }
 
 // Serve answers on l until ctx ends.
 func Serve(ctx context.Context, l net.Listener, name string) error {
 	server := &http.Server{
-		ReadHeaderTimeout: 10 * time.Second,
+		ReadHeaderTimeout: 2 * time.Minute,
 		Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			from, err := netip.ParseAddrPort(r.RemoteAddr)
 			if err != nil {

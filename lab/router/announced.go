@@ -15,13 +15,20 @@ const (
 	holdSeconds      = 9
 	keepaliveSeconds = 3
 	restartSeconds   = 120
+	bfdMillis        = 300
+	bfdMultiplier    = 3
 )
 
 // speaker is with whom the router speaks.
 func (c Config) speaker() announce.Speaker {
 	s := announce.Speaker{ASN: c.ASN, RouterID: c.RouterID}
+	var bfd *announce.BFD
+	if c.BFD {
+		bfd = &announce.BFD{IntervalMillis: bfdMillis, Multiplier: bfdMultiplier}
+	}
 	for _, p := range c.Peers {
 		s.Peers = append(s.Peers, announce.Peer{
+			BFD:  bfd,
 			Name: p.Name, Interface: p.Port, ASN: p.ASN, MaxPrefixes: uint32(p.Limit), Tell: p.Out,
 			HoldSeconds: holdSeconds, KeepaliveSeconds: keepaliveSeconds, Restart: announce.RestartTimes{Seconds: restartSeconds},
 			Terms: announce.Terms{Accept: p.In, AllowDefault: has(p.In, anywhere)},

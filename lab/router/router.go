@@ -33,6 +33,10 @@ type Config struct {
 	render.Router
 	// Shared says that another router announces the same aggregates: the other ToR of a rack, the other spine of a fabric.
 	Shared bool
+	// Pref64 are prefixes for NAT64 that are told on all ports (RFC 8781); PrefOver those that are told to be over.
+	Pref64, PrefOver []netip.Prefix `json:",omitempty"`
+	// BFD is asked of all peers.
+	BFD bool
 }
 
 // Read reads the file of a router.
@@ -227,7 +231,7 @@ func (r *Router) pass(ctx context.Context) error {
 	}
 	ports := map[string]ndp.RouterLink{}
 	for _, p := range c.Peers {
-		ports[p.Port] = ndp.RouterLink{Advertise: true, RouterPeer: true, Cable: true}
+		ports[p.Port] = ndp.RouterLink{Advertise: true, RouterPeer: true, Cable: true, Pref64: c.Pref64, Over: c.PrefOver}
 	}
 	_, linkErr := r.links.Reconcile(ctx, ports)
 

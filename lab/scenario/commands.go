@@ -21,8 +21,8 @@ import (
 // commands are those that this package adds to the language.
 var commands = map[string]command{
 	"lab":      {"up [--racks R] [--hosts H] [--endpoints E] [--cables N] [--tors N] [--router KIND] [--bare] [--open] | check | converge | down", 1, false, doLab},
-	"host":     {"add r1h3", 2, true, doHost},
-	"agent":    {"kill|start HOST", 2, true, doAgent},
+	"host":     {"add|destroy r1h3", 2, true, doHost},
+	"agent":    {"kill|start|upgrade|hang|resume HOST", 2, true, doAgent},
 	"endpoint": {"add [--ip ADDRESS] NAME [NAMESPACE KEY=VALUE ...] | del NAME | again NAME", 2, true, doEndpoint},
 	"link":     {"down|up MACHINE LINK", 3, true, doLink},
 	"ping":     {"FROM TO [-c N] [-i INTERVAL] | start FROM TO [-i INTERVAL] | stop", 1, true, doPing},
@@ -30,7 +30,8 @@ var commands = map[string]command{
 	"addr":     {"NAME VARIABLE", 2, true, doAddr},
 	"in":       {"WHERE COMMAND [ARGUMENT ...]", 2, true, doIn},
 	"until":    {"[!] WHERE COMMAND [ARGUMENT ...]", 2, true, doUntil},
-	"internet": {"", 0, true, doInternet},
+	"internet": {"[--by PREFIX]", 0, true, doInternet},
+	"pref64":   {"TOR [PREFIX ...]", 1, true, doPref64},
 	"publish":  {"NAME", 1, true, doPublish},
 	"config":   {"FILE [NAME]", 1, true, doConfig},
 	"serve":    {"NAME PORT | stop NAME", 2, true, doServe},
@@ -88,10 +89,13 @@ func (s *session) up(args []string) error {
 }
 
 func doHost(s *session, _ *testscript.TestScript, args []string) error {
-	if args[0] != "add" {
-		return fmt.Errorf("host %s: %w", args[0], errVerb)
+	switch args[0] {
+	case "add":
+		return s.lab.AddHost(s.ctx, args[1])
+	case "destroy":
+		return s.lab.DestroyHost(args[1])
 	}
-	return s.lab.AddHost(s.ctx, args[1])
+	return fmt.Errorf("host %s: %w", args[0], errVerb)
 }
 
 func doAgent(s *session, _ *testscript.TestScript, args []string) error {
@@ -100,6 +104,10 @@ func doAgent(s *session, _ *testscript.TestScript, args []string) error {
 		return s.lab.KillAgent(args[1])
 	case "start":
 		return s.lab.StartAgent(s.ctx, args[1])
+	case "upgrade":
+		return s.lab.UpgradeAgent(s.ctx, args[1])
+	case "hang", "resume":
+		return s.lab.HangAgent(args[1], args[0] == "hang")
 	}
 	return fmt.Errorf("agent %s: %w", args[0], errVerb)
 }
@@ -313,8 +321,31 @@ func doUntil(s *session, ts *testscript.TestScript, args []string) error {
 }
 
 // doInternet adds an IPv4 Internet, which the hosts translate to.
-func doInternet(s *session, _ *testscript.TestScript, _ []string) error {
-	return s.lab.AddInternet(s.ctx)
+func doInternet(s *session, _ *testscript.TestScript, args []string) error {
+	if len(args) == 0 {
+		return s.lab.AddInternet(s.ctx)
+	}
+	if len(args) != 2 || args[0] != "--by" {
+		return errors.New("internet: want nothing, or --by and the prefix of a NAT64 at the outside")
+	}
+	by, err := netip.ParsePrefix(args[1])
+	if err != nil {
+		return err
+	}
+	return s.lab.AddProvider(s.ctx, by)
+}
+
+// doPref64 has a ToR tell prefixes of a NAT64 to its hosts, and that others are over.
+func doPref64(s *session, _ *testscript.TestScript, args []string) error {
+	var list []netip.Prefix
+	for _, text := range args[1:] {
+		p, err := netip.ParsePrefix(text)
+		if err != nil {
+			return err
+		}
+		list = append(list, p)
+	}
+	return s.lab.TellPref64(args[0], list)
 }
 
 // doPublish opens the HTTP port of an endpoint, and of all that are like it, to the outside.

@@ -6,6 +6,7 @@
 package scenario
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -25,6 +26,7 @@ import (
 // Options say how scripts are run.
 type Options struct {
 	Bin    string         // folder of hexapod and hexapod-cni; empty: that of the running program
+	Name   string         // begins the names of its labs, for runs beside each other in one process; empty: run
 	Router lab.RouterKind // of labs whose script does not say; empty: our own
 	Report func(string)   // gets a line for every step of a lab; may be nil
 }
@@ -34,7 +36,7 @@ func Params(ctx context.Context, o Options, files ...string) testscript.Params {
 	var serial atomic.Int32
 	p := testscript.Params{Files: files, Cmds: map[string]func(*testscript.TestScript, bool, []string){}, RequireUniqueNames: true}
 	p.Setup = func(env *testscript.Env) error {
-		s := &session{ctx: ctx, options: o, name: fmt.Sprintf("run-%d-%d", os.Getpid(), serial.Add(1))}
+		s := &session{ctx: ctx, options: o, name: fmt.Sprintf("%s-%d-%d", cmp.Or(o.Name, "run"), os.Getpid(), serial.Add(1))}
 		env.Values[sessionKey{}] = s
 		env.Defer(func() {
 			if err := s.end(); err != nil {

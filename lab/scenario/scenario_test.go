@@ -17,6 +17,7 @@ import (
 func TestMain(m *testing.M) { labtest.Main(m) }
 
 func TestScenarios(t *testing.T) {
+	t.Parallel()
 	files, err := filepath.Glob("../testdata/*.txtar")
 	if err != nil || len(files) == 0 {
 		t.Fatalf("no scenarios: %v", err)
@@ -27,6 +28,7 @@ func TestScenarios(t *testing.T) {
 
 // What holds with our own routers holds with those of others.
 func TestScenariosOfRouters(t *testing.T) {
+	t.Parallel()
 	files, err := filepath.Glob("../testdata/routers/*.txtar")
 	if err != nil || len(files) == 0 {
 		t.Fatalf("no scenarios: %v", err)
@@ -34,14 +36,16 @@ func TestScenariosOfRouters(t *testing.T) {
 	bin := labtest.Programs(t)
 	for _, kind := range []lab.RouterKind{lab.HexapodRouter, lab.FRRRouter, lab.BIRDRouter} {
 		t.Run(string(kind), func(t *testing.T) {
+			t.Parallel()
 			labtest.Router(t, kind)
-			testscript.Run(t, scenario.Params(t.Context(), scenario.Options{Bin: bin, Router: kind}, files...))
+			testscript.Run(t, scenario.Params(t.Context(), scenario.Options{Bin: bin, Name: string(kind), Router: kind}, files...))
 		})
 	}
 }
 
 func TestRunSaysWhatFailed(t *testing.T) {
-	o := scenario.Options{Bin: labtest.Programs(t)}
+	t.Parallel()
+	bin := labtest.Programs(t)
 	for _, c := range []struct {
 		name, script, want string
 		ok                 bool
@@ -54,11 +58,13 @@ func TestRunSaysWhatFailed(t *testing.T) {
 		{"unexpected", "lab up --bare --racks 1 --hosts 1\n! ping tor1 spine\n", "should have failed", false},
 	} {
 		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
 			file := filepath.Join(t.TempDir(), c.name+".txtar")
 			if err := os.WriteFile(file, []byte(c.script), 0o644); err != nil {
 				t.Fatal(err)
 			}
 			var log bytes.Buffer
+			o := scenario.Options{Bin: bin, Name: c.name}
 			err := scenario.Run(t.Context(), o, &log, false, file)
 			if (err == nil) != c.ok || !strings.Contains(log.String(), c.want) {
 				t.Errorf("run: %v, want ok %v and %q in:\n%s", err, c.ok, c.want, log.String())

@@ -199,12 +199,12 @@ func (s Spec) ask(c *net.UnixConn, method string) (a answer, files []Named, err 
 	if err := c.SetDeadline(time.Now().Add(callTime)); err != nil {
 		return a, nil, err
 	}
-	if err := send(c, question{Method: method}, nil, nil); err != nil {
-		return a, nil, err
+	var open []*os.File
+	if err = send(c, question{Method: method}, nil, nil); err == nil {
+		open, err = receive(c, &a)
 	}
-	open, err := receive(c, &a)
 	switch {
-	case errors.Is(err, unix.ECONNRESET), errors.Is(err, io.EOF): // it was ending already
+	case errors.Is(err, unix.EPIPE), errors.Is(err, unix.ECONNRESET), errors.Is(err, io.EOF): // it was ending already
 		return a, nil, ErrNone
 	case err != nil:
 		return a, nil, fmt.Errorf("child %s: %s: %w", s.Name, word, err)

@@ -1,4 +1,6 @@
 // Package datagram reads and writes the datagrams of a UDP socket in batches: one system call for many.
+//
+// Answers of one size to one client leave as one packet, which the kernel parts where it has to (UDP_SEGMENT, Linux 4.18).
 package datagram
 
 import (
@@ -22,6 +24,11 @@ const (
 	MaxOut = 2048
 )
 
+// gather is how many nanoseconds a Read of a busy socket lets datagrams come together. The kernel adds its slack for timers, 50 us (prctl(2),
+// PR_SET_TIMERSLACK). What a batch costs besides its datagrams is then shared by many, also where the machine is quick enough to read them
+// one by one.
+const gather = 20_000
+
 // Socket is a UDP socket of IPv6 whose datagrams come and go in batches. One goroutine at a time may read and answer; what Later
 // returned may be called by any.
 type Socket struct {
@@ -32,8 +39,10 @@ type Socket struct {
 	received func(fd uintptr) bool // read and write as the functions that RawConn wants, made once
 	flushed  func(fd uintptr) bool
 	errno    syscall.Errno // of received
-	queued   int           // answers that wait to be sent
-	in, out  batch
+	waited   bool          // this Read had to wait
+	busy     bool          // the last one did not
+	in       batch
+	out      queue
 }
 
 // batch is one side of a socket, in the form of recvmmsg(2) and sendmmsg(2).
@@ -60,7 +69,7 @@ func New(c *net.UDPConn) (*Socket, error) {
 	s := &Socket{conn: c, raw: raw}
 	s.received, s.flushed = s.receive, s.send
 	s.in.lay(MaxIn)
-	s.out.lay(MaxOut)
+	s.out.room = make([]byte, Most*MaxOut)
 	return s, nil
 }
 
@@ -82,7 +91,7 @@ func (s *Socket) Read() (int, error) {
 	for i := range s.came { // the kernel wrote their real lengths there
 		s.in.headers[i].header.Namelen = unix.SizeofSockaddrInet6
 	}
-	s.came = 0
+	s.came, s.waited = 0, false
 	if err := s.raw.Read(s.received); err != nil {
 		return 0, err
 	}
@@ -93,19 +102,24 @@ func (s *Socket) Read() (int, error) {
 }
 
 // receive is one try to read. It reports whether there is something to say. The calls here never wait (MSG_DONTWAIT), so Go's scheduler
-// is not told of them: it would hand the processor to another thread in the middle of a long batch.
+// is not told of them, nor of the short rest of a busy socket: it would hand the processor to another thread in the middle of a long batch.
 func (s *Socket) receive(fd uintptr) bool {
+	if s.busy {
+		rest := unix.Timespec{Nsec: gather}
+		_, _, _ = unix.RawSyscall(unix.SYS_NANOSLEEP, uintptr(unsafe.Pointer(&rest)), 0, 0) // a signal may end it early
+	}
 	for {
 		n, _, errno := unix.RawSyscall6(unix.SYS_RECVMMSG, fd, uintptr(unsafe.Pointer(&s.in.headers)), Most, unix.MSG_DONTWAIT, 0, 0)
 		switch errno {
 		case unix.EAGAIN:
+			s.waited, s.busy = true, false
 			return false
 		case unix.EINTR:
 			continue
 		case 0:
 			s.came = int(n)
 		}
-		s.errno = errno
+		s.errno, s.busy = errno, !s.waited
 		return true
 	}
 }
@@ -121,45 +135,37 @@ func (s *Socket) Message(i int) ([]byte, netip.Addr) {
 }
 
 // Answer has b sent to who sent the datagram i, by the next Flush at the latest. b may be used again at once; it must not be longer
-// than MaxOut.
+// than MaxOut. Answers to one client may overtake one another, as datagrams do.
 func (s *Socket) Answer(i int, b []byte) {
-	if s.queued == Most {
+	if s.out.count == Most {
 		s.Flush()
 	}
-	at := s.queued
-	s.out.pieces[at].SetLen(copy(s.out.room[at*MaxOut:(at+1)*MaxOut], b))
-	s.out.peers[at] = s.in.peers[i]
-	s.queued++
+	s.out.add(&s.in.peers[i], b)
 }
 
 // Flush sends the answers that wait. One that cannot be sent is lost: who asked asks again.
 func (s *Socket) Flush() {
-	if s.queued > 0 {
+	if s.out.count > 0 {
+		s.out.lay()
 		_ = s.raw.Write(s.flushed) // a socket that was closed meanwhile
-		s.queued = 0
+		s.out.count = 0
 	}
 }
 
-// send sends what is queued. It reports whether there is nothing left to send.
+// send sends what is laid out. It reports whether there is nothing left to send.
 func (s *Socket) send(fd uintptr) bool {
-	for sent := 0; sent < s.queued; {
-		n, _, errno := unix.RawSyscall6(unix.SYS_SENDMMSG, fd, uintptr(unsafe.Pointer(&s.out.headers[sent])), uintptr(s.queued-sent), unix.MSG_DONTWAIT, 0, 0)
+	for o := &s.out; o.sent < o.calls; {
+		n, _, errno := unix.RawSyscall6(unix.SYS_SENDMMSG, fd, uintptr(unsafe.Pointer(&o.headers[o.sent])), uintptr(o.calls-o.sent), unix.MSG_DONTWAIT, 0, 0)
 		switch errno {
 		case 0:
-			sent += int(n)
+			o.sent += int(n)
 		case unix.EINTR:
-		case unix.EAGAIN: // the device takes no more: what is left goes to the front, and waits for it
-			for i := range s.queued - sent {
-				from := sent + i
-				length := int(s.out.pieces[from].Len)
-				copy(s.out.room[i*MaxOut:], s.out.room[from*MaxOut:][:length])
-				s.out.pieces[i].SetLen(length)
-				s.out.peers[i] = s.out.peers[from]
-			}
-			s.queued -= sent
+		case unix.EAGAIN: // the device takes no more
 			return false
 		default: // the first of them cannot be sent
-			sent++
+			if !o.part() {
+				o.sent++
+			}
 		}
 	}
 	return true

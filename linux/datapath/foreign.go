@@ -13,33 +13,41 @@ import (
 )
 
 // ForeignRules names rules of others for packets that this host forwards; empty when there are none. Packets that are handed on
-// directly would not meet them.
-func (t *Table) ForeignRules(ctx context.Context) (string, error) {
-	var names []string
+// directly would not meet them. six are those that IPv6 meets, four those that IPv4 meets.
+func (t *Table) ForeignRules(ctx context.Context) (six, four string, err error) {
 	chains, err := nft.Forwarding(ctx, t.ns)
 	if err != nil && !errors.Is(err, nft.ErrMissing) {
-		return "", err
+		return "", "", err
 	}
+	if six, err = t.foreign(chains, "ip6"); err == nil {
+		four, err = t.foreign(chains, "ip")
+	}
+	return six, four, err
+}
+
+// foreign names those of one family, which nftables calls ip or ip6.
+func (t *Table) foreign(chains []nft.Chain, family string) (string, error) {
+	var names []string
 	for _, c := range chains {
-		if table := c.Family + " " + c.Table; table != guardTable && (c.Family == "ip6" || c.Family == "inet") && (c.Rules > 0 || c.Policy == "drop") {
+		if table := c.Family + " " + c.Table; table != guardTable && (c.Family == family || c.Family == "inet") && (c.Rules > 0 || c.Policy == "drop") {
 			names = append(names, fmt.Sprintf("chain %s of table %s", c.Name, table))
 		}
 	}
-	legacy, err := t.legacyTables()
+	legacy, err := t.legacyTables(family)
 	if err != nil {
 		return "", err
 	}
 	if slices.Contains(legacy, "filter") {
-		names = append(names, "table filter of ip6tables-legacy")
+		names = append(names, "table filter of "+family+"tables-legacy")
 	}
 	slices.Sort(names)
 	return strings.Join(names, ", "), nil
 }
 
-// legacyTables are the tables of ip6tables that do not live in nftables.
-func (t *Table) legacyTables() (tables []string, err error) {
+// legacyTables are the tables of iptables or ip6tables that do not live in nftables.
+func (t *Table) legacyTables(family string) (tables []string, err error) {
 	err = t.inside(func() error {
-		b, err := os.ReadFile("/proc/thread-self/net/ip6_tables_names")
+		b, err := os.ReadFile("/proc/thread-self/net/" + family + "_tables_names")
 		if errors.Is(err, fs.ErrNotExist) {
 			return nil
 		}

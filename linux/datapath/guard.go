@@ -3,6 +3,7 @@ package datapath
 import (
 	"context"
 	"fmt"
+	"maps"
 	"net/netip"
 	"slices"
 	"strings"
@@ -43,6 +44,11 @@ func (g *guard) ensure(ctx context.Context, inside []netip.Prefix, done *diff.De
 	g.wanted, g.listed = text, listed
 	done.Change = append(done.Change, "guard")
 	return nil
+}
+
+// Guards reports whether the rules of the guard are those of want as they were applied: a prefix within another changes none.
+func (t *Table) Guards(want datapath.Want) bool {
+	return t.guard.wanted == guardRules(slices.Collect(maps.Keys(want.Inside)))
 }
 
 // guardRules writes the body of the table. Prefixes that others contain are left out: a set takes no overlaps.

@@ -23,6 +23,7 @@ const (
 	judgeMapEvents            = "events"
 	judgeMapFlows             = "flows"
 	judgeMapFragments         = "fragments"
+	judgeMapHops              = "hops"
 	judgeMapInside            = "inside"
 	judgeMapKin               = "kin"
 	judgeMapLinks             = "links"
@@ -47,6 +48,7 @@ const (
 	judgeMapSettings          = "settings"
 	judgeMapSlot              = "slot"
 	judgeMapToldOf            = "told_of"
+	judgeMapTranslate         = "translate"
 	judgeMapWays              = "ways"
 	judgeMapWhoExact          = "who_exact"
 	judgeMapWhoKnown          = "who_known"
@@ -114,6 +116,7 @@ type judgeMapSpecs struct {
 	Events            *ebpf.MapSpec `ebpf:"events"`
 	Flows             *ebpf.MapSpec `ebpf:"flows"`
 	Fragments         *ebpf.MapSpec `ebpf:"fragments"`
+	Hops              *ebpf.MapSpec `ebpf:"hops"`
 	Inside            *ebpf.MapSpec `ebpf:"inside"`
 	Kin               *ebpf.MapSpec `ebpf:"kin"`
 	Links             *ebpf.MapSpec `ebpf:"links"`
@@ -138,6 +141,7 @@ type judgeMapSpecs struct {
 	Settings          *ebpf.MapSpec `ebpf:"settings"`
 	Slot              *ebpf.MapSpec `ebpf:"slot"`
 	ToldOf            *ebpf.MapSpec `ebpf:"told_of"`
+	Translate         *ebpf.MapSpec `ebpf:"translate"`
 	Ways              *ebpf.MapSpec `ebpf:"ways"`
 	WhoExact          *ebpf.MapSpec `ebpf:"who_exact"`
 	WhoKnown          *ebpf.MapSpec `ebpf:"who_known"`
@@ -181,6 +185,7 @@ type judgeMaps struct {
 	Events            *ebpf.Map `ebpf:"events"`
 	Flows             *ebpf.Map `ebpf:"flows"`
 	Fragments         *ebpf.Map `ebpf:"fragments"`
+	Hops              *ebpf.Map `ebpf:"hops"`
 	Inside            *ebpf.Map `ebpf:"inside"`
 	Kin               *ebpf.Map `ebpf:"kin"`
 	Links             *ebpf.Map `ebpf:"links"`
@@ -205,6 +210,7 @@ type judgeMaps struct {
 	Settings          *ebpf.Map `ebpf:"settings"`
 	Slot              *ebpf.Map `ebpf:"slot"`
 	ToldOf            *ebpf.Map `ebpf:"told_of"`
+	Translate         *ebpf.Map `ebpf:"translate"`
 	Ways              *ebpf.Map `ebpf:"ways"`
 	WhoExact          *ebpf.Map `ebpf:"who_exact"`
 	WhoKnown          *ebpf.Map `ebpf:"who_known"`
@@ -221,6 +227,7 @@ func (m *judgeMaps) Close() error {
 		m.Events,
 		m.Flows,
 		m.Fragments,
+		m.Hops,
 		m.Inside,
 		m.Kin,
 		m.Links,
@@ -245,6 +252,7 @@ func (m *judgeMaps) Close() error {
 		m.Settings,
 		m.Slot,
 		m.ToldOf,
+		m.Translate,
 		m.Ways,
 		m.WhoExact,
 		m.WhoKnown,

@@ -23,9 +23,9 @@ type Maps struct {
 }
 
 type endpointValue struct {
-	Link          uint32
-	MAC, HostMAC  desired.MAC
-	Identity, Pad uint16
+	Link         uint32
+	MAC, HostMAC desired.MAC
+	Identity     uint32
 }
 
 type kinKey struct {

@@ -41,7 +41,7 @@ type Policies struct {
 	fresh  bool // all tables of the maps are known: they were written by this process
 
 	believed policy.Believed // that was put in force last
-	known    []uint64        // as the map has it; nil: not read yet
+	known    *policy.Numbers // whose rows the maps have; nil: not read yet
 	owes     bool            // something was changed that living flows are not judged by yet
 }
 
@@ -89,23 +89,19 @@ func (p *Policies) Reconcile(c policy.Compiled) (delta diff.Delta[string], err e
 
 // replace makes the maps hold c, but for tables that nobody has any more, and returns those that somebody has.
 func (p *Policies) replace(c policy.Compiled, delta *diff.Delta[string]) (used map[*policy.Table]bool, err error) {
-	known := policy.Numbers{}
-	if c.Believed.Known != nil {
-		known = *c.Believed.Known
-	} else {
-		for i := range known {
-			known[i] = ^uint64(0)
-		}
-	}
-	if err := p.know(func(i int) uint64 { return p.known[i] }, delta); err != nil { // read them
+	if err := p.readKnown(); err != nil {
 		return nil, err
 	}
-	came := policy.Numbers{} // or went
-	for i := range came {
-		came[i] = p.known[i] ^ known[i]
+	var known, came, stay policy.Numbers // came, or went
+	for i := range known {
+		known[i] = ^uint64(0)
+		if c.Believed.Known != nil {
+			known[i] = c.Believed.Known[i]
+		}
+		came[i], stay[i] = p.known[i]^known[i], p.known[i]&known[i]
 	}
 	// A number is known no longer than the tables have rows for it: before them it is forgotten, and known after.
-	if err := p.know(func(i int) uint64 { return p.known[i] & known[i] }, delta); err != nil {
+	if err := p.know(&stay, delta); err != nil {
 		return nil, err
 	}
 	if err := p.believe(c.Believed, delta); err != nil {
@@ -129,7 +125,10 @@ func (p *Policies) replace(c policy.Compiled, delta *diff.Delta[string]) (used m
 	if err != nil {
 		return nil, err
 	}
-	if err := p.know(func(i int) uint64 { return known[i] }, delta); err != nil {
+	if err := p.sayWide(c.Believed, &known, delta); err != nil {
+		return nil, err
+	}
+	if err := p.know(&known, delta); err != nil {
 		return nil, err
 	}
 	return used, p.m.setFlag(settingPolicy, true)
@@ -141,7 +140,7 @@ func (p *Policies) Ensure(addr netip.Addr, tables [2]*policy.Table, exact *ident
 	var delta diff.Delta[string]
 	err := p.m.remove("who_exact", addr.As16(), "number of "+addr.String()) // of somebody who had the address before
 	if exact != nil {
-		err = p.m.put("who_exact", addr.As16(), uint32(*exact), "number of "+addr.String())
+		err = p.m.put("who_exact", addr.As16(), said(*exact, p.known), "number of "+addr.String())
 	}
 	if err != nil {
 		return err
@@ -189,7 +188,7 @@ func (p *Policies) write(w *writtenTable, t *policy.Table) error {
 	identities := t.Identities()
 	keys, values := make([]policyPeer, 0, len(identities)), make([]policy.Bits, 0, len(identities))
 	for id, rows := range identities {
-		keys, values = append(keys, policyPeer{w.number, uint32(id)}), append(values, rows)
+		keys, values = append(keys, policyPeer{w.number, id.Packed()}), append(values, rows)
 		w.identities.Add(id)
 	}
 	if len(keys) > 0 {
@@ -237,7 +236,7 @@ func (p *Policies) follow(used map[*policy.Table]bool, came *policy.Numbers) err
 	for n := range came.All() {
 		for t, w := range p.tables {
 			rows := t.RowsOf(n)
-			k := policyPeer{w.number, uint32(n)}
+			k := policyPeer{w.number, n.Packed()}
 			switch {
 			case !used[t]:
 			case rows != policy.Bits{}:
@@ -283,7 +282,7 @@ func (p *Policies) erase(w *writtenTable, t *policy.Table) error {
 	what := fmt.Sprintf("table %d of policy", w.number)
 	errs := []error{p.m.remove("policy_tables", w.number, what)}
 	for n := range w.identities.All() {
-		errs = append(errs, p.m.remove("policy_peers", policyPeer{w.number, uint32(n)}, what))
+		errs = append(errs, p.m.remove("policy_peers", policyPeer{w.number, n.Packed()}, what))
 	}
 	for k := range prefixesOf(w.number, t) {
 		errs = append(errs, p.m.remove("policy_prefixes", k, what))
@@ -304,11 +303,11 @@ func (p *Policies) eraseOthers(kept map[uint32]bool) error {
 	)
 }
 
-// believe makes the maps say who has which address.
+// believe makes the maps say who has which address, as far as their numbers are known.
 func (p *Policies) believe(b policy.Believed, delta *diff.Delta[string]) error {
 	exact := make(map[[16]byte]uint32, len(b.Exact))
 	for a, n := range b.Exact {
-		exact[a.As16()] = uint32(n)
+		exact[a.As16()] = said(n, p.known)
 	}
 	regions := map[insideKey]uint32{}
 	if b.Trust != identity.TrustExact {
@@ -332,22 +331,58 @@ func (p *Policies) believe(b policy.Believed, delta *diff.Delta[string]) error {
 	)
 }
 
-// know makes the maps know the numbers of want, by the index of their word.
-func (p *Policies) know(want func(i int) uint64, delta *diff.Delta[string]) error {
-	m := p.m.byName["who_known"]
-	if p.known == nil {
-		words := make([]uint64, len(policy.Numbers{}))
-		for i := range words {
-			if err := m.Lookup(uint32(i), &words[i]); err != nil {
-				return fmt.Errorf("read map who_known: %w", err)
-			}
-		}
-		p.known = words
+// said is a number as the exact entry of an address has it. A wide one stands there only while it is known, since there is no map that
+// programs could ask for it.
+func said(n identity.Number, known *policy.Numbers) uint32 {
+	if n.Wide() && (known == nil || !known.Has(n)) {
+		n = identity.Unknown
 	}
+	return n.Packed()
+}
+
+// sayWide makes exact entries say the wide numbers that are known from now on.
+func (p *Policies) sayWide(b policy.Believed, known *policy.Numbers, delta *diff.Delta[string]) error {
+	for a, n := range b.Exact {
+		if said(n, p.known) == said(n, known) {
+			continue
+		}
+		if err := p.m.put("who_exact", a.As16(), said(n, known), "number of "+a.String()); err != nil {
+			return err
+		}
+		delta.Change = append(delta.Change, "number of "+a.String())
+	}
+	return nil
+}
+
+// readKnown finds the numbers that the maps know, as an earlier process left them: wide ones are those that exact entries say.
+func (p *Policies) readKnown() error {
+	if p.known != nil {
+		return nil
+	}
+	var known policy.Numbers
+	for i := range policy.NarrowWords {
+		if err := p.m.byName["who_known"].Lookup(uint32(i), &known[i]); err != nil {
+			return fmt.Errorf("read map who_known: %w", err)
+		}
+	}
+	exact, err := held[[16]byte, uint32](p.m.byName["who_exact"])
+	if err != nil {
+		return err
+	}
+	for _, packed := range exact {
+		if n := identity.Unpack(packed); n.Wide() {
+			known.Add(n)
+		}
+	}
+	p.known = &known
+	return nil
+}
+
+// know makes the maps know the numbers of want. What they know of wide ones is in exact entries.
+func (p *Policies) know(want *policy.Numbers, delta *diff.Delta[string]) error {
 	changed := false
-	for i, have := range p.known {
-		w := want(i)
-		if w == have {
+	for i, w := range want[:policy.NarrowWords] {
+		if w == p.known[i] {
 			continue
 		}
 		if err := p.m.put("who_known", uint32(i), w, "known numbers"); err != nil {
@@ -355,6 +390,7 @@ func (p *Policies) know(want func(i int) uint64, delta *diff.Delta[string]) erro
 		}
 		p.known[i], changed = w, true
 	}
+	copy(p.known[policy.NarrowWords:], want[policy.NarrowWords:])
 	if changed {
 		delta.Change = append(delta.Change, "known numbers")
 	}

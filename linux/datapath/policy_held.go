@@ -8,6 +8,7 @@ import (
 
 	"github.com/cilium/ebpf"
 
+	"hexapod.dev/model/identity"
 	"hexapod.dev/model/policy"
 )
 
@@ -75,12 +76,15 @@ func (p *Policies) who(a netip.Addr) (number uint32, outside bool, err error) {
 	if err != nil {
 		return 0, false, fmt.Errorf("read map who_regions: %w", err)
 	}
-	number, err = p.seen(uint32(p.believed.Read(policy.Form(form), a)))
+	number, err = p.seen(p.believed.Read(policy.Form(form), a).Packed())
 	return number, false, err
 }
 
-// seen is a number, or 0 if the maps do not know its labels.
+// seen is a number, or 0 if the maps do not know its labels. A wide one is known where it stands.
 func (p *Policies) seen(number uint32) (uint32, error) {
+	if number >= uint32(identity.FirstWide) {
+		return number, nil
+	}
 	var word uint64
 	if err := p.m.byName["who_known"].Lookup(number/64, &word); err != nil {
 		return 0, fmt.Errorf("read map who_known: %w", err)
@@ -92,4 +96,4 @@ func (p *Policies) seen(number uint32) (uint32, error) {
 }
 
 // whoOutside is WHO_OUTSIDE of bpf/include/who.h.
-const whoOutside = 0x10000
+const whoOutside = 0xffffffff

@@ -61,7 +61,7 @@ func run(program *ebpf.Program, p datapath.Packet) (datapath.Outcome, error) {
 		switch got.Why {
 		case datapath.Remote:
 			got.Fate = datapath.ToNext
-		case datapath.Refused:
+		case datapath.Refused, datapath.Answered:
 			got.Fate = datapath.Back
 		}
 	default:

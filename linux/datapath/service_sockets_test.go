@@ -92,6 +92,7 @@ func TestServicesForRealSockets(t *testing.T) {
 			must(t, hooks.Ensure(t.Context(), service.Frontend{Key: service.Key{Addr: vip, Port: port, Protocol: p}, Backends: []netip.AddrPort{netip.AddrPortFrom(backend, 8080)}}))
 		}
 	}
+	seen := watchAnswers(t, b.pods[0].ns)
 	for _, tc := range []struct {
 		name, network string
 		port          uint16
@@ -124,6 +125,9 @@ func TestServicesForRealSockets(t *testing.T) {
 				}
 				return nil
 			})
+			if tc.size < 5000 || tc.network == "tcp6" {
+				seen.sums(t, vip)
+			}
 		})
 	}
 }

@@ -315,6 +315,27 @@ func (t *Table) RemoveEndpoint(e desired.Endpoint) error {
 	return errors.Join(errs...)
 }
 
+// EnsureInside tells the programs of one prefix that lies inside. The guard's rules are not looked at: Guards tells whether they would change.
+func (t *Table) EnsureInside(p netip.Prefix, in datapath.WantInside) error {
+	index := 0
+	if in.Link != "" {
+		l, there, err := t.conn.Link(in.Link)
+		if err == nil && !there {
+			err = fmt.Errorf("link %s does not exist", in.Link)
+		}
+		if err != nil {
+			return fmt.Errorf("inside %s: %w", p, err)
+		}
+		index = l.Index
+	}
+	return t.maps.PutInside(p, datapath.Inside{Flags: in.Flags, Link: uint32(index), MAC: in.MAC})
+}
+
+// RemoveInside makes the programs forget one prefix.
+func (t *Table) RemoveInside(p netip.Prefix) error {
+	return t.maps.remove("inside", keyOf(p), "prefix "+p.String())
+}
+
 // Reconcile makes links, maps and guard as wanted and returns what it changed.
 func (t *Table) Reconcile(ctx context.Context, want datapath.Want) (diff.Delta[string], error) {
 	var done diff.Delta[string]

@@ -128,7 +128,6 @@ func (b *bench) addIn(t testing.TB, i int, ns *netns.NS) {
 		netnstest.Run(t, p.ns, "ip link set eth0 "+line)
 	}
 	netnstest.Run(t, p.ns, "ip link set lo up")
-	netnstest.Run(t, b.ns, "ip -6 addr add fe80::1/64 dev "+p.link+" nodad")
 	netnstest.Run(t, b.ns, "ip -6 route add "+p.addr.String()+" dev "+p.link)
 	netnstest.Run(t, b.ns, "ip -6 neigh add "+p.addr.String()+" dev "+p.link+" lladdr "+desired.EndpointMAC(k).String()+" nud permanent")
 	netnstest.Run(t, p.ns, "ip -6 addr add "+p.addr.String()+"/128 dev eth0 nodad")

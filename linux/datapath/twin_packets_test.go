@@ -1,6 +1,7 @@
 package datapath
 
 import (
+	"encoding/binary"
 	"math/rand/v2"
 	"net/netip"
 
@@ -286,7 +287,7 @@ func (g *generator) icmp(p *datapath.Packet, t tuple, data []byte) []byte {
 	}
 	h[0] = pick(g, byte(133), 134, 135, 135, 135, 136, 136, 137)
 	h[1] = byte(g.IntN(20) / 19)
-	target := pick(g, t.src, t.src, t.dst, pick(g, generatorEndpoints...), pick(g, generatorEndpoints...)).As16()
+	target := pick(g, t.src, t.src, t.dst, desired.Gateway(), desired.Gateway(), pick(g, generatorEndpoints...), pick(g, generatorEndpoints...)).As16()
 	if h[0] != 133 {
 		h = append(h, target[:]...)
 	}
@@ -296,7 +297,24 @@ func (g *generator) icmp(p *datapath.Packet, t tuple, data []byte) []byte {
 	if g.chance(5) {
 		h = append(h, 0)
 	}
+	if g.chance(90) && len(h)%2 == 0 {
+		put16(h[2:], sumOf(t.src, t.dst, h))
+	}
 	return h
+}
+
+// sumOf is the checksum of an ICMPv6 message of even length in whose field there is none yet (RFC 8200 8.1).
+func sumOf(src, dst netip.Addr, message []byte) uint16 {
+	sum := uint32(len(message)) + 58
+	for _, part := range [][]byte{src.AsSlice(), dst.AsSlice(), message} {
+		for i := 0; i < len(part); i += 2 {
+			sum += uint32(binary.BigEndian.Uint16(part[i:]))
+		}
+	}
+	for sum > 0xffff {
+		sum = sum&0xffff + sum>>16
+	}
+	return ^uint16(sum)
 }
 
 // inner is the packet that an error is about: of a flow that was seen, or of none.

@@ -28,6 +28,7 @@ type policyDice struct {
 	compiler *policy.Compiler
 	subjects map[netip.Addr]policy.Subject
 	past     []tuple
+	wide     int // packets from or to whoever has a number that no address has room for
 }
 
 // TestTwinPolicy sends packets through the program and the model under random policies, written as an agent writes them: endpoints come
@@ -44,6 +45,7 @@ func TestTwinPolicy(t *testing.T) {
 	writer, err := table.Policies()
 	must(t, err)
 	seen := map[datapath.Why]int{}
+	wide := 0
 	var d *policyDice
 	for n := range worlds {
 		if d == nil || n%4 == 0 { // a world, and three that came of it one after the other
@@ -63,14 +65,16 @@ func TestTwinPolicy(t *testing.T) {
 		for range asked {
 			d.readBack(t, writer, c)
 		}
+		wide += d.wide
+		d.wide = 0
 		if t.Failed() {
 			t.Fatalf("world %d, written by %+v", n, delta)
 		}
 	}
-	if seen[datapath.IPv4] == 0 || seen[datapath.OtherWay] == 0 || seen[datapath.Denied] == 0 || seen[datapath.Local] == 0 || seen[datapath.Remote] == 0 {
+	if wide == 0 || seen[datapath.IPv4] == 0 || seen[datapath.OtherWay] == 0 || seen[datapath.Denied] == 0 || seen[datapath.Local] == 0 || seen[datapath.Remote] == 0 {
 		t.Errorf("the worlds are too simple: %v", seen)
 	}
-	t.Logf("%d sets of policies, %d packets and %d flows each: %v", worlds, packets, asked, seen)
+	t.Logf("%d sets of policies, %d packets, %d with wide numbers, and %d flows each: %v", worlds, packets, wide, asked, seen)
 	empty(t, writer, table.maps)
 }
 
@@ -114,8 +118,8 @@ func (d *policyDice) compiled(t *testing.T) policy.Compiled {
 		b.Trust = identity.TrustExact
 	}
 	for range d.IntN(20) {
-		b.Exact[d.Addr()] = identity.Number(0x100 + d.IntN(21))
-		b.Exact[d.other(t)] = identity.Number(0x100 + d.IntN(21))
+		b.Exact[d.Addr()] = d.Number()
+		b.Exact[d.other(t)] = d.Number()
 	}
 	if d.subjects == nil || d.IntN(2) == 0 {
 		d.subjects = map[netip.Addr]policy.Subject{}
@@ -270,6 +274,11 @@ func (d *policyDice) same(t *testing.T, p datapath.Packet, flow tuple, seen map[
 		return err
 	}))
 	seen[want.Why]++
+	for _, a := range []netip.Addr{flow.src, flow.dst} {
+		if d.w.state.Policy.Who.Who(a).Number.Wide() {
+			d.wide++
+		}
+	}
 	if !same(got, want) {
 		t.Errorf("%s -> %s protocol %d port %d at %s: model %s, program %s; %+v", flow.src, flow.dst, flow.proto, flow.dstPort, p.Place, want.Why, got.Why,
 			d.w.state.Policy.Ask(d.w.state.Policy.Who, flow.src, flow.dst, transport.Protocol(flow.proto), flow.dstPort))

@@ -1,12 +1,10 @@
 package datapath
 
 import (
-	"errors"
 	"fmt"
 	"testing"
 
 	"github.com/cilium/ebpf"
-	"golang.org/x/sys/unix"
 
 	"hexapod.dev/linux/netns/netnstest"
 	"hexapod.dev/model/datapath"
@@ -14,6 +12,17 @@ import (
 
 // cbKnown is where a packet says that its way was known (bpf/include/forward.h).
 const cbKnown = 4
+
+// leaves lets a packet of an endpoint be redirected.
+func (w *world) leaves(frame []byte, link uint32) (out skbuff, err error) {
+	in := skbuff{Ifindex: link, IngressIfindex: link}
+	in.CB[cbPlace] = uint32(datapath.FromEndpoint)
+	ret, err := w.judge.Run(&ebpf.RunOptions{Data: frame, DataOut: make([]byte, len(frame)+256), Context: in, ContextOut: &out})
+	if err == nil && int32(ret) != actRedirect {
+		err = fmt.Errorf("the packet ended as %s", datapath.Why(out.CB[cbWhy]))
+	}
+	return out, err
+}
 
 // TestWaysAreKept: what the kernel has named as next hop serves the packets of the same tick that go the same way, and no others. What
 // becomes of a packet is the same, so the twin cannot tell.
@@ -28,12 +37,7 @@ func TestWaysAreKept(t *testing.T) {
 		return frame
 	}
 	goes := func(frame []byte) (known bool, err error) {
-		in, out := skbuff{Ifindex: link, IngressIfindex: link}, skbuff{}
-		in.CB[cbPlace] = uint32(datapath.FromEndpoint)
-		ret, err := w.judge.Run(&ebpf.RunOptions{Data: frame, DataOut: make([]byte, len(frame)+256), Context: in, ContextOut: &out})
-		if err == nil && int32(ret) != actRedirect {
-			err = fmt.Errorf("the packet ended as %s", datapath.Why(out.CB[cbWhy]))
-		}
+		out, err := w.leaves(frame, link)
 		return out.CB[cbKnown] == 1, err
 	}
 	for _, tc := range []struct {
@@ -43,7 +47,9 @@ func TestWaysAreKept(t *testing.T) {
 	}{
 		{"the same", func([]byte) {}, true},
 		{"another port", func(f []byte) { f[55]++ }, true},
-		{"another flow label", func(f []byte) { f[17]++ }, false},
+		{"another flow label of the same eighth", func(f []byte) { f[16] ^= 1; f[17] ^= 8 }, true},
+		{"another flow label", func(f []byte) { f[17]++ }, true}, // once it has been seen, for both have places
+		{"another class and flow label with the same place", func(f []byte) { f[14] ^= 1; f[17] ^= 1 }, false},
 		{"another protocol", func(f []byte) { f[20] = 136 }, false},
 		{"another destination", func(f []byte) { f[46]++ }, false}, // with the same place among the ways
 	} {
@@ -51,7 +57,7 @@ func TestWaysAreKept(t *testing.T) {
 			first, second := plain(func([]byte) {}), plain(tc.change)
 			known := 0
 			netnstest.Do(t, w.ns, func() error {
-				return onOneCPU(func() error {
+				return netnstest.OnOneCPU(func() error {
 					for range 200 { // a tick may end between the two
 						if _, err := goes(first); err != nil {
 							return err
@@ -74,19 +80,41 @@ func TestWaysAreKept(t *testing.T) {
 	}
 }
 
-// onOneCPU runs f, on a thread of its own, on one CPU: each has its own ways.
-func onOneCPU(f func() error) error {
-	var before, one unix.CPUSet
-	if err := unix.SchedGetaffinity(0, &before); err != nil {
-		return err
+// TestFlowsKeepTheirNextHop: where a route has two, both are used, and each flow goes by one and the same from tick to tick.
+func TestFlowsKeepTheirNextHop(t *testing.T) {
+	w := newWorld(t, 256)
+	for _, line := range []string{
+		"ip -6 addr add 3fff:8::2/64 dev up1 nodad", "ip -6 neigh add 3fff:8::1 dev up1 lladdr 02:00:00:00:99:03 nud permanent",
+		"ip -6 route add 3fff:7::/64 nexthop via 3fff:9::1 dev up0 nexthop via 3fff:8::1 dev up1",
+	} {
+		netnstest.Run(t, w.ns, line)
 	}
-	for cpu := 0; one.Count() == 0; cpu++ {
-		if before.IsSet(cpu) {
-			one.Set(cpu)
+	g := &generator{w: w}
+	link := w.state.Endpoints[generatorEndpoints[0]].Link
+	type flow struct{ dst, label byte }
+	chosen, used := map[flow]uint32{}, map[uint32]int{}
+	netnstest.Do(t, w.ns, func() error {
+		for range 20 {
+			for dst := range byte(4) {
+				for label := range byte(32) {
+					frame := g.plain(tuple{src: generatorEndpoints[0], dst: outside, srcPort: 1, dstPort: 53, proto: 17}, link)
+					frame[17], frame[53] = label, dst+1
+					out, err := w.leaves(frame, link)
+					if err != nil {
+						return err
+					}
+					at, f := out.CB[cbOut], flow{dst, label}
+					if before, known := chosen[f]; known && before != at {
+						return fmt.Errorf("flow %v left by link %d, and by %d later", f, before, at)
+					}
+					chosen[f] = at
+					used[at]++
+				}
+			}
 		}
+		return nil
+	})
+	if len(used) != 2 || used[w.links["up0"]] == 0 || used[w.links["up1"]] == 0 {
+		t.Errorf("flows left by the links %v, want both uplinks", used)
 	}
-	if err := unix.SchedSetaffinity(0, &one); err != nil {
-		return err
-	}
-	return errors.Join(f(), unix.SchedSetaffinity(0, &before))
 }

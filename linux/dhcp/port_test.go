@@ -86,7 +86,7 @@ func TestRFC8415_7_2_BesideTheOwnerOfThePort(t *testing.T) {
 	say("fe80::1", 545, "another port")
 	say("2001:db8::1", 546, "from beyond the link, perhaps")
 	say("fe80::1", 546, "advertise")
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	if got, err := port.Receive(ctx); err != nil || string(got) != "advertise" {
 		t.Errorf("the port hears %q, %v", got, err)

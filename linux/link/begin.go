@@ -19,8 +19,8 @@ type Begun struct {
 }
 
 // Begin makes the pair of a link, or finds the one that is there. What it does needs no address, so it can be done while the
-// address is still being written down: each of the two takes a good part of a CNI ADD. want.Addrs is not looked at. A pair that was
-// made here lacks its host's own address until Complete.
+// address is still being written down: each of the two takes a good part of a CNI ADD. want.Addrs is not looked at. What a pair
+// that was made here can do without for a second is left for Complete.
 func (t *Table) Begin(want desired.Link) (*Begun, error) { return t.begin(want, true) }
 
 func (t *Table) begin(want desired.Link, late bool) (_ *Begun, err error) {

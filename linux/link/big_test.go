@@ -1,6 +1,7 @@
 package link
 
 import (
+	"net/netip"
 	"strings"
 	"testing"
 
@@ -42,6 +43,64 @@ func TestSuperPackets(t *testing.T) {
 	}
 	sized(262144, "mtu 1392")
 	sized(desired.PlainSegments, "")
+}
+
+// Packets that stay on the host may be larger: on, with another prefix, changed by somebody else, and off again.
+func TestLargerWithinTheHost(t *testing.T) {
+	netnstest.Root(t)
+	h, ep := newHost(t), netnstest.New(t)
+	l, r, n := endpoint(1, ep, "eth0")
+	one, two := netip.MustParsePrefix("fd5c:102:304:506::/64"), netip.MustParsePrefix("fd5c:102:304:507::/64")
+	for _, c := range []struct {
+		name                string
+		near                int
+		home                netip.Prefix
+		link                string
+		home1, home2, other string
+	}{
+		{"from the beginning", desired.NearMTU, one, "mtu 65535", "via fe80::1", "", "mtu 1400"},
+		{"off", 0, netip.Prefix{}, "mtu 1400", "", "", "via fe80::1"},
+		{"on", desired.NearMTU, one, "mtu 65535", "via fe80::1", "", "mtu 1400"},
+		{"another prefix", desired.NearMTU, two, "mtu 65535", "", "via fe80::1", "mtu 1400"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			l.Near, l.Home = c.near, c.home
+			for range 2 {
+				if err := h.add(l, r, n); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if err := h.Check(t.Context(), l); err != nil {
+				t.Error(err)
+			}
+			for _, is := range []struct {
+				ns   *netns.NS
+				line string
+				want string
+			}{
+				{h.ns, "ip link show " + l.Name, c.link},
+				{ep, "ip link show eth0", c.link},
+				{ep, "ip -6 route show " + one.String(), c.home1},
+				{ep, "ip -6 route show " + two.String(), c.home2},
+				{ep, "ip -6 route show default", c.other},
+			} {
+				if out := netnstest.Run(t, is.ns, is.line); !strings.Contains(out, is.want) || is.want == "" && out != "" {
+					t.Errorf("%s: %q, want %q", is.line, out, is.want)
+				}
+			}
+		})
+	}
+	netnstest.Run(t, ep, "ip -6 route del "+two.String())
+	netnstest.Run(t, ep, "ip -6 route add 3fff::/64 via fe80::1 dev eth0")
+	if err := h.Check(t.Context(), l); err == nil {
+		t.Error("Check does not miss the route")
+	}
+	if err := h.add(l, r, n); err != nil {
+		t.Fatal(err)
+	}
+	if out := netnstest.Run(t, ep, "ip -6 route show"); !strings.Contains(out, two.String()) || !strings.Contains(out, "3fff::/64") {
+		t.Errorf("a route is not back, or one of the endpoint's own is gone:\n%s", out)
+	}
 }
 
 func metricOf(t *testing.T, ns *netns.NS) string {

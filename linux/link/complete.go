@@ -12,7 +12,7 @@ import (
 	"hexapod.dev/linux/rtnl"
 )
 
-// incomplete is the links whose host side has no address yet, by index.
+// incomplete is the links whose host side is not yet as it is to be, by index: what their endpoints do without comes, or goes, later.
 //
 // An endpoint knows its gateway by a permanent neighbour; the address answers those who lost that, a guest behind a bridge, say, or
 // ping. All links have the same one, and the kernel walks all that have it several times when it is given to one more
@@ -46,8 +46,24 @@ func (i *incomplete) take() map[int]string {
 	return all
 }
 
-// Complete gives the host sides of links their own address where Begin left that for later. A link that is gone is no error; one that
-// the kernel refuses is tried again by the next Complete.
+// GatewayAnswered tells the table that somebody else answers for the gateway of endpoints, fe80::1: the programs at their links. Host sides
+// are kept without the address from now on, and without the route to multicast groups that the kernel gives each link, for nobody asks
+// there any more. The kernel walks all routes of the host whenever one more link comes up (rt6_sync_up), under the lock that an
+// ADD waits for: one for each endpoint instead of three. What earlier ones left is for Complete.
+func (t *Table) GatewayAnswered(ctx context.Context) error {
+	links, err := t.marked(ctx)
+	if err != nil {
+		return err
+	}
+	t.bare = true
+	for name, l := range links {
+		t.incomplete.add(l.Index, name)
+	}
+	return nil
+}
+
+// Complete gives the host sides of links their own address where Begin left that for later, or takes what they do without
+// (GatewayAnswered). A link that is gone is no error; one that the kernel refuses is tried again by the next Complete.
 func (t *Table) Complete(ctx context.Context) error {
 	if err := ctx.Err(); err != nil {
 		return err
@@ -55,18 +71,30 @@ func (t *Table) Complete(ctx context.Context) error {
 	all := t.incomplete.take()
 	var errs []error
 	for some := range slices.Chunk(slices.Sorted(maps.Keys(all)), completeBatch) {
-		steps := make([]*rtnl.Request, len(some))
-		for i, index := range some {
-			steps[i] = addLinkLocal(index, all[index]).Fine(unix.ENODEV)
+		var steps []*rtnl.Request
+		for _, index := range some {
+			steps = append(steps, t.completion(index, all[index])...)
 		}
 		errs = append(errs, t.do(t.conn, steps...))
-		for i, index := range some {
-			if steps[i].Err() != nil {
-				t.incomplete.add(index, all[index])
+		each := len(steps) / len(some)
+		for i, r := range steps {
+			if r.Err() != nil {
+				t.incomplete.add(some[i/each], all[some[i/each]])
 			}
 		}
 	}
 	return errors.Join(errs...)
+}
+
+// completion is what a link lacks, or has too much: as many steps for each.
+func (t *Table) completion(index int, name string) []*rtnl.Request {
+	if t.bare {
+		return []*rtnl.Request{
+			rtnl.DeleteAddr(rtnl.Addr{Index: index, Prefix: linkLocal()}, name),
+			rtnl.DeleteGroups(index, name),
+		}
+	}
+	return []*rtnl.Request{addLinkLocal(index, name).Fine(unix.ENODEV)}
 }
 
 // completeBatch is how many links share one send: an ADD that comes meanwhile waits for no more.

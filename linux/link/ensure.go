@@ -56,7 +56,7 @@ func (t *Table) finish(ctx context.Context, b *Begun, want desired.Link, parts [
 		return err
 	}
 	host, in := b.host, b.in
-	seen := inside{link: rtnl.Link{Index: host.Peer, Name: want.Key.Interface, MAC: want.MAC, MTU: want.MTU, Segments: desired.PlainSegments, Merged: desired.PlainSegments}}
+	seen := inside{link: rtnl.Link{Index: host.Peer, Name: want.Key.Interface, MAC: want.MAC, MTU: want.LinkMTU(), Segments: desired.PlainSegments, Merged: desired.PlainSegments}}
 	var addrs []rtnl.Addr
 	if !b.made {
 		if seen, err = look(in, host, want); err != nil {
@@ -74,7 +74,7 @@ func (t *Table) finish(ctx context.Context, b *Begun, want desired.Link, parts [
 			return err
 		}
 	}
-	late := b.made && b.late
+	late := b.made && (b.late || t.bare)
 	if late {
 		t.incomplete.add(host.Index, want.Name)
 	}
@@ -101,8 +101,8 @@ func (t *Table) make(want desired.Link, ns *netns.NS) (host rtnl.Link, made bool
 	nsid := rtnl.NoNSID
 	err = t.do(t.conn,
 		rtnl.AddVeth(
-			rtnl.VethEnd{Name: want.Name, MAC: want.HostMAC, MTU: want.MTU, Group: Living, NetNS: -1},
-			rtnl.VethEnd{Name: want.Key.Interface, MAC: want.MAC, MTU: want.MTU, NetNS: ns.FD()},
+			rtnl.VethEnd{Name: want.Name, MAC: want.HostMAC, MTU: want.LinkMTU(), Group: Living, NetNS: -1},
+			rtnl.VethEnd{Name: want.Key.Interface, MAC: want.MAC, MTU: want.LinkMTU(), NetNS: ns.FD()},
 		).Fine(unix.EEXIST).OnFine(func(unix.Errno) { made = false }),
 		rtnl.GetLink(want.Name, &host),
 	)
@@ -148,7 +148,7 @@ func (t *Table) occupied(want desired.Link, ns *netns.NS) error {
 
 // setHost sets up the host side together with the parts of other tables. late leaves its address for Complete.
 func (t *Table) setHost(want desired.Link, host rtnl.Link, addrs []rtnl.Addr, late bool, parts []rtnl.Part) error {
-	steps := hostSteps(want, host, addrs, late)
+	steps := hostSteps(want, host, addrs, late, t.bare)
 	exists := make([]bool, len(parts))
 	for i, p := range parts {
 		r := p.Request(host.Index)

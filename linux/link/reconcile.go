@@ -120,7 +120,7 @@ func (t *Table) faults(want desired.Link, host rtnl.Link) ([]string, error) {
 	if hears(host) {
 		faults = append(faults, "accept_ra=0 on the host side")
 	}
-	for _, r := range append(hostSteps(want, host, addrs, t.incomplete.has(host.Index)), insideSteps(want, seen)...) {
+	for _, r := range append(hostSteps(want, host, addrs, t.incomplete.has(host.Index), t.bare), insideSteps(want, seen)...) {
 		faults = append(faults, r.String())
 	}
 	bounds, err := t.shapeFaults(in, host, want)

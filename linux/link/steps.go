@@ -10,12 +10,13 @@ import (
 	"hexapod.dev/model/desired"
 )
 
-// linkLocal is the address of every host side: the next hop of its endpoint. It stands alone: with a length of 64 the kernel would keep
+// linkLocal is the address of every host side that is not bare: the next hop of its endpoint. It stands alone: with a length of 64 the kernel would keep
 // two more routes for each link, and it walks all routes whenever a link comes up.
 func linkLocal() netip.Prefix { return netip.PrefixFrom(desired.Gateway(), 128) }
 
-// hostSteps is what is missing on the host side: nothing when it is as wanted. With late its address is not missing.
-func hostSteps(want desired.Link, have rtnl.Link, addrs []rtnl.Addr, late bool) []*rtnl.Request {
+// hostSteps is what is missing on the host side: nothing when it is as wanted. With late, its own address is left for Complete. bare
+// links have none.
+func hostSteps(want desired.Link, have rtnl.Link, addrs []rtnl.Addr, late, bare bool) []*rtnl.Request {
 	var steps []*rtnl.Request
 	alias := desired.LinkAlias(want.Key)
 	if have.AddrGenMode != rtnl.GenNone || have.Alias != alias {
@@ -31,14 +32,14 @@ func hostSteps(want desired.Link, have rtnl.Link, addrs []rtnl.Addr, late bool) 
 	steps = append(steps, endSteps(have, want.Name, want.HostMAC, want.Sizes)...)
 	found := false
 	for _, a := range addrs {
-		if a.Prefix == linkLocal() {
+		if a.Prefix == linkLocal() && (late || !bare) {
 			found = true
 			continue
 		}
 		steps = append(steps, rtnl.DeleteAddr(a, want.Name))
 	}
-	if !found && !late {
-		steps = append(steps, addLinkLocal(have.Index, want.Name))
+	if !found && !late && !bare { // without the route nobody would hear who asks for the address; an agent may have taken it away
+		steps = append(steps, addLinkLocal(have.Index, want.Name), rtnl.AddGroups(have.Index, want.Name))
 	}
 	return steps
 }
@@ -55,9 +56,9 @@ func endSteps(have rtnl.Link, name string, mac desired.MAC, sizes desired.Sizes)
 		r.Bytes(unix.IFLA_ADDRESS, mac[:])
 		steps = append(steps, r)
 	}
-	if sizes.MTU != 0 && have.MTU != sizes.MTU {
+	if mtu := sizes.LinkMTU(); mtu != 0 && have.MTU != mtu {
 		r := rtnl.SetLink(have.Index, name, "set mtu")
-		r.Uint32(unix.IFLA_MTU, uint32(sizes.MTU))
+		r.Uint32(unix.IFLA_MTU, uint32(mtu))
 		steps = append(steps, r)
 	}
 	if n := sizes.Segments; n != 0 && (have.Segments != n || have.Merged != n) {
@@ -100,14 +101,32 @@ func insideSteps(want desired.Link, have inside) []*rtnl.Request {
 	if !slices.Contains(have.neighs, gateway) {
 		steps = append(steps, rtnl.AddNeigh(gateway, name, rtnl.Replace))
 	}
-	for _, any := range everywhere(want) {
+	routes := routesInside(want, index)
+	for _, r := range have.routes {
+		if r.Index == index && r.Protocol == Protocol && !slices.ContainsFunc(routes, func(w rtnl.Route) bool { return w.Dst == r.Dst }) {
+			steps = append(steps, rtnl.DeleteRoute(r))
+		}
+	}
+	for _, w := range routes {
 		if !slices.ContainsFunc(have.routes, func(r rtnl.Route) bool {
-			return r.Dst == any && r.Via == desired.Gateway() && r.Index == index && r.Type == unix.RTN_UNICAST && r.MTU == want.RouteMTU()
+			return r.Dst == w.Dst && r.Via == w.Via && r.Index == index && r.Type == unix.RTN_UNICAST && r.MTU == w.MTU
 		}) {
-			steps = append(steps, rtnl.AddRoute(defaultRoute(any, index, want.RouteMTU()), rtnl.Replace))
+			steps = append(steps, rtnl.AddRoute(w, rtnl.Replace))
 		}
 	}
 	return steps
+}
+
+// routesInside is the routes of an endpoint: everywhere, and with an MTU of its own to what is on the same host.
+func routesInside(l desired.Link, index int) []rtnl.Route {
+	var list []rtnl.Route
+	for _, any := range everywhere(l) {
+		list = append(list, gatewayRoute(any, index, l.RouteMTU()))
+	}
+	if l.Near != 0 {
+		list = append(list, gatewayRoute(l.Home, index, l.HomeMTU()))
+	}
+	return list
 }
 
 // everywhere is the destinations of an endpoint's default routes. IPv4 leads to the same next hop, fe80::1, which every kernel since
@@ -120,9 +139,9 @@ func everywhere(l desired.Link) []netip.Prefix {
 	return list
 }
 
-// defaultRoute has a metric of its own for each interface of an endpoint: with equal ones the kernel would join them to
+// gatewayRoute has a metric of its own for each interface of an endpoint: with equal ones the kernel would join them to
 // one route with two paths and send from one address through the link of the other.
-func defaultRoute(dst netip.Prefix, index, mtu int) rtnl.Route {
+func gatewayRoute(dst netip.Prefix, index, mtu int) rtnl.Route {
 	return rtnl.Route{
 		Dst: dst, Via: desired.Gateway(), Index: index, MTU: mtu,
 		Protocol: Protocol, Metric: rtnl.DefaultMetric + uint32(index),

@@ -36,6 +36,7 @@ type Table struct {
 	do   func(*rtnl.Conn, ...*rtnl.Request) error
 
 	incomplete incomplete
+	bare       bool // somebody else answers for the gateway (GatewayAnswered)
 }
 
 // Open opens the table of ns; nil is the namespace of the process. ns stays the caller's and open as long as the Table.

@@ -131,15 +131,40 @@ func TestBegunFlowsTakeThePortsOfTheModel(t *testing.T) {
 	})
 }
 
-func udpOf(g *packets, port uint16) []byte {
+func udpOf(g *packets, port uint16) []byte { return udpFrom(g, twinClients[0], port) }
+
+func udpFrom(g *packets, client netip.Addr, port uint16) []byte {
 	l4 := make([]byte, 16)
 	binary.BigEndian.PutUint16(l4, port)
 	binary.BigEndian.PutUint16(l4[2:], 53)
 	binary.BigEndian.PutUint16(l4[4:], 16)
 	binary.BigEndian.PutUint32(l4[8:], g.Uint32())
 	to := xlat.WellKnown.Embed(twinServers[0])
-	binary.BigEndian.PutUint16(l4[6:], max(1, ^fold(pseudo(twinClients[0], to, len(l4), 17), l4)))
-	return head6(twinClients[0], to, 17, 64, 0, l4)
+	binary.BigEndian.PutUint16(l4[6:], max(1, ^fold(pseudo(client, to, len(l4), 17), l4)))
+	return head6(client, to, 17, 64, 0, l4)
+}
+
+// TestBegunFlowsInEveryRoom has as many endpoints as there are rooms: each has one, and begins flows in the program from then on.
+func TestBegunFlowsInEveryRoom(t *testing.T) {
+	ns := netnstest.New(t)
+	w := newTwin(t, ns, 1024)
+	netnstest.Do(t, ns, func() error {
+		g := &packets{Rand: rand.New(rand.NewPCG(7, 6)), w: w}
+		for i := range twinRooms {
+			client := netip.AddrFrom16([16]byte{0x20, 0x01, 0x0d, 0xb8, 0, 1, 15: byte(10 + i)})
+			if why, out := w.with.through(udpFrom(g, client, 1000), 0); len(out) == 0 {
+				t.Fatalf("%s gets no block: %s", client, why)
+			}
+			way, _, err := w.run(udpFrom(g, client, 2000), 0)
+			if err != nil {
+				return err
+			}
+			if way == leftAlone {
+				t.Errorf("%s begins no flow in the program", client)
+			}
+		}
+		return nil
+	})
 }
 
 // next is the half of a translator that begins where the one before was killed: it has the grants and the memory.

@@ -28,6 +28,7 @@ const (
 	FileBound  = "bound" // none: no ports of the host's own address are used
 
 	CallConfigure = "configure" // Config
+	CallSign      = "sign"      // -> Sign, from a translator that does its work
 	CallStatus    = "status"    // how many endpoints and blocks -> Status
 	CallEntries   = "entries"   // how many -> []nat64.Entry
 	CallSegment   = "segment"   // number of a segment of the log of grants, and its file
@@ -107,6 +108,8 @@ func (t *Translator) call(method string, body json.RawMessage) (any, error) {
 			return nil, err
 		}
 		return nil, t.Configure(c)
+	case CallSign:
+		return t.Sign()
 	case CallStatus, CallEntries:
 		var n int
 		if err := json.Unmarshal(body, &n); err != nil {

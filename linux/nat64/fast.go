@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"io/fs"
 	"math/bits"
 	"os"
 	"unsafe"
@@ -18,8 +19,12 @@ import (
 	"hexapod.dev/model/xlat/nat64"
 )
 
-// fastProgram is the program of the fast path, and what rtnetlink calls its filter.
-const fastProgram = "nat64"
+// Names of the programs of the fast path: that of the translator's device, also what rtnetlink calls its filter, and that of packets which
+// links bring.
+const (
+	fastProgram  = "nat64"
+	earlyProgram = "nat64_early"
+)
 
 // Names of its maps (bpf/nat64.c).
 const (
@@ -27,7 +32,12 @@ const (
 	roomsMap    = "nat64_rooms"
 	settingsMap = "nat64_settings"
 	countsMap   = "nat64_counts"
+	deviceMap   = "nat64_device"
 )
+
+// earlySlot is the slot of the datapath through which judged packets come to the fast path before the kernel forwards them
+// (bpf/include/translate.h). It belongs to the datapath, whose programs may be there without a translator.
+const earlySlot = "translate"
 
 // Fast is the fast path of a host: the program, the memory that it shares with the translator, and what it is told.
 type Fast struct {
@@ -109,7 +119,8 @@ func (f *Fast) Close() error {
 	return nil
 }
 
-// Hang hangs the program on the way into a device, in place of one that hangs there.
+// Hang hangs the program on the way into the translator's device, in place of one that hangs there, and lets the datapath bring packets
+// before they come so far.
 func (f *Fast) Hang(link string) error {
 	conn, err := rtnl.Dial(f.ns)
 	if err != nil {
@@ -119,6 +130,9 @@ func (f *Fast) Hang(link string) error {
 	l, ok, err := conn.Link(link)
 	if err != nil || !ok {
 		return errors.Join(fmt.Errorf("fast path of NAT64: no link %s", link), err)
+	}
+	if err := f.early(l.Index); err != nil {
+		return err
 	}
 	p := f.loaded.Programs[fastProgram]
 	info, err := p.Info()
@@ -130,6 +144,18 @@ func (f *Fast) Hang(link string) error {
 		return err
 	}
 	return conn.Do(rtnl.AddClsact(l.Index, link), rtnl.SetFilter(l.Index, link, rtnl.Egress, p.FD(), fastProgram))
+}
+
+// early fills the slot of the datapath. What hangs on links goes through it at once, also on those that come later.
+func (f *Fast) early(device int) error {
+	err := f.loaded.Maps[deviceMap].Put(uint32(0), uint32(device))
+	if err == nil {
+		err = f.loaded.Maps[earlySlot].Put(uint32(0), f.loaded.Programs[earlyProgram])
+	}
+	if err != nil {
+		return fmt.Errorf("fast path of NAT64 where packets arrive: %w", err)
+	}
+	return nil
 }
 
 // Buckets is the size of the shared memory.
@@ -174,15 +200,20 @@ const (
 	fastTest
 	fastBegin
 	fastShare
+	fastEarly4
 )
 
 // Set tells the program what the translator is told. direct: packets go to their next hop from here; else the kernel's routes, and the
-// rules that others have for forwarding, take them on.
-func (f *Fast) Set(c Config, direct bool) error {
+// rules that others have for forwarding, take them on. direct4: no such rules are for IPv4 either, so answers do not have to come as far as
+// the translator's device.
+func (f *Fast) Set(c Config, direct, direct4 bool) error {
 	s := settingsOf(c)
 	s.Flags |= fastOn
 	if direct {
 		s.Flags |= fastDirect
+	}
+	if direct4 {
+		s.Flags |= fastEarly4
 	}
 	return f.put(s)
 }
@@ -233,7 +264,7 @@ func (f *Fast) Counts() (c FastCounts, err error) {
 	return c, nil
 }
 
-// RemoveFast unpins what the fast path has. A program that hangs on a device goes with it.
+// RemoveFast unpins what the fast path has, and takes it out of the datapath. A program that hangs on a device goes with it.
 func RemoveFast(o FastOptions) error {
 	if o.Root == "" {
 		o.Root = pin.DefaultRoot
@@ -242,7 +273,26 @@ func RemoveFast(o FastOptions) error {
 	if err != nil || folder == nil {
 		return err
 	}
-	return folder.Unpin(flowsMap, roomsMap, settingsMap, countsMap)
+	return errors.Join(emptySlot(folder), folder.Unpin(flowsMap, roomsMap, settingsMap, countsMap, deviceMap))
+}
+
+// emptySlot lets the datapath leave all packets to the kernel again.
+func emptySlot(folder *pin.Folder) error {
+	slot, err := ebpf.LoadPinnedMap(folder.File(earlySlot), nil)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err == nil {
+		err = slot.Delete(uint32(0))
+		if errors.Is(err, ebpf.ErrKeyNotExist) {
+			err = nil
+		}
+		err = errors.Join(err, slot.Close())
+	}
+	if err != nil {
+		return fmt.Errorf("slot of the translator in the datapath: %w", err)
+	}
+	return nil
 }
 
 // shared maps the memory of the fast path.

@@ -69,26 +69,14 @@ func gatewaysOf(t *testing.T) *gates {
 		b.begun = append(b.begun, b.begin(t, m, Files{TUN: file, Grants: logOf{new(bytes.Buffer)}}))
 	}
 	run(b.router, six, four)
-	b.until(t, "gateways find each other", func(sum Together) bool { return len(sum.Living) == len(members)*len(members) })
+	b.await(t, "gateways find each other", allLive(len(members)))
 	return b
 }
 
-// until waits for what all gateways say together; there is no event of it.
-func (b *gates) until(t *testing.T, what string, so func(sum Together) bool) {
+// await waits until something is so for all gateways.
+func (b *gates) await(t *testing.T, what string, so func([]*Together) bool) {
 	t.Helper()
-	for deadline := time.Now().Add(time.Minute); ; time.Sleep(20 * time.Millisecond) {
-		var sum Together
-		for _, x := range b.begun {
-			each := x.Status(0).Together
-			sum.Living, sum.Kept = append(sum.Living, each.Living...), sum.Kept+each.Kept
-		}
-		if so(sum) {
-			return
-		}
-		if time.Now().After(deadline) {
-			t.Fatalf("not so: %s: %+v", what, sum)
-		}
-	}
+	await(t, what, func() []*Translator { return b.begun }, so)
 }
 
 func (b *gates) begin(t *testing.T, m gateway.Member, files Files) *Translator {
@@ -142,11 +130,11 @@ func alive(flows []net.Conn) []bool {
 }
 
 // Mark: the links of a gateway go down under its TCP flows, and under as many of each of two others: at least 90 of 100 of its flows go on, no flow of
-// the others is lost, and new ones begin. HEXAPOD_SOAK=1 does it 20 times, with 1,000 flows of each, which fill a quarter of their blocks.
+// the others is lost, and new ones begin. HEXAPOD_SOAK=1 does it 20 times, with 1,024 flows of each, which fill a quarter of their blocks.
 func TestGatewayIsDestroyed(t *testing.T) {
 	runs, each := 1, 25
 	if os.Getenv("HEXAPOD_SOAK") != "" {
-		runs, each = 20, 250
+		runs, each = 20, 256 // of 1,024 ports
 	}
 	var shares []int
 	for i := range runs {
@@ -188,7 +176,7 @@ func destroyed(t *testing.T, each int) (its, kept int) {
 			t.Fatalf("flow %d does not go on while all gateways live", i)
 		}
 	}
-	b.until(t, "heirs know all bindings", func(sum Together) bool { return sum.Kept >= len(flows) })
+	b.await(t, "heirs know all bindings", keep(len(flows)))
 	netnstest.Run(t, b.router, "ip link set g2 down")
 	others := 0
 	for i, ok := range alive(flows) {

@@ -18,10 +18,16 @@ import (
 const (
 	nat64MapNat64Bound    = "nat64_bound"
 	nat64MapNat64Counts   = "nat64_counts"
+	nat64MapNat64Device   = "nat64_device"
 	nat64MapNat64Flows    = "nat64_flows"
+	nat64MapNat64Next     = "nat64_next"
 	nat64MapNat64Rooms    = "nat64_rooms"
+	nat64MapNat64Second   = "nat64_second"
 	nat64MapNat64Settings = "nat64_settings"
+	nat64MapNat64Ways     = "nat64_ways"
+	nat64MapTranslate     = "translate"
 	nat64ProgNat64        = "nat64"
+	nat64ProgNat64Early   = "nat64_early"
 	nat64VarBucketMask    = "bucket_mask"
 	nat64VarHeldBack      = "held_back"
 	nat64VarLinkHeader    = "link_header"
@@ -71,7 +77,8 @@ type nat64Specs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type nat64ProgramSpecs struct {
-	Nat64 *ebpf.ProgramSpec `ebpf:"nat64"`
+	Nat64      *ebpf.ProgramSpec `ebpf:"nat64"`
+	Nat64Early *ebpf.ProgramSpec `ebpf:"nat64_early"`
 }
 
 // nat64MapSpecs contains maps before they are loaded into the kernel.
@@ -80,9 +87,14 @@ type nat64ProgramSpecs struct {
 type nat64MapSpecs struct {
 	Nat64Bound    *ebpf.MapSpec `ebpf:"nat64_bound"`
 	Nat64Counts   *ebpf.MapSpec `ebpf:"nat64_counts"`
+	Nat64Device   *ebpf.MapSpec `ebpf:"nat64_device"`
 	Nat64Flows    *ebpf.MapSpec `ebpf:"nat64_flows"`
+	Nat64Next     *ebpf.MapSpec `ebpf:"nat64_next"`
 	Nat64Rooms    *ebpf.MapSpec `ebpf:"nat64_rooms"`
+	Nat64Second   *ebpf.MapSpec `ebpf:"nat64_second"`
 	Nat64Settings *ebpf.MapSpec `ebpf:"nat64_settings"`
+	Nat64Ways     *ebpf.MapSpec `ebpf:"nat64_ways"`
+	Translate     *ebpf.MapSpec `ebpf:"translate"`
 }
 
 // nat64VariableSpecs contains global variables before they are loaded into the kernel.
@@ -118,18 +130,28 @@ func (o *nat64Objects) Close() error {
 type nat64Maps struct {
 	Nat64Bound    *ebpf.Map `ebpf:"nat64_bound"`
 	Nat64Counts   *ebpf.Map `ebpf:"nat64_counts"`
+	Nat64Device   *ebpf.Map `ebpf:"nat64_device"`
 	Nat64Flows    *ebpf.Map `ebpf:"nat64_flows"`
+	Nat64Next     *ebpf.Map `ebpf:"nat64_next"`
 	Nat64Rooms    *ebpf.Map `ebpf:"nat64_rooms"`
+	Nat64Second   *ebpf.Map `ebpf:"nat64_second"`
 	Nat64Settings *ebpf.Map `ebpf:"nat64_settings"`
+	Nat64Ways     *ebpf.Map `ebpf:"nat64_ways"`
+	Translate     *ebpf.Map `ebpf:"translate"`
 }
 
 func (m *nat64Maps) Close() error {
 	return _Nat64Close(
 		m.Nat64Bound,
 		m.Nat64Counts,
+		m.Nat64Device,
 		m.Nat64Flows,
+		m.Nat64Next,
 		m.Nat64Rooms,
+		m.Nat64Second,
 		m.Nat64Settings,
+		m.Nat64Ways,
+		m.Translate,
 	)
 }
 
@@ -148,12 +170,14 @@ type nat64Variables struct {
 //
 // It can be passed to loadNat64Objects or ebpf.CollectionSpec.LoadAndAssign.
 type nat64Programs struct {
-	Nat64 *ebpf.Program `ebpf:"nat64"`
+	Nat64      *ebpf.Program `ebpf:"nat64"`
+	Nat64Early *ebpf.Program `ebpf:"nat64_early"`
 }
 
 func (p *nat64Programs) Close() error {
 	return _Nat64Close(
 		p.Nat64,
+		p.Nat64Early,
 	)
 }
 

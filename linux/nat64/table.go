@@ -29,6 +29,8 @@ type Config struct {
 	Gateway  string         `json:"gateway"`  // name of this one
 	// Members are the gateways that share the pool and go on for each other, this one among them; none: the pool is this one's alone.
 	Members  []gateway.Member `json:"members,omitempty"`
+	Keys     []gateway.Key    `json:"keys,omitempty"`    // of what they tell each other; the first signs
+	Leaving  bool             `json:"leaving,omitempty"` // this one is about to go: the others are to have its addresses
 	Clients  []netip.Prefix   `json:"clients"`
 	Private  []netip.Prefix   `json:"private,omitempty"`
 	Blocks   int              `json:"blocks"`   // quota of an endpoint, in blocks of ports
@@ -78,9 +80,10 @@ func (c Config) held() nat64.Bits {
 	return held
 }
 
-// same reports whether two configurations differ in nothing but ports of sockets.
+// same reports whether two configurations differ in nothing but ports of sockets, keys, and whether this one leaves.
 func (c Config) same(d Config) bool {
-	c.Held, d.Held = nil, nil
+	c.Leaving, d.Leaving = false, false
+	c.Held, d.Held, c.Keys, d.Keys = nil, nil, nil, nil
 	return reflect.DeepEqual(c, d)
 }
 

@@ -1,21 +1,14 @@
 package nat64
 
 import (
-	"context"
 	"errors"
-	"fmt"
 	"io"
 	"log/slog"
-	"maps"
 	"math/rand/v2"
 	"net/netip"
 	"os"
-	"slices"
 	"sync"
 	"time"
-	"unsafe"
-
-	"golang.org/x/sys/unix"
 
 	"hexapod.dev/model/xlat"
 	"hexapod.dev/model/xlat/nat64"
@@ -50,15 +43,26 @@ type Translator struct {
 	grants  *Grants
 	waiting waiting
 	out     xlat.Packets
-	count   Counts
+	queue   queue
+	whole   xlat.Translator // for super-packets, which leave in segments that fit
+	piece   []byte          // room for one of those
+	count   counted
 	alerted map[netip.Addr]bool // endpoints above the threshold of their quota
 	denied  map[netip.Addr]nat64.Seconds
+	mute    bool  // who sent this packet is not to be told that it was refused
 	problem error // of the log of grants
 	left    bool  // another one goes on with it
 
 	group   *group // nil: alone
 	kept    kept
 	grouped chan struct{} // there are others to be told
+}
+
+// counted is Counts as packets count: by xlat.Why and nat64.Shortage.
+type counted struct {
+	to4, to6      [64]uint64
+	refused       map[string]uint64
+	answers, lost uint64
 }
 
 // Counts are what a translator has done since it began.
@@ -72,7 +76,7 @@ type Counts struct {
 // New makes a translator that does nothing before it is configured.
 func New(files Files, log *slog.Logger) *Translator {
 	t := &Translator{files: files, log: log, alerted: map[netip.Addr]bool{}, denied: map[netip.Addr]nat64.Seconds{}, grouped: make(chan struct{}, 1),
-		count: Counts{To4: map[string]uint64{}, To6: map[string]uint64{}, Refused: map[string]uint64{}}}
+		count: counted{refused: map[string]uint64{}}, queue: openQueue(files.TUN)}
 	t.kept = newKept(t.note)
 	return t
 }
@@ -87,6 +91,10 @@ func (t *Translator) Configure(c Config) error {
 	defer t.mu.Unlock()
 	if t.engine != nil && c.same(t.config) { // the next agent says the same: sessions go on as they are
 		t.table.Hold(c.held())
+		if t.group != nil {
+			t.group.voice.Know(t.group.Others(), c.Keys)
+			t.group.Leave(c.Leaving)
+		}
 		t.config = c
 		return nil
 	}
@@ -106,7 +114,7 @@ func (t *Translator) Configure(c Config) error {
 	}
 	pool := nat64.Pool{Addrs: c.Pool, Gateways: []string{c.Gateway}, First: c.Ports.First, Last: c.Ports.Last}
 	if t.group = t.groupOf(c); t.group != nil {
-		pool.Addrs = t.group.Mine()
+		pool.Addrs, pool.Gives = t.group.Mine(), t.group.Gives
 	}
 	t.blocks = nat64.NewBlocks(pool, c.Gateway, c.Blocks, t.granted)
 	for _, g := range living {
@@ -127,11 +135,13 @@ func (t *Translator) Configure(c Config) error {
 		Blocks: t.blocks, Clients: c.Clients, Private: c.Private, Bindings: t.store, Now: now()})
 	t.table.Refused = t.refused
 	t.engine = &xlat.Translator{Mapper: t.table, MTU4: c.MTU4, MTU6: c.MTU6, LowestMTU6: c.MTU6, Carried: true, Self4: c.Self4, Self6: c.Self6, ID: identification()}
+	t.whole = *t.engine
+	t.whole.MTU4, t.whole.MTU6, t.whole.LowestMTU6 = 0, 0, 1<<17
 	t.config = c
 	if t.group != nil {
 		t.join()
 	}
-	return nil
+	return t.queue.setLeave(t.files.TUN, t.group == nil)
 }
 
 // share opens the memory of the fast path; nil: there is none.
@@ -219,9 +229,13 @@ func (t *Translator) handOver() []byte {
 	return t.grants.waiting
 }
 
-// refused notes that an endpoint did not get a binding. An endpoint is written down once a minute.
+// refused notes that an endpoint did not get a binding. An endpoint is written down once a minute. Who has just given its addresses to other gateways has
+// no block for a packet that one of them, who had not heard it yet, handed on: the endpoint is not told, and says it again.
 func (t *Translator) refused(endpoint netip.Addr, s nat64.Shortage) {
-	t.count.Refused[s.String()]++
+	t.count.refused[s.String()]++
+	if t.mute = s == nat64.NoBlock && t.group != nil && !t.group.Owns(t.group.Home(endpoint)); t.mute {
+		return
+	}
 	if last, ok := t.denied[endpoint]; ok && now()-last < 60 {
 		return
 	}
@@ -232,54 +246,6 @@ func (t *Translator) refused(endpoint netip.Addr, s nat64.Shortage) {
 	}
 	t.note(r)
 	t.log.Warn("an endpoint gets no port of the pool", "endpoint", endpoint, "why", s.String())
-}
-
-// Run translates until ctx ends.
-func (t *Translator) Run(ctx context.Context) error {
-	stop := make(chan struct{})
-	defer close(stop)
-	go t.tick(stop)
-	end := context.AfterFunc(ctx, func() { _ = t.files.TUN.SetReadDeadline(time.Unix(1, 0)) })
-	defer end()
-	tun, err := t.files.TUN.SyscallConn()
-	if err != nil {
-		return fmt.Errorf("read packets: %w", err)
-	}
-	b := make([]byte, 1<<16)
-	for {
-		var failed error
-		err := tun.Read(func(fd uintptr) (done bool) {
-			done, failed = t.drain(fd, b)
-			return done
-		})
-		switch {
-		case ctx.Err() != nil:
-			return nil
-		case errors.Join(err, failed) != nil:
-			return fmt.Errorf("read packets: %w", errors.Join(err, failed))
-		}
-	}
-}
-
-// burst is how many packets are translated before others that want the process have their turn.
-const burst = 64
-
-// drain translates what the device has; false: it has nothing now. The device never blocks, so the runtime need not know of the system
-// calls, which saves more than half of what they cost.
-func (t *Translator) drain(fd uintptr, b []byte) (bool, error) {
-	for range burst {
-		n, _, errno := unix.RawSyscall(unix.SYS_READ, fd, uintptr(unsafe.Pointer(&b[0])), uintptr(len(b)))
-		switch errno {
-		case 0:
-			t.packet(fd, b[:n])
-		case unix.EINTR:
-		case unix.EAGAIN:
-			return false, nil
-		default:
-			return true, errno
-		}
-	}
-	return true, nil
 }
 
 // tick ends what is over.
@@ -302,7 +268,7 @@ func (t *Translator) tick(stop <-chan struct{}) {
 		case <-every.C:
 		}
 		t.mu.Lock()
-		t.count.Lost += uint64(t.waiting.forget(now()))
+		t.count.lost += uint64(t.waiting.forget(now()))
 		if t.grants != nil && t.problem != nil && !t.left {
 			t.written(t.grants.flush())
 		}
@@ -350,145 +316,4 @@ func (t *Translator) watchQuota() {
 	}
 }
 
-// packet translates one packet, and what waited for it.
-func (t *Translator) packet(fd uintptr, b []byte) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if t.engine == nil || len(b) == 0 {
-		return
-	}
-	t.table.Advance(now())
-	if t.group != nil {
-		if b = t.mine(b); b == nil {
-			return
-		}
-	}
-	if t.one(fd, b) != xlat.Translated {
-		return
-	}
-	for _, rest := range t.waiting.release(b) {
-		t.one(fd, rest)
-	}
-}
-
-// one translates one packet and writes what comes of it.
-func (t *Translator) one(fd uintptr, b []byte) xlat.Why {
-	var why xlat.Why
-	counts := t.count.To4
-	if b[0]>>4 == 6 {
-		why = t.engine.To4(&t.out, b)
-	} else {
-		why, counts = t.engine.To6(&t.out, b), t.count.To6
-	}
-	if why == xlat.Waiting && !t.waiting.keep(b, t.now()) {
-		t.count.Lost++
-	}
-	counts[why.String()]++
-	if t.out.Answer {
-		t.count.Answers++
-	}
-	for i := range t.out.Len() {
-		p := t.out.At(i)
-		if _, _, errno := unix.RawSyscall(unix.SYS_WRITE, fd, uintptr(unsafe.Pointer(&p[0])), uintptr(len(p))); errno != 0 {
-			t.log.Debug("a packet was not taken by the kernel", "error", errno)
-		}
-	}
-	return why
-}
-
-// send sends what is for other gateways, or comes of what is not translated here.
-func (t *Translator) send(b []byte) {
-	if _, err := t.files.TUN.Write(b); err != nil && !errors.Is(err, os.ErrDeadlineExceeded) {
-		t.log.Debug("a packet was not taken by the kernel", "error", err)
-	}
-}
-
 func (t *Translator) now() nat64.Seconds { return now() }
-
-// Status is what a translator holds.
-type Status struct {
-	Prefixes  []netip.Prefix `json:"prefixes"`
-	Bindings  int            `json:"bindings"`
-	Sessions  int            `json:"sessions"` // of TCP
-	Most      int            `json:"most"`     // bindings that fit
-	Quota     int            `json:"quota"`    // bindings of each protocol that an endpoint can have
-	Free      int            `json:"freeBlocks"`
-	Fast      int            `json:"fast"` // flows that the fast path knows
-	Slow      uint64         `json:"slow"` // flows that did not fit there
-	Counts    Counts         `json:"counts"`
-	Near      int            `json:"near"`      // endpoints at 80 % of their quota or above
-	Endpoints []Endpoint     `json:"endpoints"` // fullest first
-	Blocks    []Held         `json:"blocks"`
-	Together  *Together      `json:"together,omitempty"` // nil: it translates alone
-	Unwritten int            `json:"unwrittenGrants"`    // lines of the log of grants that wait for room on the disk
-	LostLines uint64         `json:"lostGrants"`         // lines that found no room among them, since it began
-	Problem   string         `json:"problem,omitempty"`
-}
-
-// Endpoint is what one endpoint uses.
-type Endpoint struct {
-	Addr netip.Addr `json:"address"`
-	TCP  int32      `json:"tcp"`
-	UDP  int32      `json:"udp"`
-	ICMP int32      `json:"icmp"`
-	Near bool       `json:"near,omitempty"` // 80 % of its quota or more
-}
-
-// Held is a block that an endpoint has.
-type Held struct {
-	Block    string     `json:"block"`
-	Endpoint netip.Addr `json:"endpoint"`
-	Seconds  int64      `json:"seconds"` // how long it has had it
-}
-
-// Status returns what the translator holds. Of endpoints and blocks it names at most top.
-func (t *Translator) Status(top int) Status {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	s := Status{Counts: Counts{To4: maps.Clone(t.count.To4), To6: maps.Clone(t.count.To6), Answers: t.count.Answers, Refused: maps.Clone(t.count.Refused), Lost: t.count.Lost}}
-	if t.table == nil {
-		return s
-	}
-	s.Prefixes, s.Most, s.Quota, s.Free = t.config.Prefixes, t.config.Bindings, t.config.Blocks*nat64.BlockSize, t.blocks.Free()
-	s.Bindings, s.Sessions = t.table.Len()
-	if t.fast != nil {
-		s.Fast, s.Slow = t.fast.Len()
-	}
-	s.Near = len(t.alerted)
-	s.Unwritten, s.LostLines = t.grants.behind()
-	s.Together = t.group.status(&t.kept, t.config.Pool, top)
-	if t.problem != nil {
-		s.Problem = t.problem.Error()
-	}
-	t.table.Usage(func(a netip.Addr, u nat64.Usage) {
-		s.Endpoints = append(s.Endpoints, Endpoint{a, u.TCP, u.UDP, u.ICMP, t.alerted[a]})
-	})
-	slices.SortFunc(s.Endpoints, func(a, b Endpoint) int {
-		if n := int(b.TCP+b.UDP+b.ICMP) - int(a.TCP+a.UDP+a.ICMP); n != 0 {
-			return n
-		}
-		return a.Addr.Compare(b.Addr)
-	})
-	s.Endpoints = s.Endpoints[:min(top, len(s.Endpoints))]
-	for _, g := range t.blocks.Living() {
-		if len(s.Blocks) == top {
-			break
-		}
-		s.Blocks = append(s.Blocks, Held{g.Block.String(), g.Endpoint, int64(now() - g.From)})
-	}
-	return s
-}
-
-// Entries returns at most n bindings.
-func (t *Translator) Entries(n int) (list []nat64.Entry) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if t.table == nil {
-		return nil
-	}
-	t.table.Entries(func(e nat64.Entry) bool {
-		list = append(list, e)
-		return len(list) < n
-	})
-	return list
-}

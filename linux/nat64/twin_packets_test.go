@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"math/rand/v2"
 	"net/netip"
+	"slices"
 
 	"hexapod.dev/model/xlat"
 )
@@ -108,13 +109,20 @@ func (g *packets) of(f *flow, back bool, flags byte) packet {
 	if !back && proto == 1 {
 		proto = 58
 	}
+	if g.IntN(16) == 0 {
+		g.sumToZero(f, back, l4, at)
+	}
 	check := ^fold(pseudo(src, dst, len(l4), proto), l4)
 	if proto == 17 && check == 0 {
 		check = 0xffff
 	}
 	binary.BigEndian.PutUint16(l4[at:], check)
-	if g.IntN(10) == 0 { // a wrong checksum stays wrong
+	switch {
+	case g.IntN(10) == 0: // a wrong checksum stays wrong
 		binary.BigEndian.PutUint16(l4[at:], max(1, uint16(g.Uint32())))
+	case proto == 17 && g.IntN(16) == 0: // none at all: the translator computes one, or drops the packet (RFC 7915 4.5)
+		binary.BigEndian.PutUint16(l4[at:], 0)
+		p.plain = false
 	}
 	hops := pick[byte](g, 64, 64, 64, 1, 2, 254, 255)
 	if back {
@@ -129,6 +137,29 @@ func (g *packets) of(f *flow, back bool, flags byte) packet {
 		g.mutate(&p)
 	}
 	return p
+}
+
+// sumToZero sets the first word of a packet's data so that its checksum is zero, before or after it is translated. UDP sends that as ffff
+// (RFC 768; RFC 7915 5.5), since zero means that there is none.
+func (g *packets) sumToZero(f *flow, back bool, l4 []byte, at int) {
+	first := len(l4) - len(l4)%2 - 2 // an even place behind the header
+	if f.protocol == 1 || first < at+2 || f.mapped == 0 {
+		return
+	}
+	inside := pseudo(f.client, f.prefix.Embed(f.server), len(l4), f.protocol)
+	outside := pseudo(twinPool, f.server, len(l4), f.protocol)
+	from, to, sums := f.port, f.remote, inside
+	if g.IntN(2) == 0 {
+		from, sums = f.mapped, outside
+	}
+	if back {
+		from, to = to, from
+	}
+	copied := slices.Clone(l4)
+	binary.BigEndian.PutUint16(copied, from)
+	binary.BigEndian.PutUint16(copied[2:], to)
+	binary.BigEndian.PutUint16(copied[first:], 0)
+	binary.BigEndian.PutUint16(l4[first:], ^fold(sums, copied))
 }
 
 // mutate makes a packet unlike those that the fast path is made for, or leaves it.

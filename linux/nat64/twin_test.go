@@ -24,22 +24,27 @@ import (
 )
 
 // twinPackets is how many packets the test sends through both forms; HEXAPOD_TWIN_PACKETS sets another number.
-const twinPackets = 20_000
+const twinPackets = 200_000
 
 // twinRooms is how many endpoints begin flows in the program.
 const twinRooms = 4
 
 // twin is one gateway twice: one with a fast path before its translator, one without. Both see the same packets.
 type twin struct {
-	program  *ebpf.Program
+	program  *ebpf.Program // at the device
+	early    *ebpf.Program // where packets arrive
+	arrive   skbuff        // by which link
+	mac      [6]byte       // of that link
 	settings *ebpf.Map
 	memory   []nat64.Bucket
 	rooms    nat64.Rooms
 	now      nat64.Seconds
 	id       uint16
 	direct   bool
+	only6    bool   // others have rules for forwarding IPv4
 	index    uint32 // of a link in the namespace
 	most     int    // bindings
+	prefix   xlat.Pref64
 
 	with, without *half
 }
@@ -68,7 +73,7 @@ func newTwin(t *testing.T, ns *netns.NS, buckets int) *twin {
 	must(t, err)
 	defer flows.Close()
 	defer rooms.Close()
-	w := &twin{program: c.Programs[fastProgram], settings: c.Maps[settingsMap], now: 1000, most: 100_000}
+	w := &twin{program: c.Programs[fastProgram], early: c.Programs[earlyProgram], settings: c.Maps[settingsMap], now: 1000, most: 100_000, prefix: xlat.WellKnown}
 	w.memory, err = shared(flows, buckets)
 	must(t, err)
 	w.rooms, err = sharedRooms(rooms, twinRooms)
@@ -82,10 +87,20 @@ func newTwin(t *testing.T, ns *netns.NS, buckets int) *twin {
 	for _, line := range []string{ // whoever asks for a way by another source than the packet's finds none
 		"ip -6 route add blackhole 2001:db8:1::/64 table 200", "ip -6 rule add from 2001:db8:1::/64 lookup 200",
 		"ip route add blackhole 8.8.4.0/24 table 200", "ip rule add from 8.8.4.0/24 lookup 200",
+		// what leads to the translator
+		"ip -6 route add 64:ff9b::/96 dev far", "ip -6 route add 2001:db8:64::/48 dev far", "ip route add 45.0.0.1/32 dev far",
 	} {
 		netnstest.Run(t, ns, line)
 	}
+	asksWithPorts(t, ns)
 	w.index = index(t, ns, "far")
+	must(t, c.Maps[deviceMap].Put(uint32(0), w.index))
+	conn, err := rtnl.Dial(ns)
+	must(t, err)
+	defer conn.Close()
+	way, _, err := conn.Link("way")
+	must(t, err)
+	w.arrive.Ifindex, w.mac = uint32(way.Index), [6]byte(way.MAC)
 	prefixes := []xlat.Pref64{xlat.WellKnown}
 	own, err := xlat.NewPref64(netip.MustParsePrefix("2001:db8:64::/48"))
 	must(t, err)
@@ -94,6 +109,26 @@ func newTwin(t *testing.T, ns *netns.NS, buckets int) *twin {
 	w.with, w.without = w.half(prefixes, nat64.NewFast(w.memory, w.rooms, fastSeed(twinSecret))), w.half(prefixes, nil)
 	w.tell(t)
 	return w
+}
+
+// asksWithPorts adds rules by which whoever asks for a way with the ports of a packet exchanged finds none: endpoints have high ports here and
+// servers low ones, and the pool has high ones.
+func asksWithPorts(t *testing.T, ns *netns.NS) {
+	t.Helper()
+	const low, high = "1-1023", "1024-65534"
+	for _, family := range []string{"-4", "-6"} {
+		netnstest.Run(t, ns, "ip "+family+" route add blackhole default table 201")
+		for _, proto := range []string{"tcp", "udp"} {
+			for _, never := range []struct{ to4, to6, sport, dport string }{
+				{"45.0.0.1/32", "2001:db8:1::/64", high, low}, // from servers
+				{"8.8.4.0/24", "64:ff9b::/96", low, high},     // to servers
+			} {
+				to := map[string]string{"-4": never.to4, "-6": never.to6}[family]
+				netnstest.Run(t, ns, fmt.Sprintf("ip %s rule add to %s ipproto %s sport %s lookup 201", family, to, proto, never.sport))
+				netnstest.Run(t, ns, fmt.Sprintf("ip %s rule add to %s ipproto %s dport %s lookup 201", family, to, proto, never.dport))
+			}
+		}
+	}
 }
 
 // programToCompare is the program that is built in, or one with a mistake in it (test/faults).
@@ -151,10 +186,13 @@ func (w *twin) halfWith(prefixes []xlat.Pref64, fast *nat64.Fast, blocks *nat64.
 // tell brings the program to the clock and identification of the test.
 func (w *twin) tell(t *testing.T) {
 	t.Helper()
-	s := settingsOf(Config{Secret: twinSecret, MTU6: 1500, Prefixes: []netip.Prefix{xlat.WellKnown.Prefix()}})
+	s := settingsOf(Config{Secret: twinSecret, MTU6: 1500, Prefixes: []netip.Prefix{w.prefix.Prefix()}})
 	s.Flags, s.Now, s.ID = s.Flags|fastOn|fastTest, uint32(w.now), uint32(w.id)
 	if w.direct {
 		s.Flags |= fastDirect
+	}
+	if !w.only6 {
+		s.Flags |= fastEarly4
 	}
 	must(t, w.settings.Put(uint32(0), s))
 	for _, h := range []*half{w.with, w.without} {
@@ -203,23 +241,44 @@ type skbuff struct {
 	_              uint64
 }
 
-// run sends a packet through the program.
+// run sends a packet through the program of the device.
 func (w *twin) run(p []byte, segment int) (way uint32, out []byte, err error) {
+	return send(w.program, skbuff{Ifindex: w.index, SegmentSize: uint32(segment)}, [6]byte{}, p)
+}
+
+// arrives sends a packet through the program of links, as it is before the kernel has counted a hop.
+func (w *twin) arrives(p []byte, segment int) (way uint32, out []byte, err error) {
+	in := w.arrive
+	in.SegmentSize = uint32(segment)
+	return send(w.early, in, w.mac, oneHopMore(slices.Clone(p)))
+}
+
+func send(program *ebpf.Program, in skbuff, mac [6]byte, p []byte) (way uint32, out []byte, err error) {
+	way, frame, err := sendFrame(program, in, mac, p)
+	if err != nil {
+		return 0, nil, err
+	}
+	return way, frame[14:], nil
+}
+
+// sendFrame sends a packet to a MAC through a program.
+func sendFrame(program *ebpf.Program, in skbuff, mac [6]byte, p []byte) (way uint32, out []byte, err error) {
 	frame := append(make([]byte, 14), p...)
+	copy(frame, mac[:])
 	binary.BigEndian.PutUint16(frame[12:], 0x0800)
 	if p[0]>>4 == 6 {
 		binary.BigEndian.PutUint16(frame[12:], 0x86dd)
 	}
-	in, back := skbuff{Ifindex: w.index, SegmentSize: uint32(segment)}, skbuff{}
+	back := skbuff{}
 	o := ebpf.RunOptions{Data: frame, DataOut: make([]byte, len(frame)+256), Context: in, ContextOut: &back, Repeat: 1}
-	verdict, err := w.program.Run(&o)
+	verdict, err := program.Run(&o)
 	if err == nil && back.CB[0] != leftAlone && verdict != 7 {
 		err = fmt.Errorf("it returned %d", int32(verdict))
 	}
 	if err != nil {
 		return 0, nil, err
 	}
-	return back.CB[0], o.DataOut[14:], nil
+	return back.CB[0], o.DataOut, nil
 }
 
 // TestTwin sends the same packets through the fast path and through the engine: what it translates is the same byte by byte, sessions and
@@ -247,7 +306,7 @@ func TestTwin(t *testing.T) {
 func (w *twin) compare(t *testing.T, n int, seed uint64) error {
 	g := &packets{Rand: rand.New(rand.NewPCG(seed, 6)), w: w}
 	seen := map[uint32]int{}
-	plain, left, different, begun := 0, 0, 0, 0
+	plain, left, different, begun, arrived := 0, 0, 0, 0, 0
 	for i := range n {
 		if g.IntN(50) == 0 {
 			w.now += nat64.Seconds(pick(g, 0, 1, 2, 3, 30, 61, 250, 301))
@@ -257,9 +316,26 @@ func (w *twin) compare(t *testing.T, n int, seed uint64) error {
 		}
 		p := g.next()
 		known := g.isKnown(p)
-		way, got, err := w.run(p.bytes, p.segment)
+		run, early := w.run, p.bytes[hopsAt(p.bytes)] < 255 && g.IntN(2) == 0
+		if early {
+			run = w.arrives
+		}
+		way, got, err := run(p.bytes, p.segment)
 		if err != nil {
 			return fmt.Errorf("packet %d: %w\n%s", i, err, short(p.bytes))
+		}
+		if early && way == leftAlone {
+			if hasWay := p.back || p.flow.server == twinServers[0]; w.direct && known && p.plain && p.bytes[hopsAt(p.bytes)] > 0 && hasWay {
+				t.Errorf("packet %d was left to the kernel: %s", i, short(p.bytes))
+			}
+			way, got, err = w.run(p.bytes, p.segment)
+			early = false
+		}
+		if err != nil {
+			return fmt.Errorf("packet %d: %w\n%s", i, err, short(p.bytes))
+		}
+		if early {
+			arrived++
 		}
 		seen[way]++
 		if !known && way != leftAlone {
@@ -275,7 +351,7 @@ func (w *twin) compare(t *testing.T, n int, seed uint64) error {
 				t.Logf("packet %d was left to the translator: %s", i, short(p.bytes))
 			}
 		}
-		if hasWay := way == again6 || way == again4 && [4]byte(got[16:20]) == twinServers[0].As4(); w.direct && hasWay {
+		if hasWay := way == again6 || way == again4 && [4]byte(got[16:20]) == twinServers[0].As4(); p.plain && w.direct && hasWay {
 			t.Errorf("packet %d was not handed to its next hop: %s", i, short(p.bytes))
 		}
 		if way == direct4 || way == direct6 {
@@ -294,9 +370,9 @@ func (w *twin) compare(t *testing.T, n int, seed uint64) error {
 		t.Errorf("%d of %d packets that the fast path is made for were left to the translator", left, plain)
 	}
 	w.sameState(t)
-	t.Logf("ways %v, %d of the fast set, %d flows began there", seen, plain, begun)
-	if begun == 0 {
-		t.Error("the fast path began no flow")
+	t.Logf("ways %v, %d of them where they arrive, %d of the fast set, %d flows began there", seen, arrived, plain, begun)
+	if begun == 0 || arrived == 0 {
+		t.Errorf("the fast path began %d flows, and translated %d packets where they arrive", begun, arrived)
 	}
 	for _, way := range []uint32{leftAlone, direct4, direct6, again4, again6} {
 		if seen[way] == 0 {
@@ -330,6 +406,25 @@ func (w *twin) sameState(t *testing.T) {
 	if _, b := w.without.table.Len(); a != b {
 		t.Errorf("%d sessions with the fast path, %d without", a, b)
 	}
+}
+
+// hopsAt is where a packet has its hop limit.
+func hopsAt(p []byte) int {
+	if p[0]>>4 == 6 {
+		return 7
+	}
+	return 8
+}
+
+// oneHopMore is what a packet was before the kernel forwarded it. Its checksum stays as wrong as it is (RFC 1624).
+func oneHopMore(p []byte) []byte {
+	at := hopsAt(p)
+	p[at]++
+	if at == 8 && len(p) >= 20 {
+		sum := uint32(^binary.BigEndian.Uint16(p[10:])) + 0x100
+		binary.BigEndian.PutUint16(p[10:], ^uint16(sum>>16+sum&0xffff))
+	}
+	return p
 }
 
 // oneHopLess is what the kernel makes of a packet that it forwards.

@@ -96,6 +96,7 @@ func (n *node) send(t *testing.T, frames ...[]byte) {
 // Messages that RFC 4861 tells a host to throw away come over the wire, one of each kind: none is answered, and a valid one behind them
 // is.
 func TestRFC4861_7_1_1_ForgedOverTheWire(t *testing.T) {
+	t.Parallel()
 	host, peer := cable(t, nil, nil)
 	r := host.responder(t)
 	answers(t, r, held)
@@ -118,7 +119,7 @@ func TestRFC4861_7_1_1_ForgedOverTheWire(t *testing.T) {
 		{name: "from nobody with a MAC", src: netip.IPv6Unspecified(), options: source},
 		{name: "another type", typ: 137},
 	}
-	heard := lines(t, peer.ns, "tcpdump -lneqi eth0 icmp6[icmp6type]=136 and ether src "+host.mac+" and not dst ff02::1")
+	heard := dump(t, peer.ns, "-eqi eth0 icmp6[icmp6type]=136 and ether src "+host.mac+" and not dst ff02::1")
 	for _, f := range bad {
 		peer.send(t, f.frame(mac))
 	}
@@ -145,6 +146,7 @@ func TestRFC4861_7_1_1_ForgedOverTheWire(t *testing.T) {
 
 // A router advertisement that a host must not believe (RFC 4861 6.1.2) is not: no router is known from it.
 func TestRFC4861_6_1_2_ForgedOverTheWire(t *testing.T) {
+	t.Parallel()
 	host, peer := cable(t, nil, nil)
 	r := host.routers(t, ndp.RouterLink{})
 	mac, err := net.ParseMAC(peer.mac)

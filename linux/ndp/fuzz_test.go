@@ -87,7 +87,7 @@ func machines(t *testing.T, p Packet) {
 			t.Errorf("the answer to %+v is not valid: %v", p, err)
 		}
 	}
-	d := newDiscovery(bobMAC, func() float64 { return 0.5 }, func() {})
+	d := newDiscovery(bobLink, func() float64 { return 0.5 }, func() {}, func(knock) bool { return true })
 	d.want, d.local = RouterLink{Advertise: true}, local
 	d.tick(now)
 	d.hear(p, now)

@@ -137,6 +137,12 @@ func (n *node) hold(t *testing.T, addrs ...netip.Addr) {
 		if err := c.Do(requests...); err != nil {
 			t.Fatal(err)
 		}
+		last := batch[len(batch)-1].String()
+		for begun := time.Now(); !strings.HasPrefix(netnstest.Run(t, n.ns, "ip -6 route get "+last), "local"); { // a worker of the kernel makes the routes (addrconf_dad_work), and tells nobody
+			if time.Since(begun) > patience {
+				t.Fatalf("the kernel does not deliver to %s", last)
+			}
+		}
 	}
 }
 
@@ -185,9 +191,9 @@ func answers(t *testing.T, r *ndp.Responder, addrs ...netip.Addr) {
 	}
 }
 
-// ping sends one echo request and reports whether it was answered.
+// ping sends one echo request and reports whether it was answered. Where nobody has the address the kernel of the node says so after 3 seconds.
 func (n *node) ping(addr netip.Addr) (bool, string) {
-	out, err := netnstest.Try(n.ns, "ping -6 -n -c 1 -W 3 "+addr.String())
+	out, err := netnstest.Try(n.ns, "ping -6 -n -c 1 -W 20 "+addr.String())
 	return err == nil, out
 }
 
@@ -200,6 +206,7 @@ func lines(t *testing.T, ns *netns.NS, line string) <-chan string {
 	if err != nil {
 		t.Fatal(err)
 	}
+	cmd.Stderr = cmd.Stdout
 	netnstest.Do(t, ns, cmd.Start)
 	said := make(chan string, 1000)
 	go func() {
@@ -214,6 +221,14 @@ func lines(t *testing.T, ns *netns.NS, line string) <-chan string {
 		}
 		_ = cmd.Wait()
 	})
+	return said
+}
+
+// dump runs tcpdump in a namespace, with its words in line, and returns the lines it prints of the packets that come from now on.
+func dump(t *testing.T, ns *netns.NS, line string) <-chan string {
+	t.Helper()
+	said := lines(t, ns, "tcpdump -ln "+line)
+	await(t, said, "listening on ")
 	return said
 }
 

@@ -3,9 +3,14 @@ package ndp
 import (
 	"errors"
 	"net/netip"
+	"slices"
 	"testing"
 	"time"
+
+	"hexapod.dev/linux/rtnl"
 )
+
+var bobLink = rtnl.Link{Name: "eth0", Index: 7, MAC: bobMAC}
 
 var start = time.Unix(1_000_000, 0)
 
@@ -142,14 +147,14 @@ func TestVerdicts(t *testing.T) {
 	}{
 		{"no address", netip.Addr{}, false, 5 * time.Second, nil, string(NoLinkLocal)},
 		{"at first", own, false, 0, nil, string(Listening)},
-		{"alone", own, false, 4 * time.Second, nil, ""},
-		{"one that is no default router", own, false, 4 * time.Second, []Packet{quiet}, ""},
-		{"a default router", own, false, 4 * time.Second, []Packet{router}, string(OtherRouter)},
-		{"a default router that is expected", own, true, 4 * time.Second, []Packet{router}, ""},
-		{"two neighbours", own, false, 4 * time.Second, []Packet{quiet, second}, string(ManyNeighbours)},
-		{"two neighbours where one router is expected", own, true, 4 * time.Second, []Packet{router, second}, string(ManyNeighbours)},
+		{"alone", own, false, listenFirst, nil, ""},
+		{"one that is no default router", own, false, listenFirst, []Packet{quiet}, ""},
+		{"a default router", own, false, listenFirst, []Packet{router}, string(OtherRouter)},
+		{"a default router where one is expected", own, true, listenFirst, []Packet{router}, string(AskingRouter)},
+		{"two neighbours", own, false, listenFirst, []Packet{quiet, second}, string(ManyNeighbours)},
+		{"two neighbours where one router is expected", own, true, listenFirst, []Packet{router, second}, string(ManyNeighbours)},
 	} {
-		m := newDiscovery(bobMAC, func() float64 { return 0.5 }, func() {})
+		m := newDiscovery(bobLink, func() float64 { return 0.5 }, func() {}, func(knock) bool { return true })
 		m.want, m.local = RouterLink{Advertise: true, RouterPeer: tc.peer}, tc.own
 		m.tick(start)
 		for _, p := range tc.hear {
@@ -169,7 +174,7 @@ func TestVerdicts(t *testing.T) {
 
 // RFC 4861 6.2.4: advertisements come at random times within the interval; 6.2.6: a question is answered within half a second.
 func TestRFC4861_6_2_Times(t *testing.T) {
-	m := newDiscovery(bobMAC, func() float64 { return 0.5 }, func() {})
+	m := newDiscovery(bobLink, func() float64 { return 0.5 }, func() {}, func(knock) bool { return true })
 	m.want, m.local = RouterLink{Advertise: true}, netip.MustParseAddr("fe80::b")
 	sent, at := play(m, start, 2*time.Minute)
 	var last time.Duration
@@ -194,9 +199,62 @@ func TestRFC4861_6_2_Times(t *testing.T) {
 	}
 }
 
+// A default router where one is expected is asked whether it speaks BGP, soon at first and then seldom, and by nobody else. Nothing is
+// advertised before it does.
+func TestDefaultRouterIsAskedForBGP(t *testing.T) {
+	var asked []knock
+	m := newDiscovery(bobLink, func() float64 { return 0.5 }, func() {}, func(k knock) bool {
+		asked = append(asked, k)
+		return true
+	})
+	m.want, m.local = RouterLink{Advertise: true, RouterPeer: true, Password: "open sesame"}, netip.MustParseAddr("fe80::b")
+	advertised := func(sent []Packet) bool {
+		return slices.ContainsFunc(sent, func(p Packet) bool { _, ra := p.Message.(*RouterAdvertisement); return ra })
+	}
+	router := Packet{Src: local, Dst: allNodes, SrcMAC: aliceMAC, Message: &RouterAdvertisement{Lifetime: 30 * time.Minute}}
+	now := start
+	m.hear(router, now)
+	for i := range 2 * knockOften {
+		sent, next := m.tick(now)
+		if len(asked) != i+1 || advertised(sent) {
+			t.Fatalf("asked %d times, sent %+v", len(asked), sent)
+		}
+		want := knock{link: bobLink, local: m.local, peer: local, mac: aliceMAC, password: "open sesame"}
+		if asked[i] != want {
+			t.Fatalf("asked %+v, want %+v", asked[i], want)
+		}
+		if _, later := m.tick(now); len(asked) != i+1 || later != next {
+			t.Fatal("asks twice at once")
+		}
+		m.answered(aliceMAC, local, false, now)
+		if why := m.verdict(now); why != NotOfFabric {
+			t.Fatalf("refused %d times: %q", i+1, why)
+		}
+		pause := knockSoon
+		if i >= knockOften {
+			pause = knockLater
+		}
+		sent, _ = play(m, now, pause-1)
+		if len(asked) != i+1 || advertised(sent) {
+			t.Fatalf("asked %d times before %v are over, sent %+v", len(asked), pause, sent)
+		}
+		now = now.Add(pause)
+		m.hear(router, now)
+	}
+	m.tick(now)
+	m.answered(aliceMAC, local, true, now)
+	if sent, _ := m.tick(now); !advertised(sent) {
+		t.Errorf("a router that speaks BGP is not told of this host: %q", m.verdict(now))
+	}
+	m.hear(Packet{Src: local.Next(), Dst: allNodes, SrcMAC: MAC{2, 9}, Message: &RouterAdvertisement{Lifetime: time.Minute}}, now)
+	if why := m.verdict(now); why != ManyNeighbours {
+		t.Errorf("beside a second router: %q", why)
+	}
+}
+
 // Two hosts that know the router of their link already still hear of each other: each asks for routers once.
 func TestHostsBesideAKnownRouter(t *testing.T) {
-	m := newDiscovery(bobMAC, func() float64 { return 0 }, func() {})
+	m := newDiscovery(bobLink, func() float64 { return 0 }, func() {}, func(knock) bool { return true })
 	m.want, m.local = RouterLink{Advertise: true, RouterPeer: true}, netip.MustParseAddr("fe80::b")
 	routerMAC := MAC{2, 0, 0, 0, 0, 9}
 	m.hear(Packet{Src: netip.MustParseAddr("fe80::1"), Dst: allNodes, SrcMAC: routerMAC, Message: &RouterAdvertisement{MAC: routerMAC}}, start)

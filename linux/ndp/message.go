@@ -71,7 +71,8 @@ type PrefixInformation struct {
 // Pref64 is a prefix for NAT64 (RFC 8781).
 type Pref64 struct {
 	Prefix   netip.Prefix
-	Lifetime time.Duration // in steps of 8 seconds
+	Lifetime time.Duration // in steps of 8 seconds; 0: not to be used any more
+	Reserved bool          // the length code is none that is known (RFC 8781 4): Prefix is the 96 bits that came, and is none
 }
 
 func (*Solicitation) icmpType() byte        { return typeSolicitation }

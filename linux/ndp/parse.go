@@ -158,14 +158,17 @@ func (m *RouterAdvertisement) option(typ byte, v []byte) {
 		})
 	case typ == optionPref64 && len(v) == 14:
 		scaled := binary.BigEndian.Uint16(v)
-		if code := int(scaled & 7); code < len(pref64Lengths) { // RFC 8781 4: others are ignored
-			addr := [16]byte{}
-			copy(addr[:], v[2:])
-			m.Pref64 = append(m.Pref64, Pref64{
-				Prefix:   netip.PrefixFrom(netip.AddrFrom16(addr), pref64Lengths[code]).Masked(),
-				Lifetime: time.Duration(scaled>>3) * pref64Step,
-			})
+		addr, bits, code := [16]byte{}, 96, int(scaled&7)
+		copy(addr[:], v[2:])
+		reserved := code >= len(pref64Lengths) // RFC 8781 4: to be ignored, and told of
+		if !reserved {
+			bits = pref64Lengths[code]
 		}
+		m.Pref64 = append(m.Pref64, Pref64{
+			Prefix:   netip.PrefixFrom(netip.AddrFrom16(addr), bits).Masked(),
+			Lifetime: time.Duration(scaled>>3) * pref64Step,
+			Reserved: reserved,
+		})
 	}
 }
 

@@ -23,6 +23,7 @@ var held = netip.MustParseAddr("2001:db8:1::77:12:3456")
 
 // A host has an address of a prefix that the neighbour believes to be on the link.
 func TestFirstPingIsAnswered(t *testing.T) {
+	t.Parallel()
 	host, peer := cable(t, []string{"2001:db8:1::1/64"}, []string{"2001:db8:1::100/64"})
 	host.hold(t, held)
 	if ok, out := peer.ping(held); ok {
@@ -44,12 +45,13 @@ func TestFirstPingIsAnswered(t *testing.T) {
 
 // An idle neighbour is asked again by a solicitation to its own address (RFC 4861 7.3.3), which no ICMPv6 socket of the host sees.
 func TestRFC4861_7_3_3_UnicastProbeIsAnswered(t *testing.T) {
+	t.Parallel()
 	host, peer := cable(t, []string{"2001:db8:1::1/64"}, []string{"2001:db8:1::100/64"})
 	host.hold(t, held)
 	answers(t, host.responder(t), held)
 	netnstest.Run(t, peer.ns, "sysctl -qw net.ipv6.neigh.eth0.base_reachable_time_ms=300 net.ipv6.neigh.eth0.delay_first_probe_time=1 net.ipv6.neigh.eth0.mcast_resolicit=0")
 	news := lines(t, peer.ns, "ip -6 monitor neigh dev eth0")
-	probes := lines(t, host.ns, "tcpdump -lnvi eth0 icmp6[icmp6type]=135 and dst "+held.String())
+	probes := dump(t, host.ns, "-vi eth0 icmp6[icmp6type]=135 and dst "+held.String())
 	if ok, out := peer.ping(held); !ok {
 		t.Fatalf("ping:\n%s", out)
 	}
@@ -59,14 +61,16 @@ func TestRFC4861_7_3_3_UnicastProbeIsAnswered(t *testing.T) {
 }
 
 func TestRFC4862_5_4_4_ClaimOfAnotherIsDefended(t *testing.T) {
+	t.Parallel()
 	host, peer := cable(t, nil, nil)
-	said := lines(t, peer.ns, "tcpdump -lnei eth0 icmp6[icmp6type]=136 and dst ff02::1 and src "+held.String())
+	said := dump(t, peer.ns, "-ei eth0 icmp6[icmp6type]=136 and dst ff02::1 and src "+held.String())
 	r := host.responder(t)
 	answers(t, r, held)
-	for range 2 { // an announcement would make the claimant give up as well
+	for range 3 { // an announcement would make the claimant give up as well (RFC 4861 7.2.6)
 		await(t, said, host.mac)
 	}
-	netnstest.Run(t, peer.ns, "sysctl -qw net.ipv6.conf.eth0.accept_dad=1")
+	// The claimant waits for an objection as long as that (RFC 4862 5.4): this machine may do much else.
+	netnstest.Run(t, peer.ns, "sysctl -qw net.ipv6.conf.eth0.accept_dad=1 net.ipv6.neigh.eth0.retrans_time_ms=30000")
 	sub, err := rtnl.Subscribe(peer.ns, rtnl.Addresses)
 	if err != nil {
 		t.Fatal(err)
@@ -99,6 +103,7 @@ func TestRFC4862_5_4_4_ClaimOfAnotherIsDefended(t *testing.T) {
 
 // A shared address is looked for before it is used, and not used where somebody has it.
 func TestRFC4862_5_4_OwnDetection(t *testing.T) {
+	t.Parallel()
 	host, peer := cable(t, nil, []string{held.String() + "/64"})
 	r := host.responder(t)
 	err := r.Ensure(t.Context(), "eth0", ndp.Answer{Addr: held, Shared: true})
@@ -132,9 +137,9 @@ func TestRFC4862_5_4_OwnDetection(t *testing.T) {
 	}
 }
 
-// Two hosts that want the same address at the same time: not both get it (RFC 4862 5.4.3).
 // A pass that wants nothing of the link yet does not end the look for its first address.
 func TestReconcileLeavesALookAlone(t *testing.T) {
+	t.Parallel()
 	host, _ := cable(t, nil, []string{"2001:db8:1::100/64"})
 	r := host.responder(t)
 	done := make(chan error, 1)
@@ -150,7 +155,9 @@ func TestReconcileLeavesALookAlone(t *testing.T) {
 	}
 }
 
+// Two hosts that want the same address at the same time: not both get it.
 func TestRFC4862_5_4_3_TwoLookAtOnce(t *testing.T) {
+	t.Parallel()
 	a, b := cable(t, nil, nil)
 	results := make(chan error, 2)
 	for _, r := range []*ndp.Responder{a.responder(t), b.responder(t)} {
@@ -163,12 +170,13 @@ func TestRFC4862_5_4_3_TwoLookAtOnce(t *testing.T) {
 
 // The second host says that it has the address now, and the first one sees it.
 func TestTakeover(t *testing.T) {
+	t.Parallel()
 	sw := newLAN(t, "mcast_snooping 0")
 	first, second := sw.join(t, "2001:db8:1::1/64"), sw.join(t, "2001:db8:1::2/64")
 	peer := sw.join(t, "2001:db8:1::100/64")
 	first.hold(t, held)
 	second.hold(t, held)
-	said := lines(t, peer.ns, "tcpdump -lnei eth0 icmp6[icmp6type]=136 and dst ff02::1 and src "+held.String())
+	said := dump(t, peer.ns, "-ei eth0 icmp6[icmp6type]=136 and dst ff02::1 and src "+held.String())
 	old := first.responder(t)
 	answers(t, old, held)
 	if ok, out := peer.ping(held); !ok {
@@ -177,7 +185,7 @@ func TestTakeover(t *testing.T) {
 	if have := netnstest.Run(t, peer.ns, "ip -6 neigh show "+held.String()); !strings.Contains(have, first.mac) {
 		t.Fatalf("neighbour %s, want MAC %s", have, first.mac)
 	}
-	for range 2 { // RFC 4861 7.2.6: the last two of three; tcpdump may have begun after the first
+	for range 3 { // RFC 4861 7.2.6
 		await(t, said, first.mac)
 	}
 	news, err := rtnl.Subscribe(peer.ns, rtnl.Neighbours)
@@ -236,6 +244,7 @@ func groupsOf(t *testing.T, n *node) int {
 // Through a switch with multicast snooping and a querier, past the time after which it forgets who does not report. Beside us are a
 // host whose reports are lost, as a control that the switch does forget, and ndppd.
 func TestManyAddressesCostOneGroup(t *testing.T) {
+	t.Parallel()
 	ndppd := wanted(t, "ndppd")
 	sw := newLAN(t, "mcast_snooping 1 mcast_querier 1 mcast_query_interval 200 mcast_query_response_interval 50 mcast_membership_interval 500 mcast_startup_query_interval 100 mcast_mld_version 2")
 	for _, querier := range []string{"0", "1"} { // anew, with the short times
@@ -298,6 +307,7 @@ func TestManyAddressesCostOneGroup(t *testing.T) {
 
 // Addresses without anything in common cost a group each, also more than one socket may join.
 func TestMoreGroupsThanOneSocketHolds(t *testing.T) {
+	t.Parallel()
 	host, _ := cable(t, nil, nil)
 	before := groupsOf(t, host)
 	r := host.responder(t)
@@ -318,6 +328,7 @@ func TestMoreGroupsThanOneSocketHolds(t *testing.T) {
 }
 
 func TestReconcileNamesWhatIsMissing(t *testing.T) {
+	t.Parallel()
 	host, _ := cable(t, nil, nil)
 	r := host.responder(t)
 	_, err := r.Reconcile(t.Context(), map[string][]ndp.Answer{
@@ -335,6 +346,7 @@ func TestReconcileNamesWhatIsMissing(t *testing.T) {
 
 // The link is made anew under the same name: the next pass answers there.
 func TestLinkIsReplaced(t *testing.T) {
+	t.Parallel()
 	host, peer := cable(t, []string{"2001:db8:1::1/64"}, []string{"2001:db8:1::100/64"})
 	host.hold(t, held)
 	r := host.responder(t)

@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"net/netip"
 	"slices"
+	"sync"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -21,6 +22,7 @@ import (
 type Routers struct {
 	ports   *ports
 	changes chan struct{}
+	knocks  chan knock
 }
 
 // OpenRouters opens the routers of ns; nil is the namespace of the process. ns stays the caller's and open as long as the Routers.
@@ -29,14 +31,49 @@ func OpenRouters(ns *netns.NS) (*Routers, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Routers{ports: p, changes: make(chan struct{}, 1)}, nil
+	return &Routers{ports: p, changes: make(chan struct{}, 1), knocks: make(chan knock, knocksAtAll)}, nil
 }
 
 // Close ends listening. No last advertisement is sent: with lifetime 0 nobody counts on this host (RFC 4861 6.2.5).
 func (r *Routers) Close() error { return r.ports.Close() }
 
 // Run listens and advertises until ctx ends.
-func (r *Routers) Run(ctx context.Context) error { return r.ports.Run(ctx) }
+func (r *Routers) Run(ctx context.Context) error {
+	ctx, cancel := context.WithCancel(ctx)
+	var asking sync.WaitGroup
+	defer asking.Wait()
+	defer cancel()
+	asking.Go(func() {
+		for {
+			select {
+			case <-ctx.Done():
+				return
+			case k := <-r.knocks:
+				asking.Go(func() { r.answered(k, k.speaks(ctx, r.ports.ns)) })
+			}
+		}
+	})
+	return r.ports.Run(ctx)
+}
+
+// knock leaves a question for Run; false when too many wait.
+func (r *Routers) knock(k knock) bool {
+	select {
+	case r.knocks <- k:
+		return true
+	default:
+		return false
+	}
+}
+
+// answered tells the machine of a link what came of its question.
+func (r *Routers) answered(k knock, speaks bool) {
+	r.ports.mu.Lock()
+	defer r.ports.mu.Unlock()
+	if p := r.ports.byName[k.link.Name]; p != nil && p.link.Index == k.link.Index {
+		p.with(func(m machine) { m.(*discovery).answered(k.mac, k.peer, speaks, time.Now()) })
+	}
+}
 
 // Changed tells that State and PeerOnLink may have something new to say: a router came, went, or says something else, or
 // advertising began or ended. Changes that come together are told once.
@@ -72,7 +109,7 @@ func (r *Routers) Reconcile(ctx context.Context, want map[string]RouterLink) (di
 }
 
 func (r *Routers) reconcileLink(l rtnl.Link, want RouterLink, local netip.Addr, delta *diff.Delta[string]) error {
-	p, isNew, err := r.ports.open(l, func(*groups) machine { return newDiscovery(l.MAC, rand.Float64, r.notify) })
+	p, isNew, err := r.ports.open(l, func(*groups) machine { return newDiscovery(l, rand.Float64, r.notify, r.knock) })
 	if err != nil {
 		return err
 	}
@@ -97,7 +134,7 @@ func (r *Routers) reconcileLink(l rtnl.Link, want RouterLink, local netip.Addr, 
 				p.groups.leave(allRouters)
 			}
 		}
-		d.want, d.mac, d.local = want, l.MAC, local
+		d.want, d.mac, d.local, d.link = want, l.MAC, local, l
 		p.link = l
 	})
 	if err != nil {
@@ -144,6 +181,7 @@ type Discovery struct {
 	Local      netip.Addr // own link-local address; invalid when there is none
 	Neighbours int        // other nodes that were heard and are there
 	Routers    []Router   // those among them that advertise, by address
+	Told       []Told     // prefixes for NAT64 that they tell, by prefix and router
 }
 
 // State returns what is known of each link.
@@ -154,7 +192,7 @@ func (r *Routers) State() map[string]Discovery {
 	for name, p := range r.ports.byName {
 		p.mu.Lock()
 		m := p.machine.(*discovery)
-		s := Discovery{Counts: p.counts, Local: m.local, Routers: m.routers()}
+		s := Discovery{Counts: p.counts, Local: m.local, Routers: m.routers(), Told: m.pref64.all()}
 		if m.want.Advertise {
 			s.Why = m.verdict(time.Now())
 			s.Advertises = s.Why == ""

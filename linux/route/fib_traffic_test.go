@@ -199,7 +199,7 @@ func TestFIBLinkDown(t *testing.T) {
 // await waits until a link runs or does not.
 func await(t *testing.T, events *rtnl.Subscription, link string, running bool) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
 	for {
 		list, err := events.Receive(ctx)

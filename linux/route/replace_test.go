@@ -34,7 +34,7 @@ func TestReplacementHasNoGap(t *testing.T) {
 	if err := table.Ensure(context.Background(), last); err != nil {
 		t.Fatal(err)
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
 	changes := 0
 	for {

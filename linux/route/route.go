@@ -50,6 +50,9 @@ func Open(ns *netns.NS, protocol uint8) (*Table, error) {
 // Close closes the table. The routes stay.
 func (t *Table) Close() error { return t.conn.Close() }
 
+// Hush leaves what t does out of the events of a subscription; what others do to its routes is told.
+func (t *Table) Hush(s *rtnl.Subscription) error { return s.Ignore(t.conn) }
+
 // Ensure makes one route as wanted.
 func (t *Table) Ensure(ctx context.Context, r desired.Route) error {
 	if err := errors.Join(valid(r), ctx.Err()); err != nil {

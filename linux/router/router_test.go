@@ -101,7 +101,7 @@ func (s *watched) await(what string) {
 		if have != what {
 			s.t.Fatalf("told %q, want %q", have, what)
 		}
-	case <-time.After(20 * time.Second):
+	case <-time.After(time.Minute):
 		s.t.Fatalf("not told %q", what)
 	}
 }

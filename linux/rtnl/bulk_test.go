@@ -144,7 +144,7 @@ func TestIgnoredSender(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
 	events, err := s.Receive(ctx)
 	if err != nil || len(events) != 1 || events[0].Route == nil || events[0].Route.Dst != discard(2).Dst {

@@ -155,6 +155,25 @@ func DeleteRoute(r Route) *Request {
 	return NewRequest("delete route "+r.String(), unix.RTM_DELROUTE, 0, r.named().append(nil)).Fine(unix.ESRCH)
 }
 
+// groups is the route to all multicast groups that the kernel gives each link when it comes up (addrconf_add_mroute).
+func groups(index int, name string) Route {
+	return Route{
+		Dst: netip.PrefixFrom(netip.AddrFrom16([16]byte{0xff}), 8), Index: index, Link: name,
+		Type: unix.RTN_MULTICAST, Protocol: unix.RTPROT_KERNEL, Table: unix.RT_TABLE_LOCAL, Metric: 256, // IP6_RT_PRIO_ADDRCONF
+	}
+}
+
+// AddGroups gives a link its route to all multicast groups again. One that is there is no error.
+func AddGroups(index int, name string) *Request {
+	return AddRoute(groups(index, name), IfAbsent).Fine(unix.EEXIST)
+}
+
+// DeleteGroups takes it from a link: what comes to a group there is for nobody then. A missing route, or link, is no error.
+func DeleteGroups(index int, name string) *Request {
+	r := groups(index, name)
+	return NewRequest("delete route "+r.String(), unix.RTM_DELROUTE, 0, r.append(nil)).Fine(unix.ESRCH, unix.ENODEV)
+}
+
 // AddRoutes is AddRoute for n routes at once.
 func AddRoutes(n int, route func(i int) Route, mode int) Bulk {
 	return Bulk{

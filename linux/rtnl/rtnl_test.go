@@ -140,7 +140,7 @@ func TestSubscription(t *testing.T) {
 	}
 	netnstest.Run(t, ns, "ip link del sw0")
 	want := map[string]bool{"link": true, "link gone": true, "addr": true, "neigh": true, "setting": true, "route": true, "route gone": true}
-	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
 	for len(want) > 0 {
 		events, err := s.Receive(ctx)
@@ -190,7 +190,7 @@ func TestLostEventsAreTold(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
 	for {
 		events, err := s.Receive(ctx)

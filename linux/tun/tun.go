@@ -18,8 +18,10 @@ const MTU = 65535
 
 // Open makes the device name in ns, or finds the one that is there, and returns a queue of it. Every packet is one read or one write, from
 // its IP header on. The device stays when the file is closed; Remove takes it away. EBUSY: another process has its queue.
-func Open(ns *netns.NS, name string) (f *os.File, err error) {
-	err = inside(ns, func() error { f, err = attach(name); return err })
+func Open(ns *netns.NS, name string) (*os.File, error) { return open(ns, name, 0) }
+
+func open(ns *netns.NS, name string, form uint16) (f *os.File, err error) {
+	err = inside(ns, func() error { f, err = attach(name, form); return err })
 	if err != nil {
 		return nil, err
 	}
@@ -31,14 +33,14 @@ func Open(ns *netns.NS, name string) (f *os.File, err error) {
 }
 
 // attach opens a queue of the device and makes the device stay.
-func attach(name string) (*os.File, error) {
+func attach(name string, form uint16) (*os.File, error) {
 	fd, err := unix.Open("/dev/net/tun", unix.O_RDWR|unix.O_CLOEXEC|unix.O_NONBLOCK, 0)
 	if err != nil {
 		return nil, fmt.Errorf("TUN device %s: open /dev/net/tun (the kernel module tun is needed): %w", name, err)
 	}
 	ifr, err := unix.NewIfreq(name)
 	if err == nil {
-		ifr.SetUint16(unix.IFF_TUN | unix.IFF_NO_PI)
+		ifr.SetUint16(unix.IFF_TUN | unix.IFF_NO_PI | form)
 		err = unix.IoctlIfreq(fd, unix.TUNSETIFF, ifr)
 	}
 	if err == nil {

@@ -34,6 +34,9 @@ type Peer struct {
 type RestartTimes struct {
 	Off     bool
 	Seconds uint32 // how long the peer keeps our routes when the session breaks; at most 4095
+	// Silence ends our routes: the peer keeps them when the connection breaks, and not when nothing was heard for the hold time. Else it keeps them
+	// then, too (the N bit of RFC 8538).
+	Silence bool
 }
 
 // BFD is bidirectional forwarding detection with the peer (RFC 5880, RFC 5881).

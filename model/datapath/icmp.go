@@ -60,6 +60,9 @@ func (p Packet) discovery(h Header, s *State, self Endpoint) Outcome {
 	if !p.ownOptions(options, h.End, self) {
 		return p.end(SpoofedNeighbour)
 	}
+	if h.Type == neighbourAsk && p.gateway(h, self) {
+		return p.back(Answered)
+	}
 	return p.kernel(Neighbour)
 }
 

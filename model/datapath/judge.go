@@ -80,12 +80,15 @@ func (s *State) fromEndpoint(p Packet) Outcome {
 	}
 	switch {
 	case why == Refused:
-		return p.back()
+		return p.back(Refused)
 	case why != 0:
 		return p.end(why)
 	}
 	if to, here := s.Endpoints[h.Dst]; here {
 		return s.handOver(p, h, to)
+	}
+	if p.echo(h) {
+		return p.back(Answered)
 	}
 	return s.forward(p, h)
 }
@@ -288,6 +291,9 @@ func (s *State) known(p *Packet, h Header, owner, uplink uint32) (why Why, ask b
 	}
 	asks := uplink == 0 && p.door == 0 && s.Settings.Services
 	passes := s.Flows.pass(g, s.Settings.Generation, p.Now)
+	if asks && !passes.ok && g.begins() && !s.Services.Owns(h.Dst) { // nobody leads a connection that begins elsewhere
+		p.door, asks = asked, false
+	}
 	switch {
 	case asks && passes.halfOpen && s.Services.Owns(h.Dst): // it began when the service was not known yet
 		s.Flows.remove(g.key, p.Now)

@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"encoding/binary"
 	"net/netip"
+
+	"hexapod.dev/model/desired"
 )
 
 // Where addresses are in a frame.
@@ -97,34 +99,46 @@ func (p Packet) replaceInner(h *Header, in Header, to netip.AddrPort, source boo
 
 // refuse turns a packet to a service without backends around, as what tells its sender that nobody listens (RFC 4443 3.1).
 func (p *Packet) refuse(h Header) Why {
-	const unreachable, noPort, quoted = 1, 4, ipv6Len + 8
+	const unreachable, noPort, quoted, hops = 1, 4, ipv6Len + 8, 64
 	if h.Upper != etherLen+ipv6Len || h.Fragment {
 		return NoBackend
 	}
-	about := p.Frame[etherLen : etherLen+quoted]
-	b := make([]byte, etherLen+ipv6Len, etherLen+ipv6Len+8+quoted)
-	copy(b, p.Frame[6:12])
-	copy(b[6:], p.Frame[0:6])
-	copy(b[12:], p.Frame[12:14])
-	const hops = 64
-	b[14], b[20], b[21] = 6<<4, protoICMP, hops
-	binary.BigEndian.PutUint16(b[18:], 8+quoted)
-	put(b[srcAt:], h.Dst)
-	put(b[dstAt:], h.Src)
-	b = append(b, unreachable, noPort, 0, 0, 0, 0, 0, 0)
-	b = append(b, about...)
-	sum := uint64(8+quoted) + protoICMP
-	for i := srcAt; i < len(b); i += 2 {
-		sum += uint64(binary.BigEndian.Uint16(b[i:]))
-	}
-	binary.BigEndian.PutUint16(b[etherLen+ipv6Len+2:], ^fold(sum))
-	p.Frame = b
+	message := append([]byte{unreachable, noPort, 0, 0, 0, 0, 0, 0}, p.Frame[etherLen:etherLen+quoted]...)
+	p.turnRound(p.dstMAC(), h.Dst, h.Src, hops, message)
 	return Refused
 }
 
+// turnRound puts an ICMPv6 message in place of the packet, back to the MAC it came from. The checksum of the message is 0 as yet.
+func (p *Packet) turnRound(mac desired.MAC, src, dst netip.Addr, hops byte, message []byte) {
+	b := make([]byte, etherLen+ipv6Len, etherLen+ipv6Len+len(message))
+	copy(b, p.Frame[6:12])
+	copy(b[6:], mac[:])
+	copy(b[12:], p.Frame[12:14])
+	b[14], b[20], b[21] = 6<<4, protoICMP, hops
+	binary.BigEndian.PutUint16(b[18:], uint16(len(message)))
+	put(b[srcAt:], src)
+	put(b[dstAt:], dst)
+	binary.BigEndian.PutUint16(message[2:], messageSum(src, dst, message))
+	p.Frame = append(b, message...)
+}
+
+// messageSum is the checksum of an ICMPv6 message (RFC 8200 8.1): what goes into the empty field, or 0 where it is there and right.
+func messageSum(src, dst netip.Addr, message []byte) uint16 {
+	var ends [32]byte
+	put(ends[:], src)
+	put(ends[16:], dst)
+	sum := uint64(len(message)) + protoICMP
+	for _, part := range [][]byte{ends[:], message} {
+		for i := 0; i < len(part); i += 2 {
+			sum += uint64(binary.BigEndian.Uint16(part[i:]))
+		}
+	}
+	return ^fold(sum)
+}
+
 // back sends a packet that was turned around to where it came from.
-func (p Packet) back() Outcome {
-	o := p.end(Refused)
+func (p Packet) back(why Why) Outcome {
+	o := p.end(why)
 	o.Fate, o.Out = Back, p.Link
 	o.Mark |= MarkSet
 	return o

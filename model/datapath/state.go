@@ -11,7 +11,7 @@ type Endpoint struct {
 	Link     uint32      // index of the host side of its link
 	MAC      desired.MAC // inside the endpoint
 	HostMAC  desired.MAC // of the host side: the next hop of the endpoint
-	Identity uint16      // who it is; 0: not known yet
+	Identity uint32      // who it is; 0: not known yet
 }
 
 // Kin is an address and another link of the endpoint that has it: which link a packet takes is the choice of its routes (map kin).

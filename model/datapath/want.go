@@ -27,7 +27,7 @@ type WantEndpoint struct {
 	Link     string
 	MAC      desired.MAC
 	HostMAC  desired.MAC
-	Identity uint16
+	Identity uint32
 }
 
 // WantKin is Kin with the name of its link.
@@ -77,9 +77,11 @@ func WantFor(s desired.Snapshot) Want {
 	for _, p := range s.Own() {
 		if !shared { // others have addresses in a shared prefix
 			w.Inside[p.Masked()] = WantInside{Flags: Own | located}
-			if a := desired.RouterAddr(p); a.IsValid() {
-				w.Inside[netip.PrefixFrom(a, 128)] = WantInside{Flags: Own | Self}
-			}
+		}
+	}
+	for _, p := range s.Homes() {
+		if a := desired.RouterAddr(p); a.IsValid() && !shared {
+			w.Inside[netip.PrefixFrom(a, 128)] = WantInside{Flags: Own | Self}
 		}
 	}
 	w.addEndpoints(s)

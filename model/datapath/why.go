@@ -19,6 +19,7 @@ const (
 	OtherWay              // came another way than an uplink and was judged at the endpoint's link
 	IPv4                  // IPv4 of an endpoint that has an address of it: the kernel forwards
 	Refused               // nobody answers for the service: its sender is told
+	Answered              // asks for the gateway or for an echo of it: its sender is told
 )
 
 // Reasons for which a packet is dropped.
@@ -61,7 +62,7 @@ func (w Why) Drop() bool { return w >= NotIPv6 }
 var words = map[Why]string{
 	NotOurs: "not-ours", Local: "local", Remote: "remote", KernelPath: "kernel-path", ToHost: "to-host", HopLimit: "hop-limit",
 	TooBig: "too-big", Neighbour: "neighbour", Judged: "judged", FromHost: "from-host", OtherWay: "other-way", IPv4: "ipv4",
-	Refused: "refused",
+	Refused: "refused", Answered: "answered",
 
 	NotIPv6: "not-ipv6", Truncated: "truncated", Malformed: "malformed", TooManyHeaders: "too-many-headers",
 	RoutingHeader: "routing-header", SpoofedSource: "spoofed-source", SpoofedMAC: "spoofed-mac", ForeignMAC: "foreign-mac",

@@ -40,8 +40,10 @@ type Config struct {
 	Peers       []Host       // the other hosts of the fabric
 	Pools       []Pool
 	Translation *Translation // nil: this host does not translate
+	Upstream    *Upstream    // that it uses instead; nil: none
 
-	BigTCP bool // super-packets may be as large as the uplinks take them
+	BigTCP   bool // super-packets may be as large as the uplinks take them
+	LargeMTU bool // packets between endpoints of this host may be larger than the uplinks take them
 
 	Learns bool // routes to hosts that no uplink is told to lead to come from a router of the fabric
 }
@@ -90,7 +92,7 @@ type Endpoint struct {
 	Namespace string // whose it is, as the runtime named it; empty when it did not say
 	Name      string
 	UID       string
-	Identity  uint16 // number of its identity; 0: not known yet
+	Identity  uint32 // number of its identity; 0: not known yet
 	Bandwidth Bandwidth
 }
 

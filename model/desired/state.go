@@ -73,7 +73,9 @@ func (st *State) addSelf(s Snapshot) {
 	for _, p := range own {
 		p = p.Masked()
 		st.Routes[p] = Route{Dst: p, Discard: true}
-		if a := RouterAddr(p); a.IsValid() {
+	}
+	for _, p := range s.Homes() {
+		if a := RouterAddr(p.Masked()); a.IsValid() {
 			st.Addresses = append(st.Addresses, a)
 		}
 	}
@@ -96,8 +98,12 @@ func (st *State) addUplink(u Uplink, s Snapshot) {
 	st.Uplinks = append(st.Uplinks, u.Name)
 }
 
-// compareMTUs finds uplinks of different MTUs: which packets are too big would depend on the way they take.
+// compareMTUs finds uplinks of different MTUs: which packets are too big would depend on the way they take. And it tells when packets that stay
+// on this host are as small as others although they are not to be.
 func (st *State) compareMTUs(s Snapshot) {
+	if s.Config.LargeMTU && s.Sizes().Near == 0 {
+		st.undone("care", "mtu", NoLargeMTU)
+	}
 	first := 0
 	for _, u := range s.Uplinks() {
 		f, ok := s.Facts[u.Name]
@@ -146,6 +152,15 @@ func (st *State) addPeer(p Host, s Snapshot) {
 			st.Routes[q.Masked()] = Route{Dst: q.Masked(), Via: r.Via, Link: r.Link}
 		}
 	}
+}
+
+// PeerRoutes returns the routes to other hosts alone, by destination: what follows from one that comes, goes or moves.
+func PeerRoutes(s Snapshot) map[netip.Prefix]Route {
+	st := State{Routes: make(map[netip.Prefix]Route, len(s.Config.Peers))}
+	for _, p := range s.Config.Peers {
+		st.addPeer(p, s)
+	}
+	return st.Routes
 }
 
 // routeTo chooses the way to p, or tells why there is none. Without either, p is told by its addresses alone and they are not on a

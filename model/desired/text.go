@@ -80,8 +80,8 @@ func (n Neighbour) String() string {
 func (l Link) String() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "%s link/ether %s alias %s link-netns %s", l.Name, l.HostMAC, LinkAlias(l.Key), l.NetNS)
-	if l.MTU != 0 {
-		fmt.Fprintf(&b, " mtu %d", l.MTU)
+	if mtu := l.LinkMTU(); mtu != 0 {
+		fmt.Fprintf(&b, " mtu %d", mtu)
 	}
 	if l.Big() {
 		fmt.Fprintf(&b, " gso_max_size %d gro_max_size %d", l.Segments, l.Segments)

@@ -26,6 +26,14 @@ type Translation struct {
 	Bindings int            // of all endpoints together
 }
 
+// Upstream is a NAT64 that others run and this host uses.
+type Upstream struct {
+	Name     string         // of the Translation that says so
+	Prefixes []netip.Prefix // that it has, as far as is known now
+	Past     []netip.Prefix // that it had: they are told to be over
+	Tell     []string       // links on which both are told in router advertisements
+}
+
 // Ports is a range of ports, both ends included; zero is none.
 type Ports struct{ First, Last uint16 }
 
@@ -36,6 +44,7 @@ func (t *Translation) OwnAddress() bool { return t.Ports != Ports{} }
 type Gateways struct {
 	Members []gateway.Member // this host among them
 	Self    netip.Addr       // where this host's translator is reached by the others
+	Keys    []gateway.Key    // of what they tell each other; the first signs
 	Ranks   []int            // of each address of the pool: how many gateways are to have it before this one
 }
 

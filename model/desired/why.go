@@ -15,6 +15,7 @@ const (
 	UplinkSmallMTU Why = "the MTU of the uplink is less than 1280, which IPv6 needs (RFC 8200, section 5)"
 	UplinkPlain    Why = "the device cuts no super-packets above 64 KiB (tso_max_size): BIG TCP stays off on this host"
 	UplinkNoRoom   Why = "the MTU of the uplink is less than 1288, which BIG TCP needs: it stays off on this host"
+	NoLargeMTU     Why = "largeMTU stays off: it needs a prefix that is this host's own, and an uplink whose MTU is known"
 	UplinksDiffer  Why = "the uplinks have different MTUs, and endpoints have the smallest; give all of them the same"
 	PrefixOverlaps Why = "its prefix overlaps the prefix of this host"
 	NoPool         Why = "no IPv4 address of its pool falls to this host; the pool needs more addresses than hosts translate"

@@ -5,6 +5,7 @@
 package dns64
 
 import (
+	"cmp"
 	"net/netip"
 	"strings"
 
@@ -80,6 +81,7 @@ func (x *Pref64) UnmarshalText(text []byte) error {
 // Policy is what an operator decided.
 type Policy struct {
 	Prefixes []Pref64       // none: nothing is synthesised. All that name the most specific range of an address are used
+	None     Why            // why there are no Prefixes, if it is another reason than NoPrefix
 	Exclude  []netip.Prefix // AAAA records in here count as absent (RFC 6147 5.1.4); MappedPrefix is always excluded
 	Never    []string       // zones whose names are never synthesised
 	Strict   bool           // an error other than "no such name" for AAAA is an answer, and nobody asks for A (against RFC 6147 5.1.2)
@@ -175,7 +177,7 @@ func (p *Policy) First(q Question, c Client) Step {
 	case c == Capable:
 		return Step{Act: Pass, Why: ClientCapable}
 	case len(p.Prefixes) == 0:
-		return Step{Act: Pass, Why: NoPrefix}
+		return Step{Act: Pass, Why: cmp.Or(p.None, NoPrefix)}
 	case p.never(q.Name):
 		return Step{Act: Pass, Why: ZoneKept}
 	case q.DO && q.CD: // RFC 6147 5.5: the client validates, so it gets the data as they are and synthesises itself

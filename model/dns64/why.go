@@ -19,6 +19,7 @@ const (
 	ClientValidates Why = "the client validates by itself"
 	ZoneKept        Why = "in a zone that is never synthesised"
 	NoPrefix        Why = "there is no NAT64 prefix"
+	NoUpstream      Why = "the network outside has no NAT64 that is known now (hexapod nat64 show tells why)"
 	KnownHere       Why = "known to every DNS64 (RFC 8880)"
 	Mapped          Why = "mapped to the name of the IPv4 address"
 	AFiltered       Why = "A records are kept from clients without IPv4"
@@ -27,5 +28,5 @@ const (
 // Reasons lists all of them, for metrics that begin at zero.
 func Reasons() []Why {
 	return []Why{Synthesised, Native, NoName, NoAddress, NotCarried, Failed, BogusData, Looped, OtherClass, OtherType, ClientCapable,
-		ClientValidates, ZoneKept, NoPrefix, KnownHere, Mapped, AFiltered}
+		ClientValidates, ZoneKept, NoPrefix, NoUpstream, KnownHere, Mapped, AFiltered}
 }

@@ -4,6 +4,9 @@
 // pool. So each gateway knows alone, and without state, where a packet belongs that came to it: it goes there inside an IPv6 packet. Owners
 // tell their bindings to the gateway that would own the address without them, their heir, which goes on with them when they are gone.
 //
+// Who gives out which ports does not depend on who is heard: each block of ports has one gateway that does, its giver. So two gateways that live
+// and hear each other no more, which both go on with all addresses, never give one port to two flows.
+//
 // A gateway that was never heard is not gone: it may be at work where its words do not come from. Nobody takes its addresses; so gateways that cannot
 // hear each other are each alone with their own.
 package gateway
@@ -37,10 +40,13 @@ type Group struct {
 	self    string
 	members []Member
 	pool    []netip.Addr
-	said    []heard  // by members, this one among them
-	at      []Millis // when
-	met     []bool   // by members: it was heard once, or is this one
+	first   map[netip.Addr]string // of the pool: who is to have it while all live
+	said    []heard               // by members, this one among them
+	at      []Millis              // when
+	met     []bool                // by members: it was heard once, or is this one
 	began   Millis
+	leaves  bool // it is about to go
+	away    bool // it gave up its addresses for that, and has not got them again
 
 	// What follows from what was said.
 	chosen []heard
@@ -62,7 +68,7 @@ const (
 // New makes a group. resumed says that this gateway has the bindings of a process before it, and need not wait for those of others.
 // Everybody else counts as ready until they say otherwise, or are silent for long; who was never heard then has addresses that nobody takes.
 func New(self string, members []Member, pool []netip.Addr, resumed bool, now Millis) *Group {
-	g := &Group{self: self, members: slices.Clone(members), pool: slices.Clone(pool), began: now}
+	g := &Group{self: self, members: slices.Clone(members), pool: slices.Clone(pool), first: firsts(members, pool), began: now}
 	for _, m := range members {
 		says := ready
 		if m.Name == self && !resumed && len(members) > 1 {
@@ -78,7 +84,7 @@ func New(self string, members []Member, pool []netip.Addr, resumed bool, now Mil
 // ready before anything is theirs.
 func (g *Group) Follow(members []Member, pool []netip.Addr, now Millis) *Group {
 	f := New(g.self, members, pool, g.Ready(), now)
-	f.began = g.began
+	f.began, f.leaves, f.away = g.began, g.leaves, g.away
 	for i, m := range members {
 		switch j := slices.Index(g.members, m); {
 		case j >= 0:
@@ -173,17 +179,24 @@ func (g *Group) Other(at netip.Addr) (Member, bool) {
 	return g.members[i], true
 }
 
-// Hear notes a word of another gateway.
-func (g *Group) Hear(m Member, isReady bool, now Millis) {
+// Hear notes a word of another gateway, and reports whether it says something else than before: then it is time to Advance.
+func (g *Group) Hear(m Member, isReady bool, now Millis) (other bool) {
 	if i := slices.Index(g.members, m); i >= 0 {
+		before := g.said[i]
 		if g.at[i], g.said[i] = now, joining; isReady {
 			g.said[i] = ready
 		}
+		other = g.said[i] != before
 		if !g.met[i] {
 			g.met[i], g.chosen = true, nil
 		}
 	}
+	return other
 }
+
+// Leave says that this gateway is about to go, or stays after all. It gives its addresses to the others at once, while it still reaches them; where nobody
+// else translates it goes on.
+func (g *Group) Leave(on bool) { g.leaves = on }
 
 // Change is what became of the gateways, and of addresses of the pool.
 type Change struct {
@@ -209,8 +222,13 @@ func (g *Group) Advance(now Millis) (c Change) {
 		}
 		wait = wait || g.said[i] == ready
 	}
-	if !wait || now-g.began >= Joining {
-		g.said[slices.IndexFunc(g.members, func(m Member) bool { return m.Name == g.self })] = ready
+	self := slices.IndexFunc(g.members, func(m Member) bool { return m.Name == g.self })
+	switch {
+	case g.leaves && (wait || g.said[self] == joining):
+		// It is as one that comes: others have its addresses. That holds when it hears them no more, for they may hear it.
+		g.said[self], g.away, g.began = joining, true, now
+	case now-g.began >= Joining || !wait && !g.away:
+		g.said[self], g.away = ready, false
 	}
 	living, owners, heirs := g.living, g.owners, g.heirs
 	g.choose()

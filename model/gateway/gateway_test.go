@@ -3,12 +3,9 @@ package gateway
 import (
 	"fmt"
 	"maps"
-	"math/rand/v2"
 	"net/netip"
 	"slices"
 	"testing"
-
-	"hexapod.dev/model/xlat/nat64"
 )
 
 func members(n int) (list []Member) {
@@ -133,6 +130,43 @@ func TestGoneAndBack(t *testing.T) {
 	}
 	if len(taken) > 0 {
 		t.Errorf("not left: %v", taken)
+	}
+}
+
+// One that leaves gives its addresses to the others while all hear each other, and has them again when it stays; the last one does not leave.
+func TestLeaves(t *testing.T) {
+	groups := all(3, 64)
+	hear(groups, 0)
+	mine := groups[1].Mine()
+	groups[1].Leave(true)
+	if c := groups[1].Advance(1); !slices.Equal(c.Left, mine) || len(mine) == 0 || groups[1].Ready() {
+		t.Errorf("it leaves %v of %v", c.Left, mine)
+	}
+	hear(groups, 1)
+	var taken []netip.Addr
+	for _, g := range []*Group{groups[0], groups[2]} {
+		taken = append(taken, g.Advance(1).Taken...)
+	}
+	slices.SortFunc(taken, netip.Addr.Compare)
+	if !slices.Equal(taken, mine) {
+		t.Errorf("the others take %v of %v", taken, mine)
+	}
+	alone := Silence + 2 // it hears nobody any more, and others may hear it
+	if groups[1].Advance(alone); groups[1].Ready() {
+		t.Error("it has left, hears nobody, and says that it translates")
+	}
+	groups[1].Leave(false)
+	if groups[1].Advance(alone + Joining - 1); groups[1].Ready() {
+		t.Error("it stays, and does not wait for its bindings")
+	}
+	hear(groups, alone+Joining)
+	if c := groups[1].Advance(alone + Joining); !slices.Equal(c.Taken, mine) {
+		t.Errorf("it stays and has %v of %v", c.Taken, mine)
+	}
+	last := New("g0", members(3), addresses(8), true, 0)
+	last.Leave(true)
+	if last.Advance(Silence + 1); !last.Ready() {
+		t.Error("it leaves, and nobody is there")
 	}
 }
 
@@ -266,60 +300,4 @@ func TestHome(t *testing.T) {
 			t.Errorf("%s has %d of 8000 endpoints (%v)", a, k, n)
 		}
 	}
-}
-
-func told(i int) Told {
-	return Told{Gone: i%3 == 0, Copy: nat64.Copy{Protocol: 6, Endpoint: netip.AddrPortFrom(netip.MustParseAddr(fmt.Sprintf("2001:db8::%x", i)), uint16(i)), Pool: netip.AddrPortFrom(addresses(1)[0], uint16(1024+i))}}
-}
-
-func TestWords(t *testing.T) {
-	a, b := members(2)[0].At, members(2)[1].At
-	for _, n := range []int{0, 1, MostTold, MostTold + 1} {
-		w := Word{Ready: n%2 == 0}
-		for i := range n {
-			w.Bindings = append(w.Bindings, told(i))
-		}
-		raw := Say(a, b, w)
-		if len(raw) > 1280 {
-			t.Errorf("%d bindings are %d bytes", n, len(raw))
-		}
-		r, ok := Read(raw)
-		if !ok || r.From != a || r.Packet != nil || r.Word.Ready != w.Ready || !slices.Equal(r.Word.Bindings, w.Bindings[:min(n, MostTold)]) {
-			t.Errorf("%d bindings come as %+v, %v", n, r, ok)
-		}
-		for range 100 { // what is changed on its way is not heard, but for the hop limit and what no checksum covers
-			bad := slices.Clone(raw)
-			at := 8 + rand.IntN(len(bad)-8)
-			bad[at] ^= byte(1 + rand.IntN(255))
-			if r, ok := Read(bad); ok && r.Packet == nil {
-				t.Fatalf("byte %d is changed and it is heard: %+v", at, r)
-			}
-		}
-	}
-}
-
-func TestWrap(t *testing.T) {
-	a, b := members(2)[0].At, members(2)[1].At
-	for _, inner := range [][]byte{append([]byte{0x60}, make([]byte, 60)...), append([]byte{0x45}, make([]byte, 30)...)} {
-		r, ok := Read(Wrap(a, b, inner))
-		if !ok || r.From != a || !slices.Equal(r.Packet, inner) {
-			t.Errorf("comes as %+v, %v", r, ok)
-		}
-		if bad := Wrap(a, b, inner); true {
-			bad[6] ^= protoIPv4 ^ protoIPv6
-			if _, ok := Read(bad); ok {
-				t.Error("a packet of another family than it says is taken")
-			}
-		}
-	}
-}
-
-func FuzzRead(f *testing.F) {
-	f.Add(Say(members(2)[0].At, members(2)[1].At, Word{Ready: true, Bindings: []Told{told(1)}}))
-	f.Add(Wrap(members(2)[0].At, members(2)[1].At, []byte{0x45}))
-	f.Fuzz(func(t *testing.T, b []byte) {
-		if r, ok := Read(b); ok && r.Packet == nil && len(r.Word.Bindings) > 255 {
-			t.Error("too many")
-		}
-	})
 }

@@ -14,7 +14,8 @@ const (
 	protoIPv4 = 4
 	protoIPv6 = 41
 	protoUDP  = 17
-	hops      = 64
+	hops      = 255
+	leastHops = hops - 16 // RFC 5082: no router between gateways and a sender that is farther away can say so of itself
 
 	// Port is that of words, at both ends.
 	Port = 6464
@@ -53,26 +54,26 @@ type Received struct {
 	Word   Word
 }
 
-// Read reads a packet that came for this gateway's own translator; false: it is nothing that gateways send.
-func Read(b []byte) (r Received, ok bool) {
-	if len(b) < headerLen || b[0]>>4 != 6 || int(binary.BigEndian.Uint16(b[4:])) != len(b)-headerLen {
-		return r, false
+// open reads the headers of what came for this gateway's own translator, and leaves what was said as it is; false: it is nothing that gateways send.
+func open(b []byte) (r Received, said []byte, ok bool) {
+	if len(b) < headerLen || b[0]>>4 != 6 || int(binary.BigEndian.Uint16(b[4:])) != len(b)-headerLen || b[7] < leastHops {
+		return r, nil, false
 	}
 	r.From = netip.AddrFrom16([16]byte(b[8:]))
 	body := b[headerLen:]
 	switch b[6] {
 	case protoIPv4, protoIPv6:
 		r.Packet = body
-		return r, len(body) > 0 && familyOf(body) == b[6]
+		return r, nil, len(body) > 0 && familyOf(body) == b[6]
 	case protoUDP:
-		if len(body) < udpLen || binary.BigEndian.Uint16(body) != Port || binary.BigEndian.Uint16(body[2:]) != Port ||
-			int(binary.BigEndian.Uint16(body[4:])) != len(body) || sum(b) != 0xffff {
-			return r, false
+		ok = len(body) >= udpLen && binary.BigEndian.Uint16(body) == Port && binary.BigEndian.Uint16(body[2:]) == Port &&
+			int(binary.BigEndian.Uint16(body[4:])) == len(body) && sum(b) == 0xffff
+		if !ok {
+			return r, nil, false
 		}
-		r.Word, ok = readWord(body[udpLen:])
-		return r, ok
+		return r, body[udpLen:], true
 	}
-	return r, false
+	return r, nil, false
 }
 
 // Word is what a gateway tells another: that it lives, and bindings.
@@ -88,28 +89,42 @@ type Told struct {
 }
 
 const (
-	wordHead  = 6 // wordMark, flags, number of bindings
-	toldLen   = 26
-	flagReady = 1
-	flagGone  = 1
+	textHead   = 2      // flags, number of bindings
+	signedHead = 4 + 24 // signedMark, and three numbers
+	sumLen     = 16
+	toldLen    = 26
+	flagReady  = 1
+	flagGone   = 1
 	// MostTold are the bindings of one word: it fits into the smallest MTU of IPv6.
-	MostTold = 46
+	MostTold = 45
+	mostSaid = signedHead + textHead + MostTold*toldLen + sumLen
 )
 
-// wordMark ends in the version.
-var wordMark = [4]byte{'h', 'x', 'g', 1}
+// Marks end in the version.
+var (
+	wordMark   = [4]byte{'h', 'x', 'g', 1}
+	signedMark = [4]byte{'h', 'x', 'g', 2}
+)
 
-// Say writes a word to another gateway. Bindings beyond MostTold are left out.
-func Say(from, to netip.Addr, w Word) []byte {
-	list := w.Bindings[:min(len(w.Bindings), MostTold)]
-	size := udpLen + wordHead + len(list)*toldLen
-	b := header(from, to, protoUDP, size)
+// datagram sends what is said to another gateway.
+func (v *Voice) datagram(to netip.Addr, said []byte) []byte {
+	size := udpLen + len(said)
+	b := header(v.at, to, protoUDP, size)
 	b = binary.BigEndian.AppendUint16(b, Port)
 	b = binary.BigEndian.AppendUint16(b, Port)
 	b = binary.BigEndian.AppendUint16(b, uint16(size))
-	b = append(b, 0, 0)
-	b = append(b, wordMark[:]...)
-	b = append(b, flagOf(w.Ready, flagReady), byte(len(list)))
+	b = append(append(b, 0, 0), said...)
+	check := ^sum(b)
+	if check == 0 {
+		check = 0xffff // RFC 8200 8.1: zero says that there is none
+	}
+	binary.BigEndian.PutUint16(b[headerLen+6:], check)
+	return b
+}
+
+func textOf(w Word) []byte {
+	list := w.Bindings[:min(len(w.Bindings), MostTold)]
+	b := append(make([]byte, 0, textHead+len(list)*toldLen), flagOf(w.Ready, flagReady), byte(len(list)))
 	for _, t := range list {
 		six, four := t.Endpoint.Addr().As16(), t.Pool.Addr().As4()
 		b = append(b, t.Protocol, flagOf(t.Gone, flagGone))
@@ -118,11 +133,6 @@ func Say(from, to netip.Addr, w Word) []byte {
 		b = append(b, four[:]...)
 		b = binary.BigEndian.AppendUint16(b, t.Pool.Port())
 	}
-	check := ^sum(b)
-	if check == 0 {
-		check = 0xffff // RFC 8200 8.1: zero says that there is none
-	}
-	binary.BigEndian.PutUint16(b[headerLen+6:], check)
 	return b
 }
 
@@ -133,12 +143,12 @@ func flagOf(set bool, bit byte) byte {
 	return 0
 }
 
-func readWord(b []byte) (w Word, ok bool) {
-	if len(b) < wordHead || [4]byte(b) != wordMark || len(b) != wordHead+int(b[5])*toldLen {
+func readText(b []byte) (w Word, ok bool) {
+	if len(b) < textHead || len(b) != textHead+int(b[1])*toldLen {
 		return w, false
 	}
-	w.Ready = b[4]&flagReady != 0
-	for b = b[wordHead:]; len(b) > 0; b = b[toldLen:] {
+	w.Ready = b[0]&flagReady != 0
+	for b = b[textHead:]; len(b) > 0; b = b[toldLen:] {
 		w.Bindings = append(w.Bindings, Told{Gone: b[1]&flagGone != 0, Copy: nat64.Copy{
 			Protocol: b[0],
 			Endpoint: netip.AddrPortFrom(netip.AddrFrom16([16]byte(b[2:])), binary.BigEndian.Uint16(b[18:])),

@@ -28,7 +28,7 @@ func NewTable(rules Rules, entries []Entry) (*Table, error) {
 	t := &Table{rules, map[Key]Number{}, map[Number]Entry{}}
 	for _, e := range entries {
 		if !e.Number.Workload() {
-			return nil, fmt.Errorf("identity %s of %s: the number is reserved, take one from %d", e.Number, e.Set, FirstWorkload)
+			return nil, fmt.Errorf("identity %s of %s: the number is none of a set of labels, take one from %d to %d", e.Number, e.Set, FirstWorkload, LastWide)
 		}
 		if other, twice := t.byNumber[e.Number]; twice {
 			return nil, fmt.Errorf("identity %s has two owners, %s and %s: give one of them another number", e.Number, other.Set, e.Set)
@@ -67,15 +67,17 @@ func (t *Table) Entries() []Entry {
 	return out
 }
 
-// ErrFull says that every number was used once.
-var ErrFull = fmt.Errorf("all %d identity numbers were used: retired ones return when no endpoint carries them, by removing their entry", int(LastWorkload)-int(FirstWorkload)+1)
+// ErrFull says that every number that fits into an address was used once.
+var ErrFull = fmt.Errorf("all %d identity numbers were used: retired ones return when no endpoint carries them, by removing their entry", LastWorkload-FirstWorkload+1)
 
-// Next returns a number that was never used: the one above the highest, so that a number whose entry was lost from the
-// middle of a file is not given again either; when the top is reached, the lowest without an entry.
+// Next returns a number that was never used and fits into addresses: the one above the highest, so that a number whose entry was lost
+// from the middle of a file is not given again either; when the top is reached, the lowest without an entry.
 func (t *Table) Next() (Number, error) {
 	highest := FirstWorkload - 1
 	for n := range t.byNumber {
-		highest = max(highest, n)
+		if !n.Wide() {
+			highest = max(highest, n)
+		}
 	}
 	if highest < LastWorkload {
 		return highest + 1, nil

@@ -70,9 +70,9 @@ func TestNextAtTheTop(t *testing.T) {
 }
 
 func TestNumberString(t *testing.T) {
-	for n, want := range map[Number]string{Unknown: "unknown", Host: "host", Locator: "locator", 0x1a7: "423 (0x01a7)"} {
+	for n, want := range map[Number]string{Unknown: "unknown", Host: "host", Locator: "locator", 0x1a7: "423 (0x01a7)", FirstWide: "65536 (0x10000)"} {
 		if got := n.String(); got != want {
-			t.Errorf("%d: %s, want %s", uint16(n), got, want)
+			t.Errorf("%d: %s, want %s", uint32(n), got, want)
 		}
 	}
 }
@@ -99,5 +99,34 @@ func TestFingerprint(t *testing.T) {
 		if got := print(other...); got == want {
 			t.Errorf("%s has the same fingerprint", name)
 		}
+	}
+}
+
+// A number that does not fit into an address leaves no trace in one, and none in the lower bits of a map: whoever reads 16 of them reads
+// Unknown. No two numbers are packed alike.
+func TestWideNumbers(t *testing.T) {
+	seen := map[uint32]Number{}
+	for n := range LastWide + 1 {
+		packed := n.Packed()
+		if other, twice := seen[packed]; twice || Unpack(packed) != n || packed == 1<<32-1 {
+			t.Fatalf("%s is packed as %#x, as is %s, and read as %s", n, packed, other, Unpack(packed))
+		}
+		seen[packed] = n
+		if n.Wide() != (n > LastWorkload) || n.Wide() && (n.Bits() != 0 || uint16(packed) != 0) || !n.Wide() && (Number(n.Bits()) != n || packed != uint32(n)) {
+			t.Fatalf("%s: wide %t, in an address %#x, in a map %#x", n, n.Wide(), n.Bits(), packed)
+		}
+	}
+	table, err := NewTable(rules(t), []Entry{{Number: FirstWide, Set: set("shop", "web")}, {Number: 0x105, Set: set("shop", "web"), Retired: true}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n, ok := table.Number(set("shop", "web")); n != FirstWide || !ok {
+		t.Errorf("web has %v, %v", n, ok)
+	}
+	if n, err := table.Next(); n != 0x106 || err != nil {
+		t.Errorf("next is %v, %v, want 0x106", n, err)
+	}
+	if _, err := NewTable(rules(t), []Entry{{Number: LastWide + 1, Set: set("shop", "web")}}); err == nil {
+		t.Error("a number behind the last is accepted")
 	}
 }

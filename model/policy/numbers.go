@@ -7,17 +7,31 @@ import (
 	"hexapod.dev/model/identity"
 )
 
-// Numbers is a set of identity numbers. Datapaths hold it as it is: 64-bit words, number 0 in the lowest bit of the first.
-type Numbers [1 << 16 / 64]uint64
+// Numbers is a set of identity numbers. Datapaths hold those that fit into addresses as they are, the first NarrowWords of it: 64-bit
+// words, number 0 in the lowest bit of the first.
+type Numbers [(int(identity.LastWide) + 64) / 64]uint64
 
-// Has reports whether n is in the set.
-func (s *Numbers) Has(n identity.Number) bool { return s[n/64]&(1<<(n%64)) != 0 }
+// NarrowWords is how many words of Numbers hold the numbers that fit into addresses.
+const NarrowWords = (int(identity.LastWorkload) + 1) / 64
+
+// Has reports whether n is in the set. A number behind the last that is given is in none.
+func (s *Numbers) Has(n identity.Number) bool {
+	return n <= identity.LastWide && s[n/64]&(1<<(n%64)) != 0
+}
 
 // Add puts n in.
-func (s *Numbers) Add(n identity.Number) { s[n/64] |= 1 << (n % 64) }
+func (s *Numbers) Add(n identity.Number) {
+	if n <= identity.LastWide {
+		s[n/64] |= 1 << (n % 64)
+	}
+}
 
 // Remove takes n out.
-func (s *Numbers) Remove(n identity.Number) { s[n/64] &^= 1 << (n % 64) }
+func (s *Numbers) Remove(n identity.Number) {
+	if n <= identity.LastWide {
+		s[n/64] &^= 1 << (n % 64)
+	}
+}
 
 // All are the numbers of the set, in order.
 func (s *Numbers) All() iter.Seq[identity.Number] {

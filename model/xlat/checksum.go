@@ -52,3 +52,16 @@ func (s sum) checksum() uint16 { return ^s.fold() }
 func update(check uint16, before, after sum) uint16 {
 	return (sum(^check) + sum(^before.fold()) + sum(after.fold())).checksum()
 }
+
+// Sum is the sum of data in 16 bits (RFC 1071); what goes into a header is its complement.
+func Sum(data []byte) uint16 { return sum(0).bytes(data).fold() }
+
+// PseudoSum is the sum of the pseudo-header of what stands at a place of a packet, behind a header of either family without more behind it
+// (RFC 9293 3.1, RFC 8200 8.1). It is what a checksum begins with that a device completes.
+func PseudoSum(packet []byte, at int, protocol uint8) uint16 {
+	addrs := packet[12:20]
+	if at >= header6 {
+		addrs = packet[8:40]
+	}
+	return (sum(0).bytes(addrs) + sum(len(packet)-at) + sum(protocol)).fold()
+}

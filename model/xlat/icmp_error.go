@@ -32,7 +32,7 @@ func (t *Translator) error4(b []byte, p *packet) (int, Why) {
 	head := t.header4(&inner)
 	head.hops = inner.hops // the quoted packet is not forwarded
 	if !head.cut && !inner.atomic {
-		head.df = header4+inner.length > unfragmented4
+		head.df = header4+inner.length > Unfragmented4
 	}
 	q := b[icmpHeader:]
 	write4(q, &head, to, inner.length)

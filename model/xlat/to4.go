@@ -4,8 +4,8 @@ import (
 	"encoding/binary"
 )
 
-// unfragmented4 is the size up to which an IPv4 packet made from IPv6 may be cut on its way (RFC 7915 5.1): 1280 less the headers' difference.
-const unfragmented4 = 1260
+// Unfragmented4 is the size up to which an IPv4 packet made from IPv6 may be cut on its way (RFC 7915 5.1): 1280 less the headers' difference.
+const Unfragmented4 = 1260
 
 // To4 translates an IPv6 packet (RFC 7915 5). out holds the IPv4 packet, or an ICMPv6 error for the sender.
 func (t *Translator) To4(out *Packets, in []byte) Why {
@@ -56,7 +56,7 @@ func (t *Translator) To4(out *Packets, in []byte) Why {
 		transport(b[header4:], &p, p.ends, to)
 	}
 	if total := header4 + size; !head.cut && !p.atomic {
-		head.df = total > unfragmented4
+		head.df = total > Unfragmented4
 		if head.df && t.MTU4 > 0 && total > t.MTU4 {
 			t.answer6(out, in, tooBig6, 0, uint32(max(t.MTU4+20, 1280)))
 			return TooBig

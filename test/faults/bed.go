@@ -32,7 +32,7 @@ var subjects = map[string]subject{
 		{"judge.c", "linux/datapath", "^(TestTwin|TestTwinPolicy|TestServicesForRealSockets|TestWaysAreKept)$"},
 		{"connect_twin.c", "linux/datapath/connect", "^TestTwin"},
 	}},
-	"nat64": {[]string{"nat64.c", "include/bound.h", "include/nat64_flow.h", "include/pool.h"}, []twin{{"nat64.c", "linux/nat64", "^(TestTwin|TestBegun.*|TestTCPAndUDPReachIPv4|TestPing|TestRFC7915_5_1_TracerouteSeesOneHop)$"}}},
+	"nat64": {[]string{"nat64.c", "include/bound.h", "include/nat64_flow.h", "include/nat64_way.h", "include/pool.h", "include/ways.h"}, []twin{{"nat64.c", "linux/nat64", "^(TestTwin|TestRFC768_.*|TestRFC7915_4_5_.*|TestBegun.*|TestWhatArrives.*|TestWaysOfFlowsAreKept|TestTCPAndUDPReachIPv4|TestPing|TestRFC7915_5_1_TracerouteSeesOneHop)$"}}},
 }
 
 func binary(pkg string) string { return strings.ReplaceAll(pkg, "/", "-") + ".test" }

@@ -4,6 +4,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"reflect"
 	"regexp"
 	"slices"
 	"testing"
@@ -26,8 +27,27 @@ func TestDraw(t *testing.T) {
 	}
 }
 
+// The same seed makes the same mistakes in the same order, or a mistake that went unnoticed could not be made again.
+func TestDrawIsTheSameAgain(t *testing.T) {
+	for of, s := range subjects {
+		draw := func() map[string][]fault {
+			faults, err := (&bed{tree: tree, of: s}).draw(rand.New(rand.NewPCG(1, 20)))
+			if err != nil {
+				t.Fatal(err)
+			}
+			return faults
+		}
+		first := draw()
+		for range 16 {
+			if again := draw(); !reflect.DeepEqual(again, first) {
+				t.Fatalf("%s: other mistakes, or in another order", of)
+			}
+		}
+	}
+}
+
 // undecided are the headers that decide nothing: shapes, names and counts.
-var undecided = []string{"include/event.h", "include/hexapod.h", "include/slot.h", "include/why.h"}
+var undecided = []string{"include/event.h", "include/hexapod.h", "include/slot.h", "include/translate.h", "include/why.h"}
 
 // A header that was split or renamed goes on to be among those in which mistakes are made.
 func TestNoSourceIsForgotten(t *testing.T) {

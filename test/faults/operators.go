@@ -9,8 +9,8 @@ import (
 
 // sources are the files that decide about packets. The stubs and the hooks of sockets around service.h have tests of their own.
 var sources = []string{
-	"judge.c", "include/flow.h", "include/forward.h", "include/fragment.h", "include/header.h", "include/icmp.h", "include/legacy.h",
-	"include/lead.h", "include/policy.h", "include/rewrite.h", "include/service.h", "include/service_flow.h", "include/state.h", "include/who.h",
+	"judge.c", "include/flow.h", "include/forward.h", "include/fragment.h", "include/gateway.h", "include/header.h", "include/icmp.h", "include/legacy.h",
+	"include/lead.h", "include/policy.h", "include/rewrite.h", "include/service.h", "include/service_flow.h", "include/state.h", "include/ways.h", "include/who.h",
 }
 
 // fault is one mistake at one place.
@@ -50,8 +50,11 @@ var (
 		"src": "dst", "dst": "src", "src_port": "dst_port", "dst_port": "src_port", "src_mac": "dst_mac", "dst_mac": "src_mac",
 		"a_port": "b_port", "b_port": "a_port", "mac": "host_mac", "host_mac": "mac", "from": "to", "to": "from",
 	}
-	summing = map[*regexp.Regexp]string{regexp.MustCompile(`bpf_l4_csum_replace\(`): "0 && ", regexp.MustCompile(`bpf_csum_diff\(`): "0 * "}
-	keyed   = regexp.MustCompile(`^\s*((?:k|key|part|pair|r->part|room->pair|r->call\.key|sender|client)(?:\.|->)(?:addr|src|dst|from|to)|union addr key|at\.addr) = .*;$`)
+	summing = []struct {
+		call *regexp.Regexp
+		not  string
+	}{{regexp.MustCompile(`bpf_l4_csum_replace\(`), "0 && "}, {regexp.MustCompile(`bpf_csum_diff\(`), "0 * "}}
+	keyed = regexp.MustCompile(`^\s*((?:k|key|part|pair|r->part|room->pair|r->call\.key|sender|client)(?:\.|->)(?:addr|src|dst|from|to)|union addr key|at\.addr) = .*;$`)
 )
 
 func flipped(line, _ string) (list []string) {
@@ -103,9 +106,9 @@ func swapped(line, _ string) (list []string) {
 }
 
 func skipped(line, _ string) (list []string) {
-	for call, not := range summing {
-		for _, at := range call.FindAllStringIndex(line, -1) {
-			list = append(list, line[:at[0]]+not+line[at[0]:])
+	for _, s := range summing {
+		for _, at := range s.call.FindAllStringIndex(line, -1) {
+			list = append(list, line[:at[0]]+s.not+line[at[0]:])
 		}
 	}
 	for _, flag := range []string{" | BPF_F_PSEUDO_HDR", "BPF_F_MARK_MANGLED_0 : "} {
@@ -128,6 +131,8 @@ func truncated(line, _ string) []string {
 // equal are mistakes that change nothing, and why: no test can notice them.
 var equal = map[string]string{
 	"return bpf_skb_store_bytes(skb, 0, b->dst_mac, IN_FRAME(hops) + 2, 0);": "the byte behind is the first of the source, as the packet has it",
+	"after.id = to->dst_port;":    "an echo has one identifier, which stands in both ports",
+	"before.id = from->dst_port;": "an echo has one identifier, which stands in both ports",
 }
 
 // placesIn lists all mistakes that can be made in a file.

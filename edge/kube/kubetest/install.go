@@ -102,10 +102,10 @@ func (s *Server) Token(namespace, account string, pod *v1alpha1.Header) string {
 	return got.Status.Token
 }
 
-// await asks again until yes is true; a minute is for ever.
+// await asks again until yes is true.
 func (s *Server) await(what string, yes func(context.Context) bool) {
 	s.t.Helper()
-	ctx, cancel := context.WithTimeout(s.t.Context(), time.Minute)
+	ctx, cancel := context.WithTimeout(s.t.Context(), patience)
 	defer cancel()
 	for !yes(ctx) {
 		select {

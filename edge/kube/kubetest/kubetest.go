@@ -10,12 +10,14 @@ import (
 	"encoding/pem"
 	"errors"
 	"fmt"
+	mathrand "math/rand/v2"
 	"net"
 	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"strconv"
 	"syscall"
 	"testing"
 	"time"
@@ -38,6 +40,9 @@ type Server struct {
 	ports  [3]string // API server, etcd for clients, etcd for peers
 	tokens int
 }
+
+// patience bounds each wait: hundreds of agents that find their server again keep a machine busy for minutes.
+const patience = 5 * time.Minute
 
 // AdminToken belongs to a user who may do everything.
 const AdminToken = "admin-token"
@@ -116,18 +121,25 @@ func signingKey(t testing.TB) string {
 	return string(pem.EncodeToMemory(&pem.Block{Type: "EC PRIVATE KEY", Bytes: der}))
 }
 
+// freePort finds a port for a program to listen at. It lies below those that the kernel gives to connections (ip_local_port_range, from 32768), because
+// one of these might have it when the program starts.
 func freePort(t testing.TB) string {
 	t.Helper()
-	l, err := net.Listen("tcp", "[::1]:0")
-	if err != nil {
-		t.Fatal(err)
+	const first, number = 20_000, 12_000
+	for range 100 {
+		port := strconv.Itoa(first + mathrand.IntN(number))
+		l, err := net.Listen("tcp", net.JoinHostPort("::1", port))
+		if errors.Is(err, syscall.EADDRINUSE) {
+			continue
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		l.Close()
+		return port
 	}
-	defer l.Close()
-	_, port, err := net.SplitHostPort(l.Addr().String())
-	if err != nil {
-		t.Fatal(err)
-	}
-	return port
+	t.Fatalf("100 ports from %d on are all taken", first)
+	return ""
 }
 
 // StartStore starts etcd on the folder it had.
@@ -149,7 +161,7 @@ func (s *Server) StartAPI() {
 		"--authorization-mode=Node,RBAC", "--token-auth-file="+file("tokens.csv"), "--disable-admission-plugins=ServiceAccount",
 		"--service-account-issuer=https://kubernetes.default.svc", "--service-account-key-file="+file("sa.key"),
 		"--service-account-signing-key-file="+file("sa.key"), "--allow-privileged", "--max-requests-inflight=2000", "--max-mutating-requests-inflight=1000")
-	ctx, cancel := context.WithTimeout(s.t.Context(), time.Minute)
+	ctx, cancel := context.WithTimeout(s.t.Context(), patience)
 	defer cancel()
 	h, err := rest.HTTPClientFor(s.Config(AdminToken))
 	if err != nil {
@@ -187,6 +199,18 @@ func (s *Server) Config(token string) *rest.Config {
 
 // Client returns a client of the user who may do everything.
 func (s *Server) Client() *objects.Client { return s.ClientAs(AdminToken) }
+
+// PatientClient is Client for whoever asks a server that many others keep busy: an answer may take minutes.
+func (s *Server) PatientClient() *objects.Client {
+	s.t.Helper()
+	config := s.Config(AdminToken)
+	config.Timeout = patience
+	c, err := objects.NewClient(config)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return c
+}
 
 // ClientAs returns a client of the bearer of a token.
 func (s *Server) ClientAs(token string) *objects.Client {

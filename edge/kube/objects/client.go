@@ -2,6 +2,7 @@ package objects
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -67,7 +68,7 @@ func configuration(kubeconfig string) (*rest.Config, error) {
 	return clientcmd.BuildConfigFromFlags("", kubeconfig)
 }
 
-// requestTimeout is how long any answer but that of a watch may take.
+// requestTimeout is how long any answer but that of a watch may take, unless the configuration says it.
 const requestTimeout = 30 * time.Second
 
 // NewClient makes a client of a configuration of client-go, which brings TLS, tokens that are renewed, and proxies.
@@ -80,7 +81,7 @@ func NewClient(c *rest.Config) (*Client, error) {
 	if err != nil {
 		return nil, fmt.Errorf("kubernetes API server %s: %w", c.Host, err)
 	}
-	return &Client{http: &http.Client{Transport: h.Transport, Timeout: requestTimeout}, watch: &http.Client{Transport: h.Transport}, base: base}, nil
+	return &Client{http: &http.Client{Transport: h.Transport, Timeout: cmp.Or(c.Timeout, requestTimeout)}, watch: &http.Client{Transport: h.Transport}, base: base}, nil
 }
 
 // Server returns the address of the API server, for people.

@@ -62,6 +62,7 @@ func refusals(c *objects.Client, t *testing.T) map[string]func() error {
 		"an address that is none":               addressNamed("20010db8a01000000005000000000009", "::"),
 		"an identity under another's name":      func() error { return create(t, c, named(identity(300, "shop"), "id-301")) },
 		"a reserved identity":                   func() error { return create(t, c, identity(255, "shop")) },
+		"an identity behind the last":           func() error { return create(t, c, identity(131071, "shop")) },
 		"another set for a number":              func() error { return change(t, c, objects.Identities(), "id-256", `{"spec":{"namespace":"other"}}`) },
 		"other labels for a number":             func() error { return change(t, c, objects.Identities(), "id-256", `{"spec":{"labels":{"app":"db"}}}`) },
 		"another host for a prefix": func() error {
@@ -91,7 +92,7 @@ func named(o *v1alpha1.Identity, name string) *v1alpha1.Identity {
 	return o
 }
 
-func identity(n uint16, namespace string) *v1alpha1.Identity {
+func identity(n uint32, namespace string) *v1alpha1.Identity {
 	o := v1alpha1.NewIdentity(v1alpha1.IdentitySpec{Number: n, Namespace: namespace, Labels: map[string]string{"app": "web"}})
 	v1alpha1.Validate(o)
 	return o
@@ -128,6 +129,7 @@ func TestKinds(t *testing.T) {
 	made(t, c, objects.Pools(), v1alpha1.NewPool("web", v1alpha1.PoolSpec{Prefix: prefix("2001:db8:a010:0:5::/80"), Namespaces: []string{"shop"}}))
 	made(t, c, objects.Addresses(), v1alpha1.NewAddress(v1alpha1.AddressSpec{Address: addr("2001:db8:a010:0:5::7"), Pool: "web", Namespace: "shop", Name: "web-0"}))
 	made(t, c, objects.Identities(), identity(256, "shop"))
+	made(t, c, objects.Identities(), identity(131070, "shop"))
 	made(t, c, objects.BGPPeers(), v1alpha1.NewBGPPeer("tor", v1alpha1.BGPPeerSpec{Interface: "eth0", Accept: []v1alpha1.Prefix{prefix("203.0.113.0/24")}}))
 	made(t, c, objects.Translations(), v1alpha1.NewTranslation("plain", v1alpha1.TranslationSpec{Pool: []v1alpha1.Prefix{prefix("45.66.0.0/28")}, HostLabels: map[string]string{"role": "gateway"}}))
 	made(t, c, objects.Translations(), v1alpha1.NewTranslation("bare", v1alpha1.TranslationSpec{}))
@@ -137,7 +139,7 @@ func TestKinds(t *testing.T) {
 	made(t, c, objects.HostPrefixes(), v1alpha1.NewHostPrefix(v1alpha1.HostPrefixSpec{Prefix: prefix("2001:db8:a010:1000::/64"), Host: "h1", Rack: "1", Number: &number}))
 	made(t, c, objects.HostPrefixes(), v1alpha1.NewHostPrefix(v1alpha1.HostPrefixSpec{Prefix: prefix("10.0.1.0/24"), Host: "h1"}))
 	made(t, c, objects.HostPrefixes(), v1alpha1.NewHostPrefix(v1alpha1.HostPrefixSpec{Prefix: prefix("2001:db8:ffff:7::1:0/112"), Host: "h2", Adopted: true}))
-	made(t, c, objects.HostStatuses(), v1alpha1.NewHostStatus("h1", v1alpha1.HostReport{Round: 7, Prefixes: []v1alpha1.Prefix{prefix("2001:db8:a010:1000::/64")}, Identities: []uint16{256}}))
+	made(t, c, objects.HostStatuses(), v1alpha1.NewHostStatus("h1", v1alpha1.HostReport{Round: 7, Prefixes: []v1alpha1.Prefix{prefix("2001:db8:a010:1000::/64")}, Identities: []uint32{256}}))
 	if host.Spec.Rack != "1" || host.Metadata.UID == "" || host.Metadata.CreationTimestamp == nil {
 		t.Errorf("host as it was made: %+v", host)
 	}
@@ -150,6 +152,11 @@ func TestKinds(t *testing.T) {
 	if h, err := objects.In(c, objects.Hosts()).Get(t.Context(), "h1"); err != nil || h.Spec.Rack != "1" {
 		t.Errorf("rack %q, %v", h.Spec.Rack, err)
 	}
+	if err := change(t, c, objects.Hosts(), "h1", `{"spec":{"ipv4Prefix":"10.0.1.0/24"}}`); err != nil {
+		t.Errorf("the IPv4 prefix of a host: %v", err)
+	}
+	columns(t, s, "addressplans", "Name=lab Prefix=2001:db8:a000::/37 Mode= Hosts= Silent= Resting= Accepted=")
+	columns(t, s, "hosts", `Name=h1 Rack=1 Prefix=2001:db8:a010:1000::/64 IPv4=10.0.1.0/24 Addresses=["2001:db8:f::1"] MAC=02:00:00:00:00:01 Accepted=`)
 	for name, try := range refusals(c, t) {
 		t.Run(name, func(t *testing.T) {
 			err := try()

@@ -40,6 +40,9 @@ func (h *Hooks) Bypass(cookies []uint64) error {
 	if err != nil {
 		return fmt.Errorf("list the namespaces that are left alone: %w", err)
 	}
+	if err := h.putBypassed(len(have) + len(cookies)); err != nil {
+		return err
+	}
 	var errs []error
 	for _, c := range cookies {
 		errs = append(errs, h.maps.bypass.Put(c, uint64(1)))
@@ -49,7 +52,23 @@ func (h *Hooks) Bypass(cookies []uint64) error {
 			errs = append(errs, absent(h.maps.bypass.Delete(c)))
 		}
 	}
-	return errors.Join(errs...)
+	return errors.Join(append(errs, h.countBypassed())...)
+}
+
+// countBypassed tells the hooks how many namespaces are left alone, as the map of them says.
+func (h *Hooks) countBypassed() error {
+	have, err := keysOf[uint64](h.maps.bypass)
+	if err != nil {
+		return fmt.Errorf("list the namespaces that are left alone: %w", err)
+	}
+	return h.putBypassed(len(have))
+}
+
+func (h *Hooks) putBypassed(n int) error {
+	if err := h.maps.bypassed.Put(uint32(0), uint32(n)); err != nil {
+		return fmt.Errorf("tell the service hooks that %d namespaces are left alone: %w", n, err)
+	}
+	return nil
 }
 
 // Correspondent returns whom the socket of a cookie thinks it talks to at backend; ok is false when it was not led there.

@@ -45,6 +45,7 @@ var hooks = []struct {
 	program string
 	attach  ebpf.AttachType
 }{
+	{"service_release", ebpf.AttachCgroupInetSockRelease}, // there before the first socket is led, and until none is led any more
 	{"service_connect6", ebpf.AttachCGroupInet6Connect},
 	{"service_connect4", ebpf.AttachCGroupInet4Connect},
 	{"service_sendmsg6", ebpf.AttachCGroupUDP6Sendmsg},
@@ -73,7 +74,7 @@ func Open(folder *pin.Folder, cgroup string) (_ *Hooks, err error) {
 			err = errors.Join(err, h.Close())
 		}
 	}()
-	if err := h.takeOver(); err != nil {
+	if err := errors.Join(h.takeOver(), h.countBypassed()); err != nil {
 		return nil, err
 	}
 	for _, k := range hooks {
@@ -90,7 +91,7 @@ func (h *Hooks) Close() error { return h.close() }
 // Detach takes the programs off: sockets are led nowhere from then on. Maps stay until the folder is removed.
 func Detach(folder *pin.Folder) error {
 	var errs []error
-	for _, k := range hooks {
+	for _, k := range slices.Backward(hooks) {
 		errs = append(errs, folder.Detach(k.program))
 	}
 	return errors.Join(errs...)

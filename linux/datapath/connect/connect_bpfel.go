@@ -18,9 +18,11 @@ import (
 const (
 	connectMapServiceAffinity      = "service_affinity"
 	connectMapServiceBypass        = "service_bypass"
+	connectMapServiceBypassed      = "service_bypassed"
 	connectMapServiceDatagrams     = "service_datagrams"
 	connectMapServiceFrontends     = "service_frontends"
 	connectMapServicePeers         = "service_peers"
+	connectMapServicePlaces        = "service_places"
 	connectMapServiceSenders       = "service_senders"
 	connectMapServiceTable1021     = "service_table_1021"
 	connectMapServiceTable16381    = "service_table_16381"
@@ -34,6 +36,7 @@ const (
 	connectProgServiceGetpeername6 = "service_getpeername6"
 	connectProgServiceRecvmsg4     = "service_recvmsg4"
 	connectProgServiceRecvmsg6     = "service_recvmsg6"
+	connectProgServiceRelease      = "service_release"
 	connectProgServiceSendmsg4     = "service_sendmsg4"
 	connectProgServiceSendmsg6     = "service_sendmsg6"
 )
@@ -86,6 +89,7 @@ type connectProgramSpecs struct {
 	ServiceGetpeername6 *ebpf.ProgramSpec `ebpf:"service_getpeername6"`
 	ServiceRecvmsg4     *ebpf.ProgramSpec `ebpf:"service_recvmsg4"`
 	ServiceRecvmsg6     *ebpf.ProgramSpec `ebpf:"service_recvmsg6"`
+	ServiceRelease      *ebpf.ProgramSpec `ebpf:"service_release"`
 	ServiceSendmsg4     *ebpf.ProgramSpec `ebpf:"service_sendmsg4"`
 	ServiceSendmsg6     *ebpf.ProgramSpec `ebpf:"service_sendmsg6"`
 }
@@ -96,9 +100,11 @@ type connectProgramSpecs struct {
 type connectMapSpecs struct {
 	ServiceAffinity   *ebpf.MapSpec `ebpf:"service_affinity"`
 	ServiceBypass     *ebpf.MapSpec `ebpf:"service_bypass"`
+	ServiceBypassed   *ebpf.MapSpec `ebpf:"service_bypassed"`
 	ServiceDatagrams  *ebpf.MapSpec `ebpf:"service_datagrams"`
 	ServiceFrontends  *ebpf.MapSpec `ebpf:"service_frontends"`
 	ServicePeers      *ebpf.MapSpec `ebpf:"service_peers"`
+	ServicePlaces     *ebpf.MapSpec `ebpf:"service_places"`
 	ServiceSenders    *ebpf.MapSpec `ebpf:"service_senders"`
 	ServiceTable1021  *ebpf.MapSpec `ebpf:"service_table_1021"`
 	ServiceTable16381 *ebpf.MapSpec `ebpf:"service_table_16381"`
@@ -136,9 +142,11 @@ func (o *connectObjects) Close() error {
 type connectMaps struct {
 	ServiceAffinity   *ebpf.Map `ebpf:"service_affinity"`
 	ServiceBypass     *ebpf.Map `ebpf:"service_bypass"`
+	ServiceBypassed   *ebpf.Map `ebpf:"service_bypassed"`
 	ServiceDatagrams  *ebpf.Map `ebpf:"service_datagrams"`
 	ServiceFrontends  *ebpf.Map `ebpf:"service_frontends"`
 	ServicePeers      *ebpf.Map `ebpf:"service_peers"`
+	ServicePlaces     *ebpf.Map `ebpf:"service_places"`
 	ServiceSenders    *ebpf.Map `ebpf:"service_senders"`
 	ServiceTable1021  *ebpf.Map `ebpf:"service_table_1021"`
 	ServiceTable16381 *ebpf.Map `ebpf:"service_table_16381"`
@@ -152,9 +160,11 @@ func (m *connectMaps) Close() error {
 	return _ConnectClose(
 		m.ServiceAffinity,
 		m.ServiceBypass,
+		m.ServiceBypassed,
 		m.ServiceDatagrams,
 		m.ServiceFrontends,
 		m.ServicePeers,
+		m.ServicePlaces,
 		m.ServiceSenders,
 		m.ServiceTable1021,
 		m.ServiceTable16381,
@@ -181,6 +191,7 @@ type connectPrograms struct {
 	ServiceGetpeername6 *ebpf.Program `ebpf:"service_getpeername6"`
 	ServiceRecvmsg4     *ebpf.Program `ebpf:"service_recvmsg4"`
 	ServiceRecvmsg6     *ebpf.Program `ebpf:"service_recvmsg6"`
+	ServiceRelease      *ebpf.Program `ebpf:"service_release"`
 	ServiceSendmsg4     *ebpf.Program `ebpf:"service_sendmsg4"`
 	ServiceSendmsg6     *ebpf.Program `ebpf:"service_sendmsg6"`
 }
@@ -193,6 +204,7 @@ func (p *connectPrograms) Close() error {
 		p.ServiceGetpeername6,
 		p.ServiceRecvmsg4,
 		p.ServiceRecvmsg6,
+		p.ServiceRelease,
 		p.ServiceSendmsg4,
 		p.ServiceSendmsg6,
 	)

@@ -23,13 +23,13 @@ const (
 
 // maps are the pinned maps.
 type maps struct {
-	frontends, datagrams, bypass, tally *ebpf.Map
-	tables                              [service.Classes]*ebpf.Map // by class; the largest is a map of maps
+	frontends, datagrams, bypass, bypassed, tally *ebpf.Map
+	tables                                        [service.Classes]*ebpf.Map // by class; the largest is a map of maps
 }
 
 func mapsOf(c *ebpf.Collection) maps {
 	m := maps{frontends: c.Maps[connectMapServiceFrontends], datagrams: c.Maps[connectMapServiceDatagrams],
-		bypass: c.Maps[connectMapServiceBypass], tally: c.Maps[connectMapServiceTally]}
+		bypass: c.Maps[connectMapServiceBypass], bypassed: c.Maps[connectMapServiceBypassed], tally: c.Maps[connectMapServiceTally]}
 	for class := range m.tables {
 		m.tables[class] = c.Maps[fmt.Sprintf("service_table_%d", service.Class(class).Size())]
 	}

@@ -6,6 +6,7 @@ package render
 
 import (
 	"fmt"
+	"net/netip"
 	"slices"
 	"strings"
 
@@ -53,9 +54,20 @@ type Options struct {
 	SpinePorts []string          // ports of a ToR that lead to spines; swp49 where nothing is said
 	Uplinks    []string          // links of a host that lead to its ToR; eth0 where nothing is said
 	Outside    []string          // ports of a spine that leave the fabric
+	Translated []netip.Prefix    // what translators to IPv4 announce: prefixes that carry IPv4 addresses, and their pools
 	Domain     string            // of host names in zones; "hexapod.internal." where nothing is said
 	NameServer string            // of the zones; "localhost." where nothing is said
 	Serial     uint32            // of the zones; 1 where nothing is said
+}
+
+// translated is what translators announce of one family.
+func (o Options) translated(six bool) (list []netip.Prefix) {
+	for _, p := range o.Translated {
+		if p.Addr().Is6() == six {
+			list = append(list, p)
+		}
+	}
+	return list
 }
 
 func (o Options) withDefaults() Options {

@@ -112,6 +112,14 @@ func TestGoldens(t *testing.T) {
 	for name, r := range renderings() {
 		t.Run(name, func(t *testing.T) { golden(t, name, mustRender(t, labPlan(), r.target, r.scope, labOptions())) })
 	}
+	translating := labOptions()
+	translating.Translated = []netip.Prefix{pfx("64:ff9b::/96"), pfx("198.51.100.0/30")}
+	for name, r := range map[string]struct {
+		target Target
+		scope  Scope
+	}{"filter-spine-nat64": {Filter, Scope{Spine: 1}}, "filter-tor-nat64": {Filter, Scope{Rack: "c0/r1"}}, "frr-tor-nat64": {FRR, Scope{Rack: "c0/r1"}}} {
+		t.Run(name, func(t *testing.T) { golden(t, name, mustRender(t, labPlan(), r.target, r.scope, translating)) })
+	}
 	t.Run("docker-dual", func(t *testing.T) {
 		golden(t, "docker-dual", mustRender(t, dualPlan(), Docker, Scope{Host: "h2"}, labOptions()))
 	})

@@ -53,16 +53,13 @@ func (r Router) Write(t Target) (File, error) {
 
 var defaultRoute = netip.MustParsePrefix("::/0")
 
-// single returns matches for the addresses that may sit on any host of the rack's cluster, and its Pref64.
+// single returns matches for the addresses that may sit on any host of the rack's cluster, and prefixes that carry IPv4 addresses.
 func (r rackView) single() []prefix.Match {
 	var ms []prefix.Match
 	for _, q := range r.moving {
 		ms = append(ms, prefix.Match{Prefix: q, Min: 128, Max: 128})
 	}
-	if r.pref64.IsValid() {
-		ms = append(ms, prefix.Match{Prefix: r.pref64})
-	}
-	return ms
+	return append(ms, prefix.Exactly(r.pref64...)...)
 }
 
 // Limits of prefixes per session: a host has one prefix and its VIPs, a rack those of its hosts, an upper router what is taken

@@ -42,7 +42,7 @@ type rackView struct {
 	port     string     // of the spine
 	hosts    []hostView
 	moving   []netip.Prefix // prefixes whose single addresses any host of the cluster may hold
-	pref64   netip.Prefix   // invalid: none
+	pref64   []netip.Prefix // that carry IPv4 addresses: the cluster's own, and those that translators announce
 }
 
 func (r rackView) name() string { return r.cluster.Name + "/" + r.rack.Name }
@@ -120,7 +120,12 @@ func (v view) rackView(c addressplan.Cluster, r addressplan.Rack) (rackView, err
 		}
 	}
 	if q, err := v.plan.RolePrefix(c, addressplan.RolePref64); err == nil {
-		rv.pref64 = q
+		rv.pref64 = []netip.Prefix{q}
+	}
+	for _, q := range v.opts.translated(true) {
+		if !slices.Contains(rv.pref64, q) {
+			rv.pref64 = append(rv.pref64, q)
+		}
 	}
 	for _, h := range v.plan.Hosts {
 		hc, hr, err := v.plan.Place(h)

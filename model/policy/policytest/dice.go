@@ -16,6 +16,18 @@ import (
 // Dice makes worlds that are so small that rules meet all the time.
 type Dice struct{ *rand.Rand }
 
+// number is one of the identities of a world, by its place: the last of 20 do not fit into addresses.
+func number(i int) identity.Number {
+	const narrow = 16
+	if i < narrow {
+		return identity.FirstWorkload + identity.Number(i)
+	}
+	return identity.FirstWide + identity.Number(i-narrow)
+}
+
+// Number is one that a world may have labels for, or one that none has.
+func (r Dice) Number() identity.Number { return number(r.IntN(21)) }
+
 func (r Dice) one(of ...string) string { return of[r.IntN(len(of))] }
 
 func (r Dice) labels() map[string]string {
@@ -144,9 +156,9 @@ func (r Dice) World() *policy.World {
 		Named:        map[identity.Number][]policy.NamedPort{},
 		CloseOutside: r.IntN(2) == 0, UnknownInside: r.IntN(2) == 0,
 	}
-	for n := range identity.Number(20) {
-		w.Identities[0x100+n] = identity.Set{Namespace: r.namespace(), Labels: r.labels()}
-		w.Named[0x100+n] = r.named()
+	for i := range 20 {
+		w.Identities[number(i)] = identity.Set{Namespace: r.namespace(), Labels: r.labels()}
+		w.Named[number(i)] = r.named()
 	}
 	for i := range 3 {
 		w.Hosts = append(w.Hosts, policy.Host{Name: fmt.Sprint(i), Labels: r.labels(), Addrs: []netip.Addr{r.Addr(), r.Addr()}})
@@ -181,7 +193,7 @@ func (r Dice) After(old *policy.World) *policy.World {
 		w.Policies = append(w.Policies, r.policy(len(w.Policies)))
 	}
 	for range r.IntN(4) {
-		n := identity.Number(0x100 + r.IntN(20))
+		n := number(r.IntN(20))
 		if _, there := w.Identities[n]; there {
 			delete(w.Identities, n)
 			delete(w.Named, n)
@@ -204,7 +216,7 @@ func (r Dice) After(old *policy.World) *policy.World {
 
 // Subject is an endpoint of a world.
 func (r Dice) Subject(w *policy.World) *policy.Subject {
-	n := identity.Number(0x100 + r.IntN(20))
+	n := number(r.IntN(20))
 	return &policy.Subject{Number: n, Set: w.Identities[n], Named: w.Named[n], Host: w.Hosts[0].Addrs}
 }
 
@@ -220,7 +232,7 @@ func (r Dice) Flow() policy.Flow {
 	case 1:
 		f.Other.Who = identity.Answer{Number: identity.Number(r.IntN(3)), By: identity.ByBits} // unknown, host, locator
 	default:
-		f.Other.Who = identity.Answer{Number: identity.Number(0x100 + r.IntN(20)), By: identity.ByBits}
+		f.Other.Who = identity.Answer{Number: number(r.IntN(20)), By: identity.ByEntry}
 	}
 	return f
 }

@@ -36,6 +36,8 @@ type Pool struct {
 	Gateways []string
 	// First and Last bound the ports of each address that are given out, in whole blocks; zero is no bound.
 	First, Last uint16
+	// Gives tells whether this gateway may give out ports of a block. Of others it only goes on with what is there. nil: of all.
+	Gives func(Block) bool
 }
 
 // Blocks returns every block, address by address.
@@ -95,8 +97,10 @@ type Blocks struct {
 	// Home tells the address that an endpoint should be seen by; nil: any.
 	Home func(endpoint netip.Addr) netip.Addr
 
-	quota   int // blocks of one endpoint
+	quota   int // blocks of one endpoint that this gateway gives
+	gives   func(Block) bool
 	free    []Block
+	idle    []Block // nobody has them, and another gateway gives them
 	resting []resting
 	had     map[netip.Addr][]Block
 	who     map[Block]netip.Addr
@@ -116,17 +120,38 @@ const portRest Seconds = 120
 // NewBlocks makes the ledger of a gateway. quota is the most blocks an endpoint can have. log is told of each grant when it begins and when
 // it ends; it must have written it down when it returns.
 func NewBlocks(p Pool, gateway string, quota int, log func(Grant)) *Blocks {
-	l := &Blocks{quota: quota, had: map[netip.Addr][]Block{}, who: map[Block]netip.Addr{}, since: map[Block]Seconds{}, log: log}
+	l := &Blocks{quota: quota, gives: p.Gives, had: map[netip.Addr][]Block{}, who: map[Block]netip.Addr{}, since: map[Block]Seconds{}, log: log}
 	for _, b := range p.Blocks() {
 		if owner, _ := p.Owners(b); owner == gateway {
-			l.free = append(l.free, b)
+			l.add(b)
 		}
 	}
 	return l
 }
 
+// may reports whether this gateway may give out ports of a block.
+func (l *Blocks) may(b Block) bool { return l.gives == nil || l.gives(b) }
+
+// add notes a block that nobody has.
+func (l *Blocks) add(b Block) {
+	if l.may(b) {
+		l.free = append(l.free, b)
+	} else {
+		l.idle = append(l.idle, b)
+	}
+}
+
 // Of returns the blocks of an endpoint, oldest first.
 func (l *Blocks) Of(endpoint netip.Addr) []Block { return l.had[endpoint] }
+
+// open returns those blocks of an endpoint that this gateway gives out ports of, oldest first.
+func (l *Blocks) open(endpoint netip.Addr) []Block {
+	has := l.had[endpoint]
+	if !slices.ContainsFunc(has, func(b Block) bool { return !l.may(b) }) {
+		return has
+	}
+	return slices.DeleteFunc(slices.Clone(has), func(b Block) bool { return !l.may(b) })
+}
 
 // Owner returns who has a block.
 func (l *Blocks) Owner(b Block) (netip.Addr, bool) {
@@ -138,7 +163,7 @@ func (l *Blocks) Owner(b Block) (netip.Addr, bool) {
 // a client from one address (RFC 4787 REQ-2).
 func (l *Blocks) Grant(endpoint netip.Addr, now Seconds) (Block, Shortage) {
 	has := l.had[endpoint]
-	if len(has) >= l.quota {
+	if len(l.open(endpoint)) >= l.quota {
 		return Block{}, AtQuota
 	}
 	l.wake(now)
@@ -162,11 +187,15 @@ func (l *Blocks) Grant(endpoint netip.Addr, now Seconds) (Block, Shortage) {
 // Resume takes a grant up that was made before, without telling the log again. It is false for a block that is not this gateway's to give
 // or that somebody has.
 func (l *Blocks) Resume(g Grant) bool {
-	i := slices.Index(l.free, g.Block)
+	from := &l.free
+	if !l.may(g.Block) {
+		from = &l.idle
+	}
+	i := slices.Index(*from, g.Block)
 	if i < 0 {
 		return false
 	}
-	l.free = slices.Delete(l.free, i, i+1)
+	*from = slices.Delete(*from, i, i+1)
 	l.had[g.Endpoint], l.who[g.Block], l.since[g.Block] = append(l.had[g.Endpoint], g.Block), g.Endpoint, g.From
 	return true
 }
@@ -183,8 +212,16 @@ func (l *Blocks) Living() []Grant {
 	return list
 }
 
-// Free returns how many blocks nobody has, those that rest among them.
-func (l *Blocks) Free() int { return len(l.free) + len(l.resting) }
+// Free returns how many blocks nobody has that this gateway gives, those that rest among them.
+func (l *Blocks) Free() int {
+	n := len(l.free)
+	for _, r := range l.resting {
+		if l.may(r.block) {
+			n++
+		}
+	}
+	return n
+}
 
 // preferred is the free block an endpoint gets first: the same one each time, if it is free, so that a gateway that takes over can guess it.
 func (l *Blocks) preferred(endpoint netip.Addr) int {
@@ -230,7 +267,7 @@ func (l *Blocks) forget(b Block, endpoint netip.Addr) {
 func (l *Blocks) wake(now Seconds) {
 	n, _ := slices.BinarySearchFunc(l.resting, now+1, func(r resting, t Seconds) int { return cmp.Compare(r.until, t) })
 	for _, r := range l.resting[:n] {
-		l.free = append(l.free, r.block)
+		l.add(r.block)
 	}
 	l.resting = slices.Delete(l.resting, 0, n)
 }

@@ -20,7 +20,11 @@ func Home(endpoint netip.Addr, pool []netip.Addr) (home netip.Addr) {
 }
 
 // Take adds addresses to those whose blocks this gateway hands out: another one had them. None of them may be its own already.
-func (l *Blocks) Take(p Pool) { l.free = append(l.free, p.Blocks()...) }
+func (l *Blocks) Take(p Pool) {
+	for _, b := range p.Blocks() {
+		l.add(b)
+	}
+}
 
 // leave gives addresses up: another gateway hands their blocks out from now on. What was granted goes on there, so the log is told nothing.
 func (l *Blocks) leave(gone map[netip.Addr]bool) {
@@ -30,6 +34,7 @@ func (l *Blocks) leave(gone map[netip.Addr]bool) {
 		}
 	}
 	l.free = slices.DeleteFunc(l.free, func(b Block) bool { return gone[b.Addr] })
+	l.idle = slices.DeleteFunc(l.idle, func(b Block) bool { return gone[b.Addr] })
 	l.resting = slices.DeleteFunc(l.resting, func(r resting) bool { return gone[r.block.Addr] })
 }
 
@@ -116,6 +121,20 @@ func (t *Table) Leave(addrs []netip.Addr, tell func(Copy)) {
 			delete(t.sessions, k)
 		}
 	}
+}
+
+// HasPort reports whether a port of the pool has a binding that lives.
+func (t *Table) HasPort(pool netip.AddrPort, protocol uint8) bool {
+	t.learn()
+	i, ok := t.by4[key4{pool.Addr().As4(), pool.Port(), protocol}]
+	return ok && t.alive(i)
+}
+
+// HasEnd reports whether an end of an endpoint has a binding that lives.
+func (t *Table) HasEnd(endpoint netip.AddrPort, protocol uint8) bool {
+	t.learn()
+	i, ok := t.by6[key6{endpoint.Addr().As16(), endpoint.Port(), protocol}]
+	return ok && t.alive(i)
 }
 
 // Copies calls f for at most n bindings from a place on and returns the place to go on from; 0: from the begin.

@@ -73,7 +73,7 @@ const candidates = 4
 // REQ-4: best effort, because blocks are small). begin in bpf/pool.h does the same.
 func (t *Table) choose(addr netip.Addr, port uint16, protocol uint8) (key4, Shortage) {
 	h := t.c.Secret.place(addr, port, protocol)
-	if k, ok := t.among(t.c.Blocks.Of(addr), h, addr, port, protocol); ok {
+	if k, ok := t.among(t.c.Blocks.open(addr), h, addr, port, protocol); ok {
 		return k, enough
 	}
 	k, short := t.inNew(h, addr, port, protocol)
@@ -83,7 +83,7 @@ func (t *Table) choose(addr netip.Addr, port uint16, protocol uint8) (key4, Shor
 	if t.swept < t.now { // what is over may hold ports still, once a second
 		t.swept = t.now
 		t.Expire()
-		if k, ok := t.among(t.c.Blocks.Of(addr), h, addr, port, protocol); ok {
+		if k, ok := t.among(t.c.Blocks.open(addr), h, addr, port, protocol); ok {
 			return k, enough
 		}
 		return t.inNew(h, addr, port, protocol)

@@ -122,7 +122,7 @@ func (f *Fast) get(t *Table, owner netip.Addr) *room {
 func (f *Fast) blockOf(t *Table, owner netip.Addr, b Block) (tcp, udp *marks) {
 	free := t.heldOf(b)
 	r := f.get(t, owner)
-	if r == nil || r.closed {
+	if r == nil || r.closed || !t.c.Blocks.may(b) {
 		return &free[0], &free[1]
 	}
 	for place := range uint64(roomBlocks) {

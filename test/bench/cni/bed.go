@@ -39,6 +39,7 @@ type bed struct {
 	folder  string
 	systems []*system // Hexapod on an empty host first
 	full    *system   // Hexapod on a host with many endpoints
+	plain   *system   // Hexapod on an empty host, without eBPF
 	undo    []func() error
 }
 
@@ -66,10 +67,13 @@ func newBed(ctx context.Context, o options) (_ *bed, err error) {
 		peer("bridge-ipv6", "bridge", "2001:db8:c::/64", o, data),
 		slow,
 	}
-	if b.systems[0], err = b.hexapod(ctx, "hexapod"); err != nil {
+	if b.systems[0], err = b.hexapod(ctx, "hexapod", plan); err != nil {
 		return nil, err
 	}
-	if b.full, err = b.hexapod(ctx, "hexapod-full"); err != nil {
+	if b.full, err = b.hexapod(ctx, "hexapod-full", plan); err != nil {
+		return nil, err
+	}
+	if b.plain, err = b.hexapod(ctx, "hexapod-plain", strings.Replace(plan, "clock: trusted", "clock: trusted, datapath: off", 1)); err != nil {
 		return nil, err
 	}
 	for _, s := range b.systems[1:] {
@@ -91,14 +95,14 @@ func (b *bed) host(s *system) error {
 	return ns.Do(func() error { return exec.Command("ip", "link", "set", "lo", "up").Run() })
 }
 
-// hexapod starts an agent on a host of its own and waits until it serves.
-func (b *bed) hexapod(ctx context.Context, name string) (*system, error) {
+// hexapod starts an agent with a configuration on a host of its own and waits until it serves.
+func (b *bed) hexapod(ctx context.Context, name, config string) (*system, error) {
 	top := filepath.Join(b.folder, name)
-	config, run, state := filepath.Join(top, "config"), filepath.Join(top, "run"), filepath.Join(top, "state")
-	if err := os.MkdirAll(config, 0o755); err != nil {
+	folder, run, state := filepath.Join(top, "config"), filepath.Join(top, "run"), filepath.Join(top, "state")
+	if err := os.MkdirAll(folder, 0o755); err != nil {
 		return nil, err
 	}
-	if err := os.WriteFile(filepath.Join(config, "plan.yaml"), []byte(plan), 0o644); err != nil {
+	if err := os.WriteFile(filepath.Join(folder, "plan.yaml"), []byte(config), 0o644); err != nil {
 		return nil, err
 	}
 	s := &system{name: name, plugin: "hexapod-cni", each: b.o.each, burst: true, bin: b.o.bin,
@@ -112,7 +116,7 @@ func (b *bed) hexapod(ctx context.Context, name string) (*system, error) {
 	}
 	defer ready.Close()
 	var words strings.Builder
-	agent := exec.CommandContext(ctx, filepath.Join(b.o.bin, "hexapod"), "agent", "--config", config, "--host", "h1",
+	agent := exec.CommandContext(ctx, filepath.Join(b.o.bin, "hexapod"), "agent", "--config", folder, "--host", "h1",
 		"--run", run, "--state", state, "--log-level", "warn")
 	agent.Env = append(os.Environ(), "NOTIFY_SOCKET="+filepath.Join(top, "notify"))
 	agent.Stderr = &words
@@ -169,7 +173,7 @@ func (b *bed) close() error {
 // things in one list for all of them (every clsact qdisc walks that of flow_indr_dev_setup_offload), and a machine with nothing else on
 // it has nothing there.
 func (b *bed) measure(ctx context.Context, r *report) error {
-	if err := b.pairs(ctx, r, b.single, b.lone, b.burst); err != nil {
+	if err := b.pairs(ctx, r, b.single, b.without, b.lone, b.burst); err != nil {
 		return err
 	}
 	if err := b.fill(ctx); err != nil {
@@ -201,6 +205,11 @@ func (b *bed) pairs(ctx context.Context, r *report, parts ...func(context.Contex
 // single serves endpoints one after the other on hosts with nothing else on them.
 func (b *bed) single(ctx context.Context, pair int) ([]*round, error) {
 	return b.serve(ctx, "single", pair, b.o.each, b.systems)
+}
+
+// without is single on a host with eBPF, beside one without.
+func (b *bed) without(ctx context.Context, pair int) ([]*round, error) {
+	return b.serve(ctx, "without", pair, b.o.each, []*system{b.plain, b.systems[0]})
 }
 
 // crowded is single on the full host, beside an empty one.

@@ -2,10 +2,11 @@
 //
 // Every system has a host of its own, a network namespace, and the namespaces of endpoints are there before they are added. A pair is
 // one round in which each system serves the same number of endpoints: `single` one at a time in turn (A B A B) on hosts with nothing
-// else on them, `crowded` the same on a host with many endpoints beside an empty one, `lone` one endpoint after a pause, `burst` 40 at
-// a time. Lone is how an endpoint usually comes. It differs from single for plugins that look whether a link or address is ready and
-// sleep if it is not: the kernel reports such events at most once a second, at once only after quiet. The figure of a comparison is the
-// median of the pairs' ratios with its lower 95 % bound; all rounds are written down.
+// else on them, `without` the same for Hexapod with and without eBPF, `crowded` the same on a host with many endpoints beside an empty
+// one, `lone` one endpoint after a pause, `burst` 40 at a time. Lone is how an endpoint usually comes. It differs from single for plugins
+// that look whether a link or address is ready and sleep if it is not: the kernel reports such events at most once a second, at once only
+// after quiet. The figure of a comparison is the median of the pairs' ratios with its lower 95 % bound, or the upper one where the mark is
+// not to be exceeded; all rounds are written down.
 package main
 
 import (

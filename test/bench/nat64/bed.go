@@ -197,4 +197,4 @@ func inside(ns *netns.NS, lines ...string) error {
 func self() string { return "/proc/self/exe" }
 
 // openTUN opens the device of a translator in the namespace it runs in.
-func openTUN() (*os.File, error) { return tun.Open(nil, device) }
+func openTUN() (*os.File, error) { return tun.OpenHeaded(nil, device) }

@@ -12,7 +12,9 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"hexapod.dev/linux/datapath"
 	"hexapod.dev/linux/nat64"
+	model "hexapod.dev/model/datapath"
 )
 
 // translatorVerb is how this program is called as a translator.
@@ -77,5 +79,15 @@ func open(folder string, withFast bool) (files nat64.Files, c nat64.Config, err 
 	if files.Fast, files.Rooms, err = f.Memory(); err != nil {
 		return files, c, err
 	}
-	return files, c, errors.Join(f.Hang(device), f.Set(c, true))
+	return files, c, errors.Join(judge(folder), f.Hang(device), f.Set(c, true, true))
+}
+
+// judge hangs the programs of a host on both links, as on every gateway: behind them packets come to the fast path.
+func judge(folder string) error {
+	t, err := datapath.Open(datapath.Options{Root: filepath.Join(folder, "none"), Run: folder})
+	if err != nil {
+		return err
+	}
+	_, err = t.Reconcile(context.Background(), model.Want{Uplinks: map[string]model.LinkFlags{"in0": model.Uplink, "out0": model.Uplink}})
+	return errors.Join(err, t.Maps().SetFast(true))
 }

@@ -63,7 +63,7 @@ func Measure(ctx context.Context, o Options, marks []Mark, find func(name, way s
 	r := &Report{Machine: paired.This(o.Version), Load: paired.Load(), Slice: o.Slice.String()}
 	for i, m := range marks {
 		same := func(other Mark) bool { return other.Kind == m.Kind && other.Way == m.Way }
-		if slices.ContainsFunc(marks[:i], same) || !o.Kinds.MatchString(m.Kind) {
+		if slices.ContainsFunc(marks[:i], same) || !o.Kinds.MatchString(m.Kind+", "+m.Way) {
 			continue
 		}
 		var systems []System

@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"strings"
 	"testing"
@@ -79,6 +80,45 @@ func (b bed) feed(ctx context.Context, machine, text string, words ...string) (s
 		return "", fmt.Errorf("%s on %s: %w: %s", strings.Join(words, " "), machine, err, strings.TrimSpace(said.String()))
 	}
 	return strings.TrimSpace(out.String()), nil
+}
+
+// talk starts a program on a machine that ends when its standard input does. What it says comes by lines.
+func (b bed) talk(machine string, words ...string) (in io.WriteCloser, said <-chan string) {
+	b.t.Helper()
+	ctx, cancel := context.WithCancel(context.Background())
+	cmd := b.Command(ctx, words...)
+	r, w := io.Pipe()
+	lines := make(chan string, 1000)
+	cmd.Stdin = r
+	told := writer(func(p []byte) {
+		for l := range strings.Lines(string(p)) {
+			lines <- strings.TrimSpace(l)
+		}
+	})
+	cmd.Stdout, cmd.Stderr = told, told
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		_ = b.Run(machine, cmd) // it ends with ctx, or said all
+	}()
+	b.t.Cleanup(func() { w.Close(); cancel(); <-ended })
+	return w, lines
+}
+
+// awaitWord waits until a program says a line.
+func (b bed) awaitWord(said <-chan string, want string) {
+	b.t.Helper()
+	for end := time.After(patience); ; {
+		select {
+		case l := <-said:
+			if l == want {
+				return
+			}
+			b.t.Logf("waits for %q: %s", want, l)
+		case <-end:
+			b.t.Fatalf("nobody says %q", want)
+		}
+	}
 }
 
 // kubectl asks the API server as its administrator.

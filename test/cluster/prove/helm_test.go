@@ -114,7 +114,7 @@ func bare(t *testing.T) (bed, string) {
 		t.Fatal(err)
 	}
 	o := cluster.Options{Name: fmt.Sprint("helm", os.Getpid()), Workers: 2, Family: cluster.IPv6, Network: cluster.None, Fabric: cluster.Flat,
-		HostPrefixes: cluster.Plan, HostBits: 64, KubeProxy: true, Programs: programs}
+		HostPrefixes: cluster.Plan, HostBits: 64, KubeProxy: true, Internet: cluster.NoInternet, Programs: programs}
 	t.Cleanup(func() {
 		if err := cluster.Down(cache, o.Name); err != nil {
 			t.Error(err)

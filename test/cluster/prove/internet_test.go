@@ -221,12 +221,12 @@ func (b bed) hexapod(node string, words ...string) (string, error) {
 	return b.both(node, append([]string{"nsenter", "-t", pid, "-m", "/usr/bin/hexapod"}, words...)...)
 }
 
-// fetches fetches from a pod by name, again and again, until it is stopped, and returns what went wrong.
-func (b bed) fetches(pod string) (stop func() (done int, failed []string)) {
+// fetches fetches from a pod by the name of a server, again and again, until it is stopped, and returns what went wrong.
+func (b bed) fetches(pod, server string) (stop func() (done int, failed []string)) {
 	b.t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
 	cmd := b.Command(ctx, "kubectl", "exec", pod, "--", "sh", "-c",
-		`while :; do curl -sS -o /dev/null -f -m 30 http://`+internet.Web+`/ 2>&1 && echo fetched || echo "failed: $?"; done`)
+		`while :; do curl -sS -o /dev/null -f -m 30 http://`+server+`/ 2>&1 && echo fetched || echo "failed: $?"; done`)
 	var mu sync.Mutex
 	var done int
 	var failed []string
@@ -270,7 +270,7 @@ func TestInternetWhileAgentsAreKilled(t *testing.T) {
 	b.connect()
 	names, _ := b.pods("glibc")
 	client := b.Nodes()[len(b.Nodes())-1] // no gateway
-	stop := b.fetches(names[client])
+	stop := b.fetches(names[client], internet.Web)
 	for _, node := range append(b.Gateways(), client) {
 		pid, err := b.agent(node)
 		if err != nil {

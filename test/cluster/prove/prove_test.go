@@ -161,16 +161,10 @@ func (b bed) writtenDown(node, app string) error {
 func sandbox(b bed, node, pod string) string {
 	b.t.Helper()
 	ctr := []string{"ctr", "-n", "k8s.io"}
-	for _, line := range strings.Split(b.on(node, append(ctr, "containers", "ls")...), "\n") {
-		words := strings.Fields(line)
-		if len(words) < 2 || !strings.Contains(words[1], "pause") {
-			continue
-		}
-		if !strings.Contains(b.on(node, append(ctr, "containers", "info", words[0])...), `"io.kubernetes.pod.name": "`+pod+`"`) {
-			continue
-		}
+	is := `labels."io.kubernetes.pod.name"==` + pod + `,labels."io.cri-containerd.kind"==sandbox`
+	for _, id := range strings.Fields(b.on(node, append(ctr, "containers", "ls", "-q", is)...)) {
 		for _, task := range strings.Split(b.on(node, append(ctr, "tasks", "ls")...), "\n") {
-			if t := strings.Fields(task); len(t) > 2 && t[0] == words[0] {
+			if t := strings.Fields(task); len(t) > 2 && t[0] == id {
 				return t[1]
 			}
 		}

@@ -42,8 +42,11 @@ var Steps = []Step{
 	{Name: "every program loads", Package: "linux/datapath", Args: tests("TestVerifier"), Limit: 2 * time.Minute},
 	{Name: "endpoints", Package: "linux/datapath", Args: tests("TestPathsOfEndpoints", "TestReconcileRepairs", "TestNewProcessGoesOn",
 		"TestRemoveTakesEverythingOff", "TestAttacksFromAnEndpoint", "TestForgedInsideSources"), Limit: 6 * time.Minute},
+	{Name: "services where sockets connect", Package: "linux/datapath/connect", Args: tests("TestConnect", "TestFamilies", "TestWhoIsLed", "TestPlaces", "TestPlaceOfAnother"), Limit: 4 * time.Minute},
+	{Name: "reasons of the kernel's drops", Package: "linux/dropreason", Args: tests("TestReasonOfAClosedPort"), Limit: 2 * time.Minute},
 	{Name: "the fast path of NAT64 loads", Package: "linux/nat64", Args: tests("TestVerifier"), Limit: 2 * time.Minute},
-	{Name: "NAT64", Package: "linux/nat64", Args: tests("TestTwin", "TestTCPAndUDPReachIPv4"), Env: []string{"HEXAPOD_TWIN_PACKETS=2000"}, Limit: 4 * time.Minute},
+	{Name: "NAT64", Package: "linux/nat64", Args: tests("TestTwin", "TestTCPAndUDPReachIPv4", "TestRowsLeaveAsTheSamePackets", "TestDatagramsOfOneCallReachIPv4"), Env: []string{"HEXAPOD_TWIN_PACKETS=2000"}, Limit: 5 * time.Minute},
+	{Name: "NAT64 where packets arrive", Package: "linux/nat64", Args: tests("TestWhatLinksBringSeesNoDevice"), Limit: 4 * time.Minute},
 }
 
 func tests(names ...string) []string {

@@ -1,0 +1,50 @@
+package nat64
+
+import (
+	"encoding/binary"
+	"testing"
+
+	"golang.org/x/sys/unix"
+
+	"hexapod.dev/linux/netns/netnstest"
+)
+
+// datagrams sees the IPv4 packets that come to the server of a bed.
+type datagrams struct{ fd int }
+
+func (b *bed) datagrams(t *testing.T) (d datagrams) {
+	t.Helper()
+	netnstest.Do(t, b.server, func() (err error) {
+		d.fd, err = unix.Socket(unix.AF_PACKET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, int(binary.NativeEndian.Uint16([]byte{0x08, 0x00})))
+		return err
+	})
+	t.Cleanup(func() { unix.Close(d.fd) })
+	return d
+}
+
+// identified wants so many of UDP, at least, that may be cut, each with an identification of its own (RFC 7915 5.1, RFC 6864 4.1).
+func (d datagrams) identified(t *testing.T, least int) {
+	t.Helper()
+	seen := map[uint16]bool{}
+	for b := make([]byte, 65536); ; {
+		n, from, err := unix.Recvfrom(d.fd, b, unix.MSG_DONTWAIT)
+		if err != nil {
+			break
+		}
+		l, ok := from.(*unix.SockaddrLinklayer)
+		if !ok || l.Pkttype == unix.PACKET_OUTGOING || n < 28 || b[9] != 17 {
+			continue
+		}
+		id := binary.BigEndian.Uint16(b[4:])
+		if b[6]&0x40 != 0 {
+			t.Errorf("a packet of %d bytes must not be cut", n)
+		}
+		if seen[id] {
+			t.Errorf("two packets have the identification %d", id)
+		}
+		seen[id] = true
+	}
+	if len(seen) < least {
+		t.Errorf("%d packets with identifications of their own came, want %d", len(seen), least)
+	}
+}

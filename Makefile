@@ -96,7 +96,7 @@ lint: ## gofmt, vet, staticcheck, errorlint, the bans and arrows of arch/, govul
 vulncheck: ## known vulnerabilities in what we call; says so when the database cannot be reached
 	@tools/vulncheck.sh
 
-generate: ## write what is generated: docs/map.md and more
+generate: packages ## write what is generated: docs/map.md and more (compiling eBPF needs clang)
 	$(GO) generate ./...
 
 fuzz: ## run every fuzz target for FUZZTIME (10s)
@@ -105,7 +105,7 @@ fuzz: ## run every fuzz target for FUZZTIME (10s)
 soak: build ## what takes long: 10,000 power cuts, upstream's suites on every kind of cluster, a minute of each fuzz target, the race detector (PARTS="cuts fuzz": only these, tools/soak.sh lists them); writes bench/results/soak
 	@tools/soak.sh $(PARTS)
 
-packages: # what tests drive besides Go: installed on Debian when root, by make test
+packages: # what tests and generation drive besides Go: installed on Debian when root, by make test and make generate
 	@tools/packages.sh
 
 clean: ## remove what was built

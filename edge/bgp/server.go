@@ -236,3 +236,21 @@ func (s *server) forgive(before time.Time) {
 		_ = s.bgp.EnablePeer(context.Background(), &api.EnablePeerRequest{Address: addr.String()})
 	}
 }
+
+// reopen begins first sessions anew that hang half open since before a time; errs are by name of the peer. Where both ends call each
+// other at once, GoBGP 4.8 may keep one connection here and the other one there, against RFC 4271 section 6.8, and before a peer's
+// first session its hold timer (section 8.2.2, OpenConfirm) does not run: such a session never came up.
+func (s *server) reopen(log *slog.Logger, before time.Time) map[string]error {
+	errs := map[string]error{}
+	for _, h := range s.table.halfOpen(before) {
+		log.Warn("a BGP session hangs half open, it begins anew", "peer", h.peer.Name, "address", h.addr)
+		key := h.addr.String()
+		was := s.spoken[key]
+		if err := s.removePeer(key, was); err != nil {
+			errs[was.peer.Name] = err
+		} else if err := s.addPeer(key, was); err != nil {
+			errs[was.peer.Name] = err
+		}
+	}
+	return errs
+}

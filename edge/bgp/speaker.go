@@ -26,6 +26,7 @@ const Port = 179
 // Times of a speaker.
 const (
 	retry      = 2 * time.Second // between attempts at what failed
+	openTime   = 5 * time.Second // a session opens within, once both ends have said a word
 	limitRest  = 5 * time.Minute // before a peer that offered too much may try again
 	settleTime = 2 * time.Minute // after the start, routes of before are kept at most so long for peers that do not come back
 )
@@ -97,6 +98,7 @@ func (s *Speaker) Run(ctx context.Context) error {
 		case <-s.table.over:
 			s.refuse()
 		case <-again.C:
+			s.reopen()
 			if s.failed() {
 				s.attempt()
 			}
@@ -141,6 +143,18 @@ func (s *Speaker) refuse() {
 	defer s.mu.Unlock()
 	if s.live != nil {
 		s.live.refuse()
+	}
+}
+
+// reopen begins sessions anew that hang half open.
+func (s *Speaker) reopen() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.live == nil {
+		return
+	}
+	for name, err := range s.live.reopen(s.options.Log, time.Now().Add(-openTime)) {
+		s.trouble[name] = err.Error() // attempt tries again
 	}
 }
 

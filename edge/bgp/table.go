@@ -343,6 +343,18 @@ func (t *table) overSince(before time.Time) (out []netip.Addr) {
 	return out
 }
 
+// halfOpen returns the peers whose first session began to open before a time and got no further.
+func (t *table) halfOpen(before time.Time) (out []*heard) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for _, h := range t.peers {
+		if h.session == 0 && (h.state == OpenSent || h.state == OpenConfirm) && h.since.Before(before) {
+			out = append(out, h)
+		}
+	}
+	return out
+}
+
 // overNow returns the peers that offered too much and were not told so yet.
 func (t *table) overNow() (out []*heard) {
 	t.mu.Lock()

@@ -15,6 +15,7 @@ import (
 
 	"hexapod.dev/lab/probe"
 	"hexapod.dev/lab/topology"
+	"hexapod.dev/linux/netns/netnstest"
 )
 
 // load is what endpoints do while their agents come and go: pings every 10 ms, streams, and connections.
@@ -22,15 +23,19 @@ type load struct {
 	fabric
 	pings        []func() probe.Tally
 	streams      []*steady
+	pace         *netnstest.Pace
 	made, failed atomic.Int64
 	why          atomic.Pointer[string]
 	cancel       context.CancelFunc
 	running      sync.WaitGroup
-	connects     <-chan error
+	connects     []<-chan error
 	tallies      []probe.Tally
 }
 
-// startLoad begins with it. Of connections there are a thousand a second, as far as there is time, or a fifth of that.
+// callers connect side by side: one alone cannot make a thousand connections a second.
+const callers = 8
+
+// startLoad begins with it. Of connections there are a thousand a second, or a fifth of that.
 func (f fabric) startLoad(soak bool) *load {
 	f.Helper()
 	ctx, cancel := context.WithCancel(f.Context())
@@ -148,24 +153,21 @@ func (l *load) connect(ctx context.Context, pace time.Duration) {
 		}
 	}()
 	to := netip.AddrPortFrom(l.Addr(answerer), uint16(server.Addr().(*net.TCPAddr).Port))
-	l.connects = l.inside(ctx, talker, func(ctx context.Context) error {
-		tick := time.NewTicker(pace)
-		defer tick.Stop()
-		for {
-			select {
-			case <-ctx.Done():
-				return nil
-			case <-tick.C:
+	l.pace = netnstest.NewPace(pace)
+	for range callers {
+		l.connects = append(l.connects, l.inside(ctx, talker, func(ctx context.Context) error {
+			for l.pace.Await(ctx.Done()) {
+				if err := greet(to); err != nil {
+					text := err.Error()
+					l.why.Store(&text)
+					l.failed.Add(1)
+					continue
+				}
+				l.made.Add(1)
 			}
-			if err := greet(to); err != nil {
-				text := err.Error()
-				l.why.Store(&text)
-				l.failed.Add(1)
-				continue
-			}
-			l.made.Add(1)
-		}
-	})
+			return nil
+		}))
+	}
 }
 
 // greet makes one connection from the namespace of the thread.
@@ -219,8 +221,10 @@ func (l *load) stop() {
 	}
 	l.cancel()
 	l.running.Wait()
-	if err := <-l.connects; err != nil {
-		l.Error(err)
+	for _, ended := range l.connects {
+		if err := <-ended; err != nil {
+			l.Error(err)
+		}
 	}
 }
 
@@ -232,5 +236,5 @@ func (l *load) String() string {
 	for _, s := range l.streams {
 		bytes += s.bytes.Load()
 	}
-	return fmt.Sprintf("%d pings, %d lost, %d connections, %d bytes in %d streams;", sent, lost, l.made.Load(), bytes, len(l.streams))
+	return fmt.Sprintf("%d pings, %d lost, %d connections (%.0f a second), %d bytes in %d streams;", sent, lost, l.made.Load(), l.pace.Rate(), bytes, len(l.streams))
 }

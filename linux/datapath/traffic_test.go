@@ -20,6 +20,7 @@ import (
 type load struct {
 	pings   []*pinger
 	streams []*stream
+	pace    *netnstest.Pace
 	made    atomic.Int64 // connections that were answered
 	failed  atomic.Int64
 	why     atomic.Pointer[string]
@@ -32,6 +33,7 @@ type load struct {
 const (
 	streamPort = 7100
 	answerPort = 7101
+	callers    = 8 // that connect, and that answer, side by side: one alone cannot make a thousand connections a second
 )
 
 func startLoad(t *testing.T, b *bench) *load {
@@ -40,7 +42,10 @@ func startLoad(t *testing.T, b *bench) *load {
 	t.Cleanup(l.stop)
 	netnstest.Run(t, b.pods[1].ns, "sysctl -qw net.ipv4.tcp_max_tw_buckets=0") // more connections than ports
 	sinks := map[*netns.NS]int{b.far: listenIn(t, b.far, streamPort), b.pods[1].ns: listenIn(t, b.pods[1].ns, streamPort)}
-	l.answer(listenIn(t, b.far, answerPort))
+	listener := listenIn(t, b.far, answerPort)
+	for range callers {
+		l.answer(listener)
+	}
 	l.ping(t, b.pods[0].ns, outside)
 	l.ping(t, b.pods[0].ns, b.pods[1].addr)
 	l.ping(t, b.far, b.pods[1].addr)
@@ -104,7 +109,7 @@ func (l *load) String() string {
 	for _, s := range l.streams {
 		bytes += s.bytes.Load()
 	}
-	return fmt.Sprintf("%d pings, %d connections, %d bytes in %d streams", sent, l.made.Load(), bytes, len(l.streams))
+	return fmt.Sprintf("%d pings, %d connections (%.0f a second), %d bytes in %d streams", sent, l.made.Load(), l.pace.Rate(), bytes, len(l.streams))
 }
 
 // pinger counts answers. Each ping has its own number, and is answered once.
@@ -250,10 +255,10 @@ func (l *load) answer(listener int) {
 	})
 }
 
-// connect makes a thousand connections a second, as far as there is time.
+// connect makes a thousand connections a second.
 func (l *load) connect(ns *netns.NS, to netip.Addr) {
 	one := func() error {
-		fd, err := openIn(ns, unix.SOCK_STREAM, 0)
+		fd, err := unix.Socket(unix.AF_INET6, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
 		if err != nil {
 			return err
 		}
@@ -270,15 +275,29 @@ func (l *load) connect(ns *netns.NS, to netip.Addr) {
 		}
 		return nil
 	}
-	l.every(time.Millisecond, func() {
-		if err := one(); err != nil {
-			text := err.Error()
-			l.why.Store(&text)
-			l.failed.Add(1)
-			return
-		}
-		l.made.Add(1)
-	})
+	fail := func(err error) {
+		text := err.Error()
+		l.why.Store(&text)
+		l.failed.Add(1)
+	}
+	l.pace = netnstest.NewPace(time.Millisecond)
+	for range callers {
+		l.running.Go(func() {
+			err := ns.Do(func() error {
+				for l.pace.Await(l.done) {
+					if err := one(); err != nil {
+						fail(err)
+						continue
+					}
+					l.made.Add(1)
+				}
+				return nil
+			})
+			if err != nil {
+				fail(err)
+			}
+		})
+	}
 }
 
 func openIn(ns *netns.NS, kind, proto int) (fd int, err error) {

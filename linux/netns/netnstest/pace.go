@@ -1,0 +1,33 @@
+package netnstest
+
+import (
+	"sync/atomic"
+	"time"
+)
+
+// Pace gives out the moments of a steady load to any number of callers: what was late is caught up with, so that in the long run there
+// are as many as wanted.
+type Pace struct {
+	every time.Duration
+	begun time.Time
+	given atomic.Int64
+}
+
+// NewPace begins now with a moment in every so many nanoseconds.
+func NewPace(every time.Duration) *Pace { return &Pace{every: every, begun: time.Now()} }
+
+// Await takes the next moment and waits for it; false: done was closed.
+func (p *Pace) Await(done <-chan struct{}) bool {
+	due := p.begun.Add(time.Duration(p.given.Add(1)) * p.every)
+	timer := time.NewTimer(time.Until(due)) // at once where it has passed
+	defer timer.Stop()
+	select {
+	case <-done:
+		return false
+	case <-timer.C:
+		return true
+	}
+}
+
+// Rate is how many moments came in a second since it began.
+func (p *Pace) Rate() float64 { return float64(p.given.Load()) / time.Since(p.begun).Seconds() }

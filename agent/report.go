@@ -114,9 +114,14 @@ func (a *Agent) reportPeers(s desired.Snapshot, st desired.State) []local.Object
 		object("uplink", u.Name, fmt.Sprintf("mtu %d%s", s.Facts[u.Name].MTU, left[u.Name]))
 	}
 	for _, p := range s.Config.Peers {
-		if !p.Retired {
-			object("peer", p.Name, st.Routes[p.Prefix].String())
+		if p.Retired {
+			continue
 		}
+		detail := fmt.Sprintf("%s by what routers tell", p.Prefix) // as where BGP is spoken
+		if route, own := st.Routes[p.Prefix]; own {
+			detail = route.String()
+		}
+		object("peer", p.Name, detail)
 	}
 	return list
 }

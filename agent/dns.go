@@ -31,7 +31,13 @@ func (a *Agent) dnsPass(ctx context.Context) error {
 		a.resolver.Fail(err)
 		return err
 	}
-	return a.resolver.Set(ctx, want)
+	if err := a.resolver.Set(ctx, want); err != nil {
+		return err
+	}
+	if want != nil {
+		a.upstream.Asks(want.Config.Upstreams())
+	}
+	return nil
 }
 
 // dnsWanted derives from configuration and services what the server should do. known is false while the cluster has not told of its

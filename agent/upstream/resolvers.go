@@ -19,19 +19,19 @@ const (
 )
 
 // ask puts the question to all servers.
-func (f *Finder) ask(ctx context.Context, want *Want) {
+func (f *Finder) ask(ctx context.Context, q *question) {
 	ctx, cancel := context.WithTimeout(ctx, askLimit)
 	defer cancel()
-	list, err := f.options.Ask(ctx, dns.DiscoverRequest{Name: upstream.Name, Servers: want.Servers})
-	f.answers <- asked{want, list, err} // there is room: one question is out at a time
+	list, err := f.options.Ask(ctx, dns.DiscoverRequest{Name: upstream.Name, Servers: q.servers})
+	f.answers <- asked{q.round, list, err} // there is room: one question is out at a time
 }
 
 // take takes what came of a question.
 func (f *Finder) take(a asked) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if f.want != a.want {
-		return // another one is due
+	if f.want == nil || f.round != a.round {
+		return // another one is due, or none
 	}
 	now := f.now()
 	if a.err != nil {

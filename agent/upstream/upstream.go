@@ -70,6 +70,8 @@ type Finder struct {
 	kept     []upstream.Claim
 	resolved map[string]resolver // by server
 	asking   upstream.Asking
+	round    int            // of questions; what comes of an earlier one is out of date
+	servers  []dns.Upstream // that the DNS server of the host asks
 	links    []string
 	deaf     error     // why routers are not heard
 	unasked  error     // why resolvers are not asked
@@ -82,11 +84,17 @@ type resolver struct {
 	claims []upstream.Claim
 }
 
-// asked is what came of one question to all servers.
+// question is put to all servers.
+type question struct {
+	servers []dns.Upstream
+	round   int
+}
+
+// asked is what came of a question.
 type asked struct {
-	want *Want // the question was put for it
-	list []dns.Discovered
-	err  error
+	round int
+	list  []dns.Discovered
+	err   error
 }
 
 // Open opens a finder that looks for nothing yet.
@@ -119,7 +127,8 @@ func (f *Finder) Set(want *Want) {
 	if reflect.DeepEqual(before, want) {
 		return
 	}
-	f.want, f.asking, f.unasked = want, upstream.Asking{}, nil
+	f.want, f.unasked = want, nil
+	f.askAnew()
 	switch {
 	case want == nil:
 		f.verdicts, f.past, f.kept = nil, nil, nil
@@ -132,6 +141,25 @@ func (f *Finder) Set(want *Want) {
 	case !slices.Equal(before.Servers, want.Servers):
 		clear(f.resolved) // what others said
 	}
+}
+
+// Asks tells which servers the DNS server of the host asks now. Those are whom the question goes to, unless others are named: it is put anew when
+// they change.
+func (f *Finder) Asks(servers []dns.Upstream) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if slices.Equal(f.servers, servers) {
+		return
+	}
+	f.servers = slices.Clone(servers)
+	f.askAnew()
+	f.Wake()
+}
+
+// askAnew makes the question due. The caller holds mu.
+func (f *Finder) askAnew() {
+	f.asking = upstream.Asking{}
+	f.round++
 }
 
 // Wake asks for a look: the links of the host may be others now.
@@ -217,7 +245,7 @@ func (f *Finder) listen(ctx context.Context) {
 }
 
 // step judges what is known now. It returns when to look again, and what to ask for if it is due.
-func (f *Finder) step() (again time.Duration, q *Want) {
+func (f *Finder) step() (again time.Duration, q *question) {
 	told := f.heard()
 	f.mu.Lock()
 	before := f.told
@@ -232,7 +260,7 @@ func (f *Finder) step() (again time.Duration, q *Want) {
 		case w.NoDNS:
 			f.unasked = errNoDNS
 		case f.asking.Due(now):
-			q = w
+			q = &question{w.Servers, f.round}
 		default:
 			again = min(again, time.Duration(max(f.asking.Next-now, 1))*time.Second)
 		}

@@ -156,6 +156,29 @@ func TestRFC7050_3_ResolverIsFollowed(t *testing.T) {
 	}
 }
 
+// When the DNS server of the host asks others, they are asked at once, and what comes of a question to those before does not count.
+func TestOtherResolversAreAsked(t *testing.T) {
+	r := &resolvers{}
+	r.say(nil, dns64("udp://[2001:db8::53]:53", 600))
+	x := run(t, filepath.Join(t.TempDir(), "upstream"), r)
+	x.Set(byDNS("provider"))
+	x.uses(t, made)
+	r.say(nil, dns.Discovered{Server: "udp://[2001:db8::54]:53", Rcode: "NOERROR"})
+	others := []dns.Upstream{{Addr: netip.MustParseAddrPort("[2001:db8::54]:53"), Via: dns.UDP}}
+	x.Asks(others)
+	x.uses(t)
+	x.mu.Lock()
+	round := x.round
+	x.mu.Unlock()
+	x.take(asked{round - 1, []dns.Discovered{dns64("udp://[2001:db8::53]:53", 600)}, nil})
+	x.Asks(slices.Clone(others))
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if x.round != round || len(x.resolved) != 1 || len(x.resolved["udp://[2001:db8::54]:53"].claims) > 0 {
+		t.Errorf("round %d after %d, resolvers %+v", x.round, round, x.resolved)
+	}
+}
+
 // What the agent before heard of a router counts until that router is heard.
 func TestKeptUntilTheRouterIsHeard(t *testing.T) {
 	x := run(t, filepath.Join(t.TempDir(), "upstream"), &resolvers{})

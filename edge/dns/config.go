@@ -53,6 +53,16 @@ type Config struct {
 	CacheBytes int            // 0: DefaultCacheBytes
 }
 
+// Upstreams are the servers that are asked for names of no zone but the root.
+func (c *Config) Upstreams() []Upstream {
+	for _, z := range c.Zones {
+		if z.Name == "." {
+			return z.Upstreams
+		}
+	}
+	return nil
+}
+
 // check finds what a server could not run with, and puts zones in the order they are looked up.
 func (c *Config) check() error {
 	var errs []error

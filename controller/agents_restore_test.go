@@ -60,7 +60,7 @@ func TestRestoredStoreWithAgents(t *testing.T) {
 	}
 	w := &world{cluster: newCluster(t, labPlan()), programs: buildPrograms(t)}
 	w.statuses = follow(w.cluster, objects.HostStatuses())
-	_, stop := w.start(Options{Identity: "starter"}) // it does not wait for hosts, because there are none
+	_, stop := w.start(Options{Identity: "starter", Timing: terms(number)}) // it does not wait for hosts, because there are none
 	begun := time.Now()
 	w.grow(number/2, number*5/4, "old")
 	before := w.Snapshot()

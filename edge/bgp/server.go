@@ -28,6 +28,7 @@ type server struct {
 	routerID  netip.Addr
 	spoken    map[string]session        // by address
 	announced map[string]announce.Route // by prefix
+	reopened  map[string]int            // how often the first session with an address began anew
 	told      told
 }
 
@@ -46,7 +47,7 @@ func startServer(o Options, me announce.Speaker, t *table) (*server, error) {
 	s := &server{
 		mute: mute,
 		bgp:  gobgp.NewBgpServer(gobgp.LoggerOption(log, level)), table: t, asn: me.ASN, routerID: me.RouterID,
-		spoken: map[string]session{}, announced: map[string]announce.Route{},
+		spoken: map[string]session{}, announced: map[string]announce.Route{}, reopened: map[string]int{},
 	}
 	ctx, unwatch := context.WithCancel(context.Background())
 	s.unwatch = unwatch
@@ -237,15 +238,19 @@ func (s *server) forgive(before time.Time) {
 	}
 }
 
-// reopen begins first sessions anew that hang half open since before a time; errs are by name of the peer. Where both ends call each
-// other at once, GoBGP 4.8 may keep one connection here and the other one there, against RFC 4271 section 6.8, and before a peer's
-// first session its hold timer (section 8.2.2, OpenConfirm) does not run: such a session never came up.
-func (s *server) reopen(log *slog.Logger, before time.Time) map[string]error {
+// reopen begins first sessions anew that hang half open; errs are by name of the peer. Where both ends call each other at once, GoBGP 4.8
+// may keep one connection here and the other one there, against RFC 4271 section 6.8, and before a peer's first session its hold timer
+// (section 8.2.2, OpenConfirm) does not run: such a session never came up. Each time it waits longer, for peers that are slow.
+func (s *server) reopen(log *slog.Logger, now time.Time) map[string]error {
 	errs := map[string]error{}
-	for _, h := range s.table.halfOpen(before) {
-		log.Warn("a BGP session hangs half open, it begins anew", "peer", h.peer.Name, "address", h.addr)
-		key := h.addr.String()
+	for addr, since := range s.table.halfOpen() {
+		key := addr.String()
+		if now.Sub(since) < openTime*time.Duration(1+s.reopened[key]) {
+			continue
+		}
+		s.reopened[key]++
 		was := s.spoken[key]
+		log.Warn("a BGP session hangs half open, it begins anew", "peer", was.peer.Name, "address", addr)
 		if err := s.removePeer(key, was); err != nil {
 			errs[was.peer.Name] = err
 		} else if err := s.addPeer(key, was); err != nil {

@@ -26,7 +26,7 @@ const Port = 179
 // Times of a speaker.
 const (
 	retry      = 2 * time.Second // between attempts at what failed
-	openTime   = 5 * time.Second // a session opens within, once both ends have said a word
+	openTime   = 5 * time.Second // a session opens within, once an end has said a word
 	limitRest  = 5 * time.Minute // before a peer that offered too much may try again
 	settleTime = 2 * time.Minute // after the start, routes of before are kept at most so long for peers that do not come back
 )
@@ -153,7 +153,7 @@ func (s *Speaker) reopen() {
 	if s.live == nil {
 		return
 	}
-	for name, err := range s.live.reopen(s.options.Log, time.Now().Add(-openTime)) {
+	for name, err := range s.live.reopen(s.options.Log, time.Now()) {
 		s.trouble[name] = err.Error() // attempt tries again
 	}
 }

@@ -343,13 +343,14 @@ func (t *table) overSince(before time.Time) (out []netip.Addr) {
 	return out
 }
 
-// halfOpen returns the peers whose first session began to open before a time and got no further.
-func (t *table) halfOpen(before time.Time) (out []*heard) {
+// halfOpen returns the peers whose first session has begun to open, and since when it got no further.
+func (t *table) halfOpen() map[netip.Addr]time.Time {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	for _, h := range t.peers {
-		if h.session == 0 && (h.state == OpenSent || h.state == OpenConfirm) && h.since.Before(before) {
-			out = append(out, h)
+	out := map[netip.Addr]time.Time{}
+	for addr, h := range t.peers {
+		if h.session == 0 && (h.state == OpenSent || h.state == OpenConfirm) {
+			out[addr] = h.since
 		}
 	}
 	return out

@@ -189,8 +189,7 @@ GLOBAL int forward(struct __sk_buff *skb, struct base *b, const struct header *h
 		return WHY_TO_HOST;
 	if (r == BPF_FIB_LKUP_RET_SUCCESS && w)
 		note_way(w, &b->src, &b->dst, flow_of(b), b->next, 0, &fib);
-	else if (r != BPF_FIB_LKUP_RET_SUCCESS)
-		__builtin_memset(fib.smac, 0, 12);
+	/* Without a neighbour entry both MACs are none yet. */
 	if (readdress(skb, b, fib.dmac, fib.smac))
 		return WHY_TO_HOST;
 	if (r == BPF_FIB_LKUP_RET_SUCCESS && is_met(&fib)) {

@@ -156,7 +156,7 @@ func (g *generator) frame(p *datapath.Packet, t tuple) []byte {
 	mac(0, desired.MAC{2, 0, 0, 0, byte(p.Link), 1})
 	mac(6, desired.MAC{2, 0, 0, 0, byte(p.Link), 2})
 	if p.Place == datapath.FromUplink {
-		mac(6, pick(g, worldPeerMAC, worldPeerMAC, worldPeerMAC, worldOtherMAC))
+		mac(6, pick(g, worldPeerMAC, worldPeerMAC, worldPeerMAC, worldPeerMAC, worldPeerMAC, worldPeerMAC, worldOtherMAC, worldHalfMAC))
 	}
 	if g.aim == discovery && g.chance(90) {
 		p.Link = g.w.state.Endpoints[t.src].Link

@@ -48,7 +48,8 @@ var (
 	worldRuled     = netip.MustParseAddr("2001:db8:a000:c12:1a8:38b:8d98:5") // a rule of the host leads what it sends there elsewhere
 	worldRuledTo   = netip.MustParsePrefix("3fff:7:0:0:2::/80")
 	worldRouterMAC = desired.MAC{2, 0, 0, 0, 0x99, 2}
-	worldPeerMAC   = desired.MAC{2, 0, 0, 0, 0x13, 1}
+	worldPeerMAC   = desired.MAC{2, 0, 0, 0, 0x26, 2}
+	worldHalfMAC   = desired.MAC{2, 0, 0, 0, 0x13, 1} // that of the peer where somebody shifts its last bytes by one bit more
 	worldOtherMAC  = desired.MAC{2, 0, 0, 0, 0x99, 1}
 )
 

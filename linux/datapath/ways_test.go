@@ -2,9 +2,11 @@ package datapath
 
 import (
 	"fmt"
+	"net/netip"
 	"testing"
 
 	"github.com/cilium/ebpf"
+	"github.com/cilium/ebpf/asm"
 
 	"hexapod.dev/linux/netns/netnstest"
 	"hexapod.dev/model/datapath"
@@ -13,12 +15,18 @@ import (
 // cbKnown is where a packet says that its way was known (bpf/include/forward.h).
 const cbKnown = 4
 
-// leaves lets a packet of an endpoint be redirected.
-func (w *world) leaves(frame []byte, link uint32) (out skbuff, err error) {
+// sends lets an endpoint send a packet, and returns what the program answers.
+func (w *world) sends(frame []byte, link uint32) (ret int32, out skbuff, err error) {
 	in := skbuff{Ifindex: link, IngressIfindex: link}
 	in.CB[cbPlace] = uint32(datapath.FromEndpoint)
-	ret, err := w.judge.Run(&ebpf.RunOptions{Data: frame, DataOut: make([]byte, len(frame)+256), Context: in, ContextOut: &out})
-	if err == nil && int32(ret) != actRedirect {
+	n, err := w.judge.Run(&ebpf.RunOptions{Data: frame, DataOut: make([]byte, len(frame)+256), Context: in, ContextOut: &out})
+	return int32(n), out, err
+}
+
+// leaves lets a packet of an endpoint be redirected.
+func (w *world) leaves(frame []byte, link uint32) (out skbuff, err error) {
+	ret, out, err := w.sends(frame, link)
+	if err == nil && ret != actRedirect {
 		err = fmt.Errorf("the packet ended as %s", datapath.Why(out.CB[cbWhy]))
 	}
 	return out, err
@@ -116,5 +124,54 @@ func TestFlowsKeepTheirNextHop(t *testing.T) {
 	})
 	if len(used) != 2 || used[w.links["up0"]] == 0 || used[w.links["up1"]] == 0 {
 		t.Errorf("flows left by the links %v, want both uplinks", used)
+	}
+}
+
+// noUplink is behind a link that is no uplink (world.make).
+var noUplink = netip.MustParseAddr("3fff:a::1")
+
+// Packets to where no uplink leads are the kernel's, also those that go the way of another one of their tick.
+func TestWaysOfTheKernelAreKept(t *testing.T) {
+	w := newWorld(t, 256)
+	endpoint := generatorEndpoints[0]
+	link := w.state.Endpoints[endpoint].Link
+	frame := (&generator{w: w}).plain(tuple{src: endpoint, dst: noUplink, srcPort: 1, dstPort: 53, proto: 17}, link)
+	netnstest.Do(t, w.ns, func() error {
+		return netnstest.OnOneCPU(func() error {
+			for range 200 {
+				if ret, out, err := w.sends(frame, link); err != nil || ret != actUnspec || datapath.Why(out.CB[cbWhy]) != datapath.ToHost {
+					return fmt.Errorf("it ended as %s (%d), want %s: %w", datapath.Why(out.CB[cbWhy]), ret, datapath.ToHost, err)
+				}
+			}
+			return nil
+		})
+	})
+}
+
+// A translator meets packets that are left to the kernel's routes, and none that the kernel has to answer.
+func TestWhatATranslatorMeets(t *testing.T) {
+	w := newWorld(t, 256)
+	const met = 4 // TC_ACT_STOLEN: nothing else ends so
+	translator, err := ebpf.NewProgram(&ebpf.ProgramSpec{Type: ebpf.SchedCLS, Instructions: asm.Instructions{asm.Mov.Imm(asm.R0, met), asm.Return()}})
+	must(t, err)
+	defer translator.Close()
+	must(t, w.maps["translate"].Put(uint32(0), translator))
+	endpoint := generatorEndpoints[0]
+	link := w.state.Endpoints[endpoint].Link
+	for _, tc := range []struct {
+		why  datapath.Why
+		dst  netip.Addr
+		hops byte
+		ret  int32
+	}{{datapath.ToHost, noUplink, 64, met}, {datapath.HopLimit, outside, 1, actUnspec}, {datapath.Remote, outside, 64, actRedirect}} {
+		frame := (&generator{w: w}).plain(tuple{src: endpoint, dst: tc.dst, srcPort: 1, dstPort: 53, proto: 17}, link)
+		frame[21] = tc.hops
+		netnstest.Do(t, w.ns, func() error {
+			ret, out, err := w.sends(frame, link)
+			if ret != tc.ret || tc.ret != met && datapath.Why(out.CB[cbWhy]) != tc.why {
+				t.Errorf("%s ended as %s (%d), want %d", tc.why, datapath.Why(out.CB[cbWhy]), ret, tc.ret)
+			}
+			return err
+		})
 	}
 }

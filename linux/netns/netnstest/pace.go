@@ -11,6 +11,7 @@ type Pace struct {
 	every time.Duration
 	begun time.Time
 	given atomic.Int64
+	last  atomic.Int64 // nanoseconds after begun
 }
 
 // NewPace begins now with a moment in every so many nanoseconds.
@@ -25,9 +26,10 @@ func (p *Pace) Await(done <-chan struct{}) bool {
 	case <-done:
 		return false
 	case <-timer.C:
+		p.last.Store(int64(time.Since(p.begun)))
 		return true
 	}
 }
 
-// Rate is how many moments came in a second since it began.
-func (p *Pace) Rate() float64 { return float64(p.given.Load()) / time.Since(p.begun).Seconds() }
+// Rate is how many moments came in a second, until the last one.
+func (p *Pace) Rate() float64 { return float64(p.given.Load()) / time.Duration(p.last.Load()).Seconds() }

@@ -32,4 +32,6 @@ func (p *Pace) Await(done <-chan struct{}) bool {
 }
 
 // Rate is how many moments came in a second, until the last one.
-func (p *Pace) Rate() float64 { return float64(p.given.Load()) / time.Duration(p.last.Load()).Seconds() }
+func (p *Pace) Rate() float64 {
+	return float64(p.given.Load()) / time.Duration(p.last.Load()).Seconds()
+}

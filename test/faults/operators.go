@@ -128,6 +128,9 @@ func truncated(line, _ string) []string {
 	return []string{line + " " + strings.TrimPrefix(m[1], "union addr ") + ".w[3] = 0;"}
 }
 
+// sized is the declaration of an array.
+var sized = regexp.MustCompile(`^(struct |union )?\w+ \w+\[[^]]+\];`)
+
 // equal are mistakes that change nothing, and why: no test can notice them.
 var equal = map[string]string{
 	"return bpf_skb_store_bytes(skb, 0, b->dst_mac, IN_FRAME(hops) + 2, 0);": "the byte behind is the first of the source, as the packet has it",
@@ -149,7 +152,7 @@ func placesIn(name, text string) (list []fault) {
 			comment = false
 		}
 		// Declarations say how large things are: tests look at that by sizes of their own.
-		if inside || strings.HasPrefix(trimmed, "__uint") || strings.HasSuffix(trimmed, "\\") || strings.HasPrefix(trimmed, "const volatile") {
+		if inside || sized.MatchString(trimmed) || strings.HasPrefix(trimmed, "__uint") || strings.HasSuffix(trimmed, "\\") || strings.HasPrefix(trimmed, "const volatile") {
 			continue
 		}
 		code, behind, _ := strings.Cut(line, " /*")

@@ -66,7 +66,8 @@ func (w *world) make(t testing.TB, flowRows uint32) {
 	for _, line := range []string{
 		"sysctl -qw net.ipv6.conf.all.forwarding=1",
 		"ip link add hxa type veth peer name pa", "ip link add hxb type veth peer name pb", "ip link add hxc type veth peer name pc",
-		"ip link add up0 type veth peer name far0", "ip link add up1 type veth peer name far1", "ip link add up2 type veth peer name far2",
+		// One has twice the number of the other, for who shifts it by a bit too much.
+		"ip link add up0 index 200 type veth peer name far0", "ip link add up1 index 100 type veth peer name far1", "ip link add up2 type veth peer name far2",
 		"ip link set hxc mtu 1300", "ip link add hx0 type veth peer name p0", "ip link add hx1 type veth peer name p1",
 		"ip link add hx2 type veth peer name p2", "ip link add hx3 type veth peer name p3", "ip link add hx4 type veth peer name p4",
 		"ip link add hx5 type veth peer name p5", "ip link add dock type veth peer name farl",

@@ -156,13 +156,13 @@ INLINE int is_echo(u8 type)
 	return type == 128 || type == 129;
 }
 
-/* load_upper reads the begin of the upper-layer header, 8 or 14 bytes; as load_base. */
-INLINE int load_upper(struct __sk_buff *skb, u32 upper, u32 read, u64 *b)
+/* load_upper reads the begin of the upper-layer header, 14 bytes of TCP or 8; as load_base. */
+INLINE int load_upper(struct __sk_buff *skb, u32 upper, u8 proto, u64 *b)
 {
 	const u8 *at = (const u8 *)(long)skb->data + ETHER_LEN + IPV6_LEN;
 
 	if (upper != ETHER_LEN + IPV6_LEN || at + 16 > (const u8 *)(long)skb->data_end)
-		return read == 14 ? bpf_skb_load_bytes(skb, upper, b, 14) : bpf_skb_load_bytes(skb, upper, b, 8);
+		return proto == PROTO_TCP ? bpf_skb_load_bytes(skb, upper, b, 14) : bpf_skb_load_bytes(skb, upper, b, 8);
 	b[0] = *(const word64 *)at;
 	b[1] = *(const word64 *)(at + 8);
 	return 0;
@@ -173,11 +173,10 @@ INLINE int upper(struct __sk_buff *skb, struct header *h)
 {
 	u64 words[2];
 	u8 *b = (u8 *)words;
-	u32 need = 8, read = 8;
+	u32 need = 8;
 
 	if (h->proto == PROTO_TCP) {
 		need = 20;
-		read = 14;
 	} else if (h->proto == PROTO_SCTP || h->proto == PROTO_DCCP) {
 		need = 12;
 	} else if (h->proto != PROTO_UDP && h->proto != PROTO_LITE && h->proto != PROTO_ICMP) {
@@ -185,7 +184,7 @@ INLINE int upper(struct __sk_buff *skb, struct header *h)
 	}
 	if (h->upper + need > h->end)
 		return too_short(h);
-	if (load_upper(skb, h->upper, read, words))
+	if (load_upper(skb, h->upper, h->proto, words))
 		return too_short(h);
 	if (h->proto == PROTO_ICMP) {
 		h->type = b[0];

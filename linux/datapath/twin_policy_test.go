@@ -57,6 +57,9 @@ func TestTwinPolicy(t *testing.T) {
 		if again, err := writer.Reconcile(c); err != nil || !again.Empty() {
 			t.Fatalf("the same policies a second time: %+v, %v", again, err)
 		}
+		if c.Believed.Seal == nil {
+			must(t, writer.m.put("who_seal", uint32(0), sealValue{Keys: [27]uint32(seal.RoundKeys())}, "the seal")) // keys that are not in use: nothing is read by them
+		}
 		w.state.Policy = &datapath.Policy{Compiled: c, Who: c.Believed.Directory()}
 		w.state.Settings.Generation = w.generation(t)
 		for range packets {
@@ -116,6 +119,9 @@ func (d *policyDice) compiled(t *testing.T) policy.Compiled {
 	}}
 	if d.IntN(8) == 0 {
 		b.Trust = identity.TrustExact
+	}
+	if d.IntN(8) == 0 {
+		b.Seal = nil
 	}
 	for range d.IntN(20) {
 		b.Exact[d.Addr()] = d.Number()

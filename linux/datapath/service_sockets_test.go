@@ -92,7 +92,8 @@ func TestServicesForRealSockets(t *testing.T) {
 			must(t, hooks.Ensure(t.Context(), service.Frontend{Key: service.Key{Addr: vip, Port: port, Protocol: p}, Backends: []netip.AddrPort{netip.AddrPortFrom(backend, 8080)}}))
 		}
 	}
-	seen := watchAnswers(t, b.pods[0].ns)
+	seen := watchArrivals(t, b.pods[0].ns)
+	asked := map[uint16]arrivals{80: watchArrivals(t, b.pods[1].ns), 81: watchArrivals(t, b.far)}
 	for _, tc := range []struct {
 		name, network string
 		port          uint16
@@ -127,6 +128,7 @@ func TestServicesForRealSockets(t *testing.T) {
 			})
 			if tc.size < 5000 || tc.network == "tcp6" {
 				seen.sums(t, vip)
+				asked[tc.port].sums(t, b.pods[0].addr)
 			}
 		})
 	}

@@ -88,7 +88,7 @@ func (g *generator) packet() datapath.Packet {
 	}
 	g.place(&p, t)
 	if g.chance(10) {
-		p.Segment = pick(g, 536, 1208, 1300, 1428, 1500)
+		p.Segment = pick(g, 536, 1208, 1240, 1300, 1428, 1436, 1440, 1500)
 	}
 	p.Frame = g.frame(&p, t)
 	if g.chance(max(3, g.w.legacy)) {

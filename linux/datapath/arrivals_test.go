@@ -10,12 +10,12 @@ import (
 	"hexapod.dev/linux/netns"
 )
 
-// answers is a raw socket that sees what comes to a namespace.
-type answers struct{ fd int }
+// arrivals is a raw socket that sees what comes to a namespace.
+type arrivals struct{ fd int }
 
-func watchAnswers(t *testing.T, ns *netns.NS) answers {
+func watchArrivals(t *testing.T, ns *netns.NS) arrivals {
 	t.Helper()
-	var a answers
+	var a arrivals
 	must(t, ns.Do(func() (err error) {
 		a.fd, err = unix.Socket(unix.AF_PACKET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, int(binary.NativeEndian.Uint16([]byte{0x86, 0xdd})))
 		return err
@@ -27,7 +27,7 @@ func watchAnswers(t *testing.T, ns *netns.NS) answers {
 
 // sums looks at the checksums of TCP and UDP from an address: each is right, or the sum of the pseudo-header, to which whoever sends it over a
 // wire adds the rest. A receiver on this machine looks at neither.
-func (a answers) sums(t *testing.T, from netip.Addr) {
+func (a arrivals) sums(t *testing.T, from netip.Addr) {
 	t.Helper()
 	looked := 0
 	for b := make([]byte, 1<<17); ; {
@@ -52,7 +52,7 @@ func (a answers) sums(t *testing.T, from netip.Addr) {
 		looked++
 	}
 	if looked == 0 {
-		t.Error("no answer was seen")
+		t.Errorf("no packet of %s was seen", from)
 	}
 }
 

@@ -27,7 +27,7 @@ enum done { LEFT_ALONE, DIRECT4, DIRECT6, AGAIN4, AGAIN6, OUTCOMES };
 
 struct nat64_count {
 	u64 packets[OUTCOMES];
-	u64 id;
+	u64 id; /* the next one of the processor's batch; a multiple of ID_BATCH: it has none left */
 };
 
 struct {
@@ -188,14 +188,34 @@ INLINE void done(struct __sk_buff *skb, enum done what)
 	skb->cb[0] = what;
 }
 
+#define ID_BATCH 64
+
+/* The next identifications that no processor has. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, u32);
+	__type(value, u64);
+	__uint(pinning, LIBBPF_PIN_BY_NAME);
+} nat64_ids SEC(".maps");
+
+/* identification is another one for every packet, of whatever processor, until all have been used (RFC 6864, section 4.3): each takes a batch. */
 INLINE u16 identification(const struct nat64_settings *set)
 {
 	u32 zero = 0;
 	struct nat64_count *c = bpf_map_lookup_elem(&nat64_counts, &zero);
+	u64 *next;
 
 	if (set->flags & FLAG_TEST)
 		return set->id;
-	return c ? ++c->id : 0;
+	if (!c)
+		return 0;
+	if (!(c->id % ID_BATCH)) {
+		next = bpf_map_lookup_elem(&nat64_ids, &zero);
+		if (next)
+			c->id = __sync_fetch_and_add(next, ID_BATCH);
+	}
+	return c->id++;
 }
 
 /* The second since boot in which the last tick of the coarse clock was: the exact clock is asked once a tick. */

@@ -13,7 +13,7 @@
 #define PROTO_TCP 6
 #define PROTO_UDP 17
 
-const volatile u32 bucket_mask = 8191; /* buckets less one */
+const volatile u32 bucket_mask = 4095; /* buckets less one */
 
 /* model/xlat/nat64.Steps: what state a TCP session goes to, and in the upper half what becomes of its life. */
 const volatile u8 tcp_steps[64];
@@ -33,24 +33,26 @@ struct ends {
 
 struct entry {
 	u64 life; /* state of TCP in the upper half, the second it ends in the lower */
-	u32 used;
-	u32 twin; /* place of the entry of the other direction */
 	struct ends from, to;
 };
 
 #define ENTRY_BUSY 3 /* being written */
 #define ENTRY_KINDS 0xff
-#define ENTRY_ONCE 0x100 /* above the kind: how often it was written */
+#define ENTRY_TAG 0xff00   /* of the hash of its ends: nearly always tells by itself whether it is the one */
+#define ENTRY_ONCE 0x10000 /* above both: how often it was written */
 
-#define WAYS 4
+#define BUCKET_WAYS 8
 
+/* What is asked of all entries of a bucket lies in one cache line. */
 struct bucket {
-	struct entry entry[WAYS];
+	u32 used[BUCKET_WAYS];
+	u32 twin[BUCKET_WAYS]; /* place of the entry of the other direction */
+	struct entry entry[BUCKET_WAYS];
 };
 
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
-	__uint(max_entries, 8192); /* a power of two; the loader may choose another one */
+	__uint(max_entries, 4096); /* a power of two; the loader may choose another one */
 	__uint(map_flags, BPF_F_MMAPABLE);
 	__type(key, u32);
 	__type(value, struct bucket);
@@ -102,8 +104,8 @@ INLINE u64 mixed(u64 h, u64 w)
 	return h ^ h >> 32;
 }
 
-/* bucket_of is model/xlat/nat64.place: of ends, or of those of the answer. */
-INLINE u32 bucket_of(const struct ends *k, int answer, u64 seed)
+/* hash_of is model/xlat/nat64.hash: of ends, or of those of the answer. */
+INLINE u64 hash_of(const struct ends *k, int answer, u64 seed)
 {
 	const union addr *src = answer ? &k->dst : &k->src, *dst = answer ? &k->src : &k->dst;
 	u64 ports = answer ? (u64)k->dst_port | (u64)k->src_port << 16 : (u64)k->src_port | (u64)k->dst_port << 16;
@@ -111,8 +113,24 @@ INLINE u32 bucket_of(const struct ends *k, int answer, u64 seed)
 
 	h = mixed(h, ports | (u64)k->proto << 32);
 	h *= 0xff51afd7ed558ccdULL;
-	h ^= h >> 32;
-	return (u32)h & bucket_mask;
+	return h ^ h >> 32;
+}
+
+INLINE u32 bucket_of(u64 hash)
+{
+	return (u32)hash & bucket_mask;
+}
+
+INLINE u32 tag_of(u64 hash)
+{
+	return hash >> 48 & ENTRY_TAG;
+}
+
+INLINE struct bucket *bucket_at(u32 place)
+{
+	u32 at = place / BUCKET_WAYS;
+
+	return bpf_map_lookup_elem(&nat64_flows, &at);
 }
 
 #define ONLY_LOOK 8 /* in place of an event: the packet may yet be left to who meets it next, and a session takes each one once */
@@ -145,10 +163,9 @@ INLINE int lives(u64 *life, u32 proto, u32 event, const struct nat64_settings *s
 /* lives_at is lives, by the place of the entry that holds the life. */
 INLINE int lives_at(u32 place, u32 proto, u32 event, const struct nat64_settings *set, u32 now)
 {
-	u32 at = place / WAYS;
-	struct bucket *b = bpf_map_lookup_elem(&nat64_flows, &at);
+	struct bucket *b = bucket_at(place);
 
-	return b && lives(&b->entry[place & (WAYS - 1)].life, proto, event, set, now);
+	return b && lives(&b->entry[place & (BUCKET_WAYS - 1)].life, proto, event, set, now);
 }
 
 /* known finds the flow of a packet and what its ends become; 0 when there is none. */
@@ -156,31 +173,34 @@ GLOBAL int known(const struct ends *from, struct ends *to, u32 event, u32 now)
 {
 	struct nat64_settings *set;
 	struct bucket *b;
-	u32 at, zero = 0;
+	u32 at, tag, zero = 0;
+	u64 hash;
 
 	set = bpf_map_lookup_elem(&nat64_settings, &zero);
 	if (!set || !from || !to)
 		return 0;
-	at = bucket_of(from, 0, set->seed);
+	hash = hash_of(from, 0, set->seed);
+	at = bucket_of(hash);
+	tag = tag_of(hash);
 	b = bpf_map_lookup_elem(&nat64_flows, &at);
 	if (!b)
 		return 0;
 #pragma unroll
-	for (int i = 0; i < WAYS; i++) {
+	for (int i = 0; i < BUCKET_WAYS; i++) {
 		struct entry *e = &b->entry[i];
-		u32 used = *(volatile u32 *)&e->used;
+		u32 used = *(volatile u32 *)&b->used[i];
 
-		if (!(used & ENTRY_KINDS) || differ(&e->from, from))
+		if ((used & ENTRY_TAG) != tag || !(used & ENTRY_KINDS) || differ(&e->from, from))
 			continue;
-		used = __sync_fetch_and_or(&e->used, 0); /* a full barrier, and one behind what is read */
+		used = __sync_fetch_and_or(&b->used[i], 0); /* a full barrier, and one behind what is read */
 		*to = e->to;
-		if (differ(&e->from, from) || __sync_fetch_and_or(&e->used, 0) != used)
+		if (differ(&e->from, from) || __sync_fetch_and_or(&b->used[i], 0) != used)
 			return 0;
 		if ((used & ENTRY_KINDS) == ENTRY_OUT)
 			return lives(&e->life, from->proto, event, set, now);
 		if ((used & ENTRY_KINDS) != ENTRY_BACK)
 			return 0;
-		return lives_at(e->twin, from->proto, event, set, now);
+		return lives_at(b->twin[i], from->proto, event, set, now);
 	}
 	return 0;
 }
@@ -189,32 +209,25 @@ GLOBAL int known(const struct ends *from, struct ends *to, u32 event, u32 now)
 GLOBAL u32 entry_for(const struct ends *k, u32 answer, u64 seed)
 {
 	struct bucket *b;
+	u64 hash;
 	u32 at;
 
 	if (!k)
 		return 0;
-	at = answer ? bucket_of(k, 1, seed) : bucket_of(k, 0, seed);
+	hash = answer ? hash_of(k, 1, seed) : hash_of(k, 0, seed);
+	at = bucket_of(hash);
 	b = bpf_map_lookup_elem(&nat64_flows, &at);
 	if (!b)
 		return 0;
-	for (u32 i = 0; i < WAYS; i++) {
-		struct entry *e = &b->entry[i];
-		u32 used = *(volatile u32 *)&e->used;
+	for (u32 i = 0; i < BUCKET_WAYS; i++) {
+		u32 used = *(volatile u32 *)&b->used[i];
 
 		if (used & ENTRY_KINDS)
 			continue;
-		if (__sync_val_compare_and_swap(&e->used, used, (used + ENTRY_ONCE) | ENTRY_BUSY) == used)
-			return at * WAYS + i + 1;
+		if (__sync_val_compare_and_swap(&b->used[i], used, ((used + ENTRY_ONCE) & ~ENTRY_TAG) | tag_of(hash) | ENTRY_BUSY) == used)
+			return at * BUCKET_WAYS + i + 1;
 	}
 	return 0;
-}
-
-INLINE struct entry *entry_at(u32 place)
-{
-	u32 at = place / WAYS;
-	struct bucket *b = bpf_map_lookup_elem(&nat64_flows, &at);
-
-	return b ? &b->entry[place & (WAYS - 1)] : 0;
 }
 
 /* enter_turned writes an entry of the ends of answers. */
@@ -231,8 +244,8 @@ INLINE void enter_turned(struct ends *into, const struct ends *k)
 /* enter writes both entries of a flow, and returns the place of the first and one. */
 GLOBAL u32 enter(const struct ends *from, const struct ends *to, u64 seed, u64 life)
 {
-	struct entry *out, *in;
-	u32 out_at, in_at;
+	struct bucket *out, *in;
+	u32 out_at, in_at, o, i;
 
 	if (!from || !to)
 		return 0;
@@ -240,26 +253,28 @@ GLOBAL u32 enter(const struct ends *from, const struct ends *to, u64 seed, u64 l
 	if (!out_at)
 		return 0;
 	in_at = entry_for(to, 1, seed);
-	out = entry_at(out_at - 1);
+	out = bucket_at(out_at - 1);
+	o = (out_at - 1) & (BUCKET_WAYS - 1);
 	if (!out)
 		return 0;
 	if (!in_at) {
-		__sync_fetch_and_and(&out->used, ~ENTRY_KINDS);
+		__sync_fetch_and_and(&out->used[o], ~ENTRY_KINDS);
 		return 0;
 	}
-	in = entry_at(in_at - 1);
+	in = bucket_at(in_at - 1);
+	i = (in_at - 1) & (BUCKET_WAYS - 1);
 	if (!in)
 		return 0;
-	in->twin = out_at - 1;
-	enter_turned(&in->from, to);
-	enter_turned(&in->to, from);
-	*(volatile u64 *)&in->life = life;
-	out->twin = in_at - 1;
-	out->from = *from;
-	out->to = *to;
-	*(volatile u64 *)&out->life = life;
-	__sync_fetch_and_xor(&in->used, ENTRY_BUSY ^ ENTRY_BACK);
-	__sync_fetch_and_xor(&out->used, ENTRY_BUSY ^ ENTRY_OUT);
+	in->twin[i] = out_at - 1;
+	enter_turned(&in->entry[i].from, to);
+	enter_turned(&in->entry[i].to, from);
+	*(volatile u64 *)&in->entry[i].life = life;
+	out->twin[o] = in_at - 1;
+	out->entry[o].from = *from;
+	out->entry[o].to = *to;
+	*(volatile u64 *)&out->entry[o].life = life;
+	__sync_fetch_and_xor(&in->used[i], ENTRY_BUSY ^ ENTRY_BACK);
+	__sync_fetch_and_xor(&out->used[o], ENTRY_BUSY ^ ENTRY_OUT);
 	return out_at;
 }
 

@@ -32,6 +32,7 @@ const (
 	roomsMap    = "nat64_rooms"
 	settingsMap = "nat64_settings"
 	countsMap   = "nat64_counts"
+	idsMap      = "nat64_ids"
 	deviceMap   = "nat64_device"
 )
 
@@ -273,7 +274,7 @@ func RemoveFast(o FastOptions) error {
 	if err != nil || folder == nil {
 		return err
 	}
-	return errors.Join(emptySlot(folder), folder.Unpin(flowsMap, roomsMap, settingsMap, countsMap, deviceMap))
+	return errors.Join(emptySlot(folder), folder.Unpin(flowsMap, roomsMap, settingsMap, countsMap, idsMap, deviceMap))
 }
 
 // emptySlot lets the datapath leave all packets to the kernel again.

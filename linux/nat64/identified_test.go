@@ -7,6 +7,8 @@ import (
 	"golang.org/x/sys/unix"
 
 	"hexapod.dev/linux/netns/netnstest"
+	"hexapod.dev/model/xlat"
+	"hexapod.dev/model/xlat/nat64"
 )
 
 // datagrams sees the IPv4 packets that come to the server of a bed.
@@ -47,4 +49,41 @@ func (d datagrams) identified(t *testing.T, least int) {
 	if len(seen) < least {
 		t.Errorf("%d packets with identifications of their own came, want %d", len(seen), least)
 	}
+}
+
+// TestRFC6864_4_3_ProcessorsShareIdentifications sends packets of one flow by each processor in turn: no two have one identification.
+func TestRFC6864_4_3_ProcessorsShareIdentifications(t *testing.T) {
+	const each, turns = 100, 10
+	ns := netnstest.New(t)
+	w := newTwin(t, ns, 64)
+	var boot unix.Timespec
+	must(t, unix.ClockGettime(unix.CLOCK_BOOTTIME, &boot))
+	w.now = nat64.Seconds(boot.Sec)
+	w.tell(t)
+	client, server := twinClients[0], xlat.WellKnown.Embed(twinServers[0])
+	p := head6(client, server, 17, 64, 0, sealed(client, server, 17, ports(8, 5000, 53, make([]byte, 100))))
+	if why, _ := w.with.through(p, 0); why != xlat.Translated {
+		t.Fatalf("the first packet ended as %s", why)
+	}
+	var s fastSettings
+	must(t, w.settings.Lookup(uint32(0), &s))
+	s.Flags &^= fastTest
+	must(t, w.settings.Put(uint32(0), s))
+	seen := map[uint16]bool{}
+	netnstest.Do(t, ns, func() error {
+		return netnstest.OnEachCPU(turns, func() error {
+			for range each {
+				way, out, err := w.run(p, 0)
+				if err != nil {
+					return err
+				}
+				if id := binary.BigEndian.Uint16(out[4:]); way == leftAlone || seen[id] {
+					t.Errorf("a packet went way %d with the identification %d, which another one has", way, id)
+				} else {
+					seen[id] = true
+				}
+			}
+			return nil
+		})
+	})
 }

@@ -20,6 +20,7 @@ const (
 	nat64MapNat64Counts   = "nat64_counts"
 	nat64MapNat64Device   = "nat64_device"
 	nat64MapNat64Flows    = "nat64_flows"
+	nat64MapNat64Ids      = "nat64_ids"
 	nat64MapNat64Next     = "nat64_next"
 	nat64MapNat64Rooms    = "nat64_rooms"
 	nat64MapNat64Second   = "nat64_second"
@@ -89,6 +90,7 @@ type nat64MapSpecs struct {
 	Nat64Counts   *ebpf.MapSpec `ebpf:"nat64_counts"`
 	Nat64Device   *ebpf.MapSpec `ebpf:"nat64_device"`
 	Nat64Flows    *ebpf.MapSpec `ebpf:"nat64_flows"`
+	Nat64Ids      *ebpf.MapSpec `ebpf:"nat64_ids"`
 	Nat64Next     *ebpf.MapSpec `ebpf:"nat64_next"`
 	Nat64Rooms    *ebpf.MapSpec `ebpf:"nat64_rooms"`
 	Nat64Second   *ebpf.MapSpec `ebpf:"nat64_second"`
@@ -132,6 +134,7 @@ type nat64Maps struct {
 	Nat64Counts   *ebpf.Map `ebpf:"nat64_counts"`
 	Nat64Device   *ebpf.Map `ebpf:"nat64_device"`
 	Nat64Flows    *ebpf.Map `ebpf:"nat64_flows"`
+	Nat64Ids      *ebpf.Map `ebpf:"nat64_ids"`
 	Nat64Next     *ebpf.Map `ebpf:"nat64_next"`
 	Nat64Rooms    *ebpf.Map `ebpf:"nat64_rooms"`
 	Nat64Second   *ebpf.Map `ebpf:"nat64_second"`
@@ -146,6 +149,7 @@ func (m *nat64Maps) Close() error {
 		m.Nat64Counts,
 		m.Nat64Device,
 		m.Nat64Flows,
+		m.Nat64Ids,
 		m.Nat64Next,
 		m.Nat64Rooms,
 		m.Nat64Second,

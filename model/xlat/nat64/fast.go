@@ -9,20 +9,22 @@ import (
 )
 
 // fastWays is how many flows can stand in one bucket.
-const fastWays = 4
+const fastWays = 8
 
 // fastSpare is how many places of a bucket are kept free, as far as its flows are silent.
 const fastSpare = 1
 
 // Bucket is a row of the table that the fast path reads (bpf/nat64.c). It lies in memory that this process shares with the kernel, has
 // no pointers, and any bytes are a valid one.
-type Bucket struct{ entry [fastWays]fastEntry }
+type Bucket struct {
+	used  [fastWays]uint32 // what an entry is, above that a tag, and how often it was written: a reader sees by it that what it read was whole
+	twin  [fastWays]uint32 // place of the other direction
+	entry [fastWays]fastEntry
+}
 
 // fastEntry is one direction of a flow: what a packet's ends are, and what they become.
 type fastEntry struct {
 	life     uint64 // of the flow, in the entry of packets from IPv6: see life
-	used     uint32 // what it is, and above that how often it was written: a reader sees by it that what it read was whole
-	twin     uint32 // place of the other direction
 	from, to fastEnds
 }
 
@@ -34,7 +36,7 @@ type fastEnds struct {
 	_                [3]byte
 }
 
-// Values of the lowest byte of fastEntry.used.
+// Values of the lowest byte of Bucket.used.
 const (
 	free    = 0
 	outward = 1 // of packets from IPv6
@@ -42,10 +44,9 @@ const (
 	busy    = 3 // being written
 
 	kinds     = 0xff
-	writeOnce = 0x100 // is added when an entry is taken
+	tags      = 0xff00  // of the hash of ends
+	writeOnce = 0x10000 // is added when an entry is taken
 )
-
-func (e *fastEntry) kind() uint32 { return atomic.LoadUint32(&e.used) & kinds }
 
 // nobody is no binding.
 const nobody = ^uint32(0)
@@ -111,8 +112,8 @@ func (e fastEnds) ends() xlat.Ends {
 		SrcPort: binary.BigEndian.Uint16(e.srcPort[:]), DstPort: binary.BigEndian.Uint16(e.dstPort[:])}
 }
 
-// place is the first place in the bucket of ends: bucket_of in bpf/nat64.c.
-func (f *Fast) place(e *fastEnds) uint32 {
+// hash is hash_of in bpf/include/nat64_flow.h.
+func (f *Fast) hash(e *fastEnds) uint64 {
 	h := f.seed
 	for _, w := range [...]uint64{
 		binary.LittleEndian.Uint64(e.src[:]), binary.LittleEndian.Uint64(e.src[8:]), binary.LittleEndian.Uint64(e.dst[:]), binary.LittleEndian.Uint64(e.dst[8:]),
@@ -122,17 +123,27 @@ func (f *Fast) place(e *fastEnds) uint32 {
 		h ^= h >> 32
 	}
 	h *= 0xff51afd7ed558ccd
-	h ^= h >> 32
-	return uint32(h) & uint32(len(f.buckets)-1) * fastWays
+	return h ^ h>>32
 }
 
+// place is the first place in the bucket of a hash.
+func (f *Fast) place(hash uint64) uint32 {
+	return uint32(hash) & uint32(len(f.buckets)-1) * fastWays
+}
+
+func tagOf(hash uint64) uint32 { return uint32(hash>>48) & tags }
+
 func (f *Fast) at(place uint32) *fastEntry { return &f.buckets[place/fastWays].entry[place%fastWays] }
+func (f *Fast) used(place uint32) *uint32  { return &f.buckets[place/fastWays].used[place%fastWays] }
+func (f *Fast) twin(place uint32) *uint32  { return &f.buckets[place/fastWays].twin[place%fastWays] }
+func (f *Fast) kind(place uint32) uint32   { return atomic.LoadUint32(f.used(place)) & kinds }
 
 // find returns the entry of ends.
 func (f *Fast) find(e *fastEnds) (place uint32, ok bool) {
-	first := f.place(e)
+	hash := f.hash(e)
+	first, tag := f.place(hash), tagOf(hash)
 	for p := first; p < first+fastWays; p++ {
-		if x := f.at(p); x.kind() != free && x.from == *e {
+		if used := atomic.LoadUint32(f.used(p)); used&kinds != free && used&tags == tag && f.at(p).from == *e {
 			return p, true
 		}
 	}
@@ -141,11 +152,12 @@ func (f *Fast) find(e *fastEnds) (place uint32, ok bool) {
 
 // room takes a free place for ends, or that of a flow that was silent.
 func (f *Fast) room(t *Table, e *fastEnds) (place uint32, ok bool) {
-	first := f.place(e)
+	hash := f.hash(e)
+	first, tag := f.place(hash), tagOf(hash)
 	for range 2 {
 		for p := first; p < first+fastWays; p++ {
-			x := f.at(p)
-			if used := atomic.LoadUint32(&x.used); used&kinds == free && atomic.CompareAndSwapUint32(&x.used, used, used+writeOnce|busy) {
+			x := f.used(p)
+			if used := atomic.LoadUint32(x); used&kinds == free && atomic.CompareAndSwapUint32(x, used, (used+writeOnce)&^tags|tag|busy) {
 				return p, true
 			}
 		}
@@ -188,8 +200,8 @@ func (f *Fast) silent(t *Table, out uint32) bool {
 
 // outward is the place of the outward entry of a flow, of whose entries p is one; false: none that the Table knows.
 func (f *Fast) outward(p uint32) (uint32, bool) {
-	if x := f.at(p); x.kind() == back {
-		p = x.twin
+	if f.kind(p) == back {
+		p = *f.twin(p)
 	}
 	return p, int(p) < len(f.of) && f.of[p] != nobody
 }
@@ -238,17 +250,16 @@ func (e fastEnds) turned() fastEnds {
 // write fills an entry; whether it counts is written last.
 func (f *Fast) write(place, used, twin uint32, from, to fastEnds, life uint64) {
 	e := f.at(place)
-	e.twin, e.from, e.to = twin, from, to
+	*f.twin(place), e.from, e.to = twin, from, to
 	atomic.StoreUint64(&e.life, life)
-	atomic.StoreUint32(&e.used, atomic.LoadUint32(&e.used)&^kinds|used)
+	atomic.StoreUint32(f.used(place), atomic.LoadUint32(f.used(place))&^kinds|used)
 }
 
-func (f *Fast) free(place uint32) { atomic.AndUint32(&f.at(place).used, ^uint32(kinds)) }
+func (f *Fast) free(place uint32) { atomic.AndUint32(f.used(place), ^uint32(kinds)) }
 
 // drop takes a flow from the fast path; the Table goes on with it.
 func (f *Fast) drop(t *Table, out uint32) {
-	e := f.at(out)
-	life := atomic.LoadUint64(&e.life)
+	life := atomic.LoadUint64(&f.at(out).life)
 	i := f.of[out]
 	f.of[out] = nobody
 	if s := f.sessions[out]; s != nil {
@@ -257,7 +268,7 @@ func (f *Fast) drop(t *Table, out uint32) {
 	} else {
 		t.bindings[i].expires = max(t.bindings[i].expires, Seconds(uint32(life)))
 	}
-	f.free(e.twin)
+	f.free(*f.twin(out))
 	f.free(out)
 	list := f.places[i]
 	for k, p := range list {
@@ -285,7 +296,7 @@ func (f *Fast) merge(t *Table) {
 		spare := 0
 		for w := range f.buckets[b].entry {
 			e, place := &f.buckets[b].entry[w], uint32(b*fastWays+w)
-			used := e.kind()
+			used := f.kind(place)
 			if used == free {
 				spare++
 			}
@@ -310,7 +321,7 @@ func (f *Fast) adopt(t *Table) {
 	for b := range f.buckets {
 		for w := range f.buckets[b].entry {
 			place := uint32(b*fastWays + w)
-			if used := f.at(place).kind(); used >= busy || used == outward && !f.adoptOne(t, place) {
+			if used := f.kind(place); used >= busy || used == outward && !f.adoptOne(t, place) {
 				f.free(place)
 			}
 		}
@@ -318,8 +329,8 @@ func (f *Fast) adopt(t *Table) {
 	for b := range f.buckets {
 		for w := range f.buckets[b].entry {
 			place := uint32(b*fastWays + w)
-			e := f.at(place)
-			if e.kind() == back && (int(e.twin) >= len(f.of) || f.at(e.twin).kind() != outward || f.at(e.twin).twin != place) {
+			twin := *f.twin(place)
+			if f.kind(place) == back && (int(twin) >= len(f.of) || f.kind(twin) != outward || *f.twin(twin) != place) {
 				f.free(place)
 			}
 		}
@@ -327,9 +338,9 @@ func (f *Fast) adopt(t *Table) {
 }
 
 func (f *Fast) adoptOne(t *Table, place uint32) bool {
-	e := f.at(place)
+	e, twin := f.at(place), *f.twin(place)
 	six, four := e.from.ends(), e.to.ends() // only UDP and TCP make a binding here: an echo is the Table's
-	if int(e.twin) >= len(f.of) || !four.Src.Is4() || !four.Dst.Is4() {
+	if int(twin) >= len(f.of) || !four.Src.Is4() || !four.Dst.Is4() {
 		return false
 	}
 	b := Binding{six: key6{e.from.src, six.SrcPort, e.from.protocol}, four: key4{four.Src.As4(), four.SrcPort, e.from.protocol}}
@@ -338,9 +349,9 @@ func (f *Fast) adoptOne(t *Table, place uint32) bool {
 		return false
 	}
 	remote, why := t.extract(six.Dst)
-	reply := f.at(e.twin)
+	reply := f.at(twin)
 	if why != xlat.Translated || remote != four.Dst || !t.mayHave(six.Src) || known && t.bindings[i].four != b.four ||
-		reply.kind() != back || reply.twin != place || reply.from != e.to.turned() || reply.to.dst != e.from.src || netip.AddrFrom16(reply.to.src) != t.embed(remote) {
+		f.kind(twin) != back || *f.twin(twin) != place || reply.from != e.to.turned() || reply.to.dst != e.from.src || netip.AddrFrom16(reply.to.src) != t.embed(remote) {
 		return false
 	}
 	if !known {

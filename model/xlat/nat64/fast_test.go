@@ -9,8 +9,8 @@ import (
 )
 
 func TestFastLayout(t *testing.T) {
-	if n := unsafe.Sizeof(Bucket{}); n != 384 {
-		t.Errorf("a bucket has %d bytes, bpf/nat64.c has 384", n)
+	if n := unsafe.Sizeof(Bucket{}); n != 768 {
+		t.Errorf("a bucket has %d bytes, bpf/nat64.c has 768", n)
 	}
 }
 
@@ -110,11 +110,9 @@ func TestFastPathIsAdopted(t *testing.T) {
 	if flows, _ := other.c.Fast.Len(); flows != 0 {
 		t.Errorf("%d flows of a prefix that is none any more go on", flows)
 	}
-	for i := range buckets {
-		for _, e := range buckets[i].entry {
-			if e.kind() != free {
-				t.Errorf("entry %+v is left", e)
-			}
+	for place := range uint32(len(buckets) * fastWays) {
+		if other.c.Fast.kind(place) != free {
+			t.Errorf("entry %+v is left", other.c.Fast.at(place))
 		}
 	}
 }
@@ -122,19 +120,20 @@ func TestFastPathIsAdopted(t *testing.T) {
 // A flow that is silent makes room for another one, and one that is not stays.
 func TestSilentFlowsMakeRoom(t *testing.T) {
 	b := fastBed(make([]Binding, 1000), make([]Bucket, 1), nil, 10, xlat.WellKnown)
-	b.out(udp, endpoint, 5000, server, 53, nil)
-	b.out(udp, endpoint, 5001, server, 53, nil)
-	b.out(udp, endpoint, 5002, server, 53, nil) // no place
-	if flows, refused := b.c.Fast.Len(); flows != 2 || refused == 0 {
-		t.Errorf("%d flows, %d without a place; want 2 and some", flows, refused)
+	const last = 5000 + fastWays/2 // both directions of a flow are in the one bucket
+	for port := uint16(5000); port <= last; port++ {
+		b.out(udp, endpoint, port, server, 53, nil)
+	}
+	if flows, refused := b.c.Fast.Len(); flows != fastWays/2 || refused == 0 {
+		t.Errorf("%d flows, %d without a place; want %d and some", flows, refused, fastWays/2)
 	}
 	b.Advance(30)
-	written := b.c.Fast.at(0).used
-	b.out(udp, endpoint, 5002, server, 53, nil)
-	if b.fast(udp, 5002, server, 53) == nil {
+	written := *b.c.Fast.used(0)
+	b.out(udp, endpoint, last, server, 53, nil)
+	if b.fast(udp, last, server, 53) == nil {
 		t.Error("a flow found no place beside silent ones")
 	}
-	if b.c.Fast.at(0).used == written {
+	if *b.c.Fast.used(0) == written {
 		t.Error("who reads an entry cannot see that it was written anew")
 	}
 }
@@ -148,14 +147,14 @@ func TestEndedConnectionsMakeRoom(t *testing.T) {
 	}{{V4V6Fin, DefaultTimes.TCPTrans, 2}, {Trans, DefaultTimes.TCPTrans, 2}, {V6Init, DefaultTimes.TCPTrans, 10}, {Established, DefaultTimes.TCPEst, 60}} {
 		for _, late := range []Seconds{-1, 0} {
 			b := fastBed(make([]Binding, 1000), make([]Bucket, 1), nil, 10, xlat.WellKnown)
-			b.out(tcp, endpoint, 5000, server, 80, syn)
-			b.out(tcp, endpoint, 5001, server, 80, syn)
-			for _, port := range []uint16{5000, 5001} {
+			const last = 5000 + fastWays/2
+			for port := uint16(5000); port < last; port++ {
+				b.out(tcp, endpoint, port, server, 80, syn)
 				b.fast(tcp, port, server, 80).life = life(c.state, 10+c.ends)
 			}
 			b.Advance(10 + c.silence + late)
-			b.out(tcp, endpoint, 5002, server, 80, syn)
-			if has := b.fast(tcp, 5002, server, 80) != nil; has != (late == 0) {
+			b.out(tcp, endpoint, last, server, 80, syn)
+			if has := b.fast(tcp, last, server, 80) != nil; has != (late == 0) {
 				t.Errorf("%s, silent for %d s: room %v", c.state, c.silence+late, has)
 			}
 		}

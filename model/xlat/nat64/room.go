@@ -235,7 +235,7 @@ func (t *Table) learn() {
 			break
 		}
 		f.rooms.tail++
-		if at != begunNothing && int(at-1) < len(f.of) && f.at(at-1).kind() == outward && !f.adoptOne(t, at-1) {
+		if at != begunNothing && int(at-1) < len(f.of) && f.kind(at-1) == outward && !f.adoptOne(t, at-1) {
 			f.undo(t, at-1)
 		}
 	}
@@ -254,8 +254,8 @@ func (f *Fast) undo(t *Table, place uint32) {
 			t.c.Bound.Clear(e.from.protocol, four.SrcPort)
 		}
 	}
-	if reply := f.at(e.twin % uint32(len(f.of))); reply.kind() == back && reply.twin == place {
-		f.free(e.twin)
+	if twin := *f.twin(place); int(twin) < len(f.of) && f.kind(twin) == back && *f.twin(twin) == place {
+		f.free(twin)
 	}
 	f.free(place)
 }

@@ -281,11 +281,12 @@ func claimFirst(t *testing.T, ns *netns.NS) <-chan netip.Addr {
 				return
 			}
 			if s, ok := m.(*twin.NeighborSolicitation); ok && from.WithZone("").IsUnspecified() {
+				claimed <- s.TargetAddress // before the claim: who reads it there finds it here
 				claim := &twin.NeighborAdvertisement{Override: true, TargetAddress: s.TargetAddress}
-				if err := c.WriteTo(claim, nil, netip.MustParseAddr("ff02::1")); err == nil {
-					claimed <- s.TargetAddress
-					return
+				if err := c.WriteTo(claim, nil, netip.MustParseAddr("ff02::1")); err != nil {
+					t.Errorf("the claim of %s: %v", s.TargetAddress, err)
 				}
+				return
 			}
 		}
 	}()

@@ -187,7 +187,7 @@ func greet(to netip.AddrPort) error {
 	if _, err := unix.Write(fd, b); err != nil {
 		return err
 	}
-	if n, err := unix.Read(fd, b); err != nil || n != 1 {
+	if n, _, err := netnstest.Receive(fd, b); err != nil || n != 1 {
 		return errors.Join(err, fmt.Errorf("answer of %d bytes", n))
 	}
 	return nil

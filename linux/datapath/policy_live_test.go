@@ -11,6 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"hexapod.dev/linux/netns"
+	"hexapod.dev/linux/netns/netnstest"
 	"hexapod.dev/model/datapath"
 	"hexapod.dev/model/identity"
 	"hexapod.dev/model/policy"
@@ -106,7 +107,7 @@ func (l liveFlow) send(t *testing.T, b *bench, ns *netns.NS, ear int, want bool)
 	must(t, unix.Sendto(fd, []byte(text), 0, &unix.SockaddrInet6{Port: int(l.port), Addr: l.to.As16()}))
 	in := make([]byte, 256)
 	if want {
-		n, _, err := unix.Recvfrom(ear, in, 0)
+		n, _, err := netnstest.Receive(ear, in)
 		if err != nil || string(in[:n]) != text {
 			return errors.Join(fmt.Errorf("it is accepted, and %q came", in[:max(n, 0)]), err)
 		}

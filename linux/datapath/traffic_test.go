@@ -246,9 +246,9 @@ func (l *load) answer(listener int) {
 				continue // nobody for a while
 			}
 			_ = unix.SetsockoptTimeval(fd, unix.SOL_SOCKET, unix.SO_RCVTIMEO, &unix.Timeval{Sec: 60}) // not that of the listener
-			if n, err := unix.Read(fd, b); err == nil && n == 1 {
+			if n, _, err := netnstest.Receive(fd, b); err == nil && n == 1 {
 				_, _ = unix.Write(fd, b)
-				_, _ = unix.Read(fd, b) // until the client has closed
+				_, _, _ = netnstest.Receive(fd, b) // until the client has closed
 			}
 			unix.Close(fd)
 		}
@@ -270,7 +270,7 @@ func (l *load) connect(ns *netns.NS, to netip.Addr) {
 		if _, err := unix.Write(fd, b); err != nil {
 			return err
 		}
-		if n, err := unix.Read(fd, b); err != nil || n != 1 {
+		if n, _, err := netnstest.Receive(fd, b); err != nil || n != 1 {
 			return errors.Join(err, fmt.Errorf("answer of %d bytes", n))
 		}
 		return nil

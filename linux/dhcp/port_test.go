@@ -64,7 +64,7 @@ func TestRFC8415_7_2_BesideTheOwnerOfThePort(t *testing.T) {
 		t.Fatal(err)
 	}
 	buf := make([]byte, 1500)
-	n, from, err := unix.Recvfrom(sock, buf, 0)
+	n, from, err := netnstest.Receive(sock, buf)
 	if err != nil {
 		t.Fatalf("the server hears nothing: %v", err)
 	}
@@ -92,7 +92,7 @@ func TestRFC8415_7_2_BesideTheOwnerOfThePort(t *testing.T) {
 		t.Errorf("the port hears %q, %v", got, err)
 	}
 	for _, want := range []string{"from beyond the link, perhaps", "advertise"} { // nothing was taken from the other client
-		if n, _, err := unix.Recvfrom(owner, buf, 0); err != nil || string(buf[:n]) != want {
+		if n, _, err := netnstest.Receive(owner, buf); err != nil || string(buf[:n]) != want {
 			t.Errorf("the owner of the port hears %q, %v; want %q", buf[:n], err, want)
 		}
 	}

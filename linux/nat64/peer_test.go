@@ -3,7 +3,6 @@ package nat64
 import (
 	"context"
 	"encoding/binary"
-	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -73,10 +72,7 @@ func (d *device) through(t *testing.T, packets ...[]byte) (out [][]byte, answere
 		must(t, unix.Sendto(d.fd, p, 0, &unix.SockaddrLinklayer{Protocol: binary.NativeEndian.Uint16(protocol[:]), Ifindex: d.index}))
 	}
 	for b := make([]byte, 65536); ; {
-		n, from, err := unix.Recvfrom(d.fd, b, 0)
-		if errors.Is(err, unix.EINTR) {
-			continue
-		}
+		n, from, err := netnstest.Receive(d.fd, b)
 		if err != nil {
 			return out, false
 		}

@@ -110,7 +110,7 @@ func (s *watched) await(what string) {
 func (s *watched) solicited() {
 	s.t.Helper()
 	for buf := make([]byte, 1500); ; {
-		n, _, err := unix.Recvfrom(s.icmp, buf, 0)
+		n, _, err := netnstest.Receive(s.icmp, buf)
 		if err != nil {
 			s.t.Fatalf("no solicitation came: %v", err)
 		}

@@ -15,6 +15,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"hexapod.dev/linux/netns"
+	"hexapod.dev/linux/netns/netnstest"
 )
 
 // The test binary is also the client that lives in a cgroup: sockets belong to the cgroup of the process that made them.
@@ -134,7 +135,7 @@ func burst(o order) error {
 
 func receive(fd int) (netip.AddrPort, error) {
 	var b [64]byte
-	_, sa, err := unix.Recvfrom(fd, b[:], 0)
+	_, sa, err := netnstest.Receive(fd, b[:])
 	if err != nil || sa == nil {
 		return netip.AddrPort{}, err
 	}

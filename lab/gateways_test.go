@@ -259,9 +259,11 @@ func (g *gateways) begin() (host string, its int) {
 	g.eventually("heirs know all bindings", func() bool {
 		kept := 0
 		for _, h := range gatewayHosts {
-			if s, err := g.nat64(h); err == nil {
-				kept += s.Together.Kept
+			s, err := g.nat64(h)
+			if err != nil || s.Together.Untold > 0 {
+				return false
 			}
+			kept += s.Together.Kept // of flows before them, too
 		}
 		return kept >= len(g.flows)
 	})

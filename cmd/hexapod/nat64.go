@@ -132,8 +132,8 @@ func printNAT64(w io.Writer, f format, s nat64.Status) error {
 
 // printGateways tells who translates with this host, and whose the addresses of the pool are.
 func printGateways(w io.Writer, g nat64.Together) error {
-	fmt.Fprintf(w, "\ngateways that translate: %s; addresses that are this one's %d, bindings kept for others %d, taken over %d, packets handed to others %d\n",
-		strings.Join(g.Living, " "), g.Owns, g.Kept, g.Adopted, g.Handed)
+	fmt.Fprintf(w, "\ngateways that translate: %s; addresses that are this one's %d, bindings kept for others %d, taken over %d, still to be told %d, packets handed to others %d\n",
+		strings.Join(g.Living, " "), g.Owns, g.Kept, g.Adopted, g.Untold, g.Handed)
 	fmt.Fprintf(w, "what gateways tell each other is %s\n", g.Words)
 	var rows [][]string
 	for _, why := range slices.Sorted(maps.Keys(g.Doubted)) {

@@ -324,6 +324,7 @@ type Together struct {
 	Living  []string `json:"living"` // gateways that translate now
 	Owns    int      `json:"owns"`   // addresses of the pool that are this one's now
 	Kept    int      `json:"kept"`   // bindings of others that it would go on with
+	Untold  int      `json:"untold"` // bindings that began or ended, and are still to be told to who would go on with them
 	Handed  uint64   `json:"handed"` // packets given to the gateway they belong to
 	Adopted uint64   `json:"adopted"`
 	Words   string   `json:"words"` // how they are signed
@@ -344,7 +345,7 @@ func (g *group) status(k *kept, c Config, top int) *Together {
 	if g == nil {
 		return nil
 	}
-	s := &Together{Living: g.Living(), Owns: len(g.Mine()), Kept: k.len(), Handed: g.handed, Adopted: g.adopted,
+	s := &Together{Living: g.Living(), Owns: len(g.Mine()), Kept: k.len(), Untold: g.queued, Handed: g.handed, Adopted: g.adopted,
 		Words: gateway.Signature(c.Keys), Doubted: maps.Clone(g.doubted)}
 	for _, a := range c.Pool[:min(top, len(c.Pool))] {
 		owner, _ := g.Owner(a)

@@ -54,7 +54,14 @@ func TestKept(t *testing.T) {
 		t.Errorf("%d are left, and %d blocks", k.len(), len(k.blocks))
 	}
 
-	k.add("g2", binding(endpointAddr, 2048), 1)
+	before := binding(endpointAddr, 2048)
+	before.Endpoint = netip.AddrPortFrom(other, 7)
+	k.add("g2", before, 1)
+	k.add("g2", binding(endpointAddr, 2048), 2)
+	k.drop(before) // it ended long ago
+	if k.len() != 1 || len(k.blocks) != 1 {
+		t.Errorf("a port that has another binding than before: %d are kept, and %d blocks", k.len(), len(k.blocks))
+	}
 	k.add("g2", binding(other, 3072), 1)
 	log = nil
 	blocks := nat64.NewBlocks(nat64.Pool{Addrs: []netip.Addr{poolAddr}, Gateways: []string{"g1"}}, "g1", 1, func(nat64.Grant) {})
@@ -69,5 +76,31 @@ func TestKept(t *testing.T) {
 	logged("one that does not go on", record(EventReturned, "g2", next, other))
 	if n != 1 || k.len() != 0 || len(k.blocks) != 0 {
 		t.Errorf("%d go on, %d are left, and %d blocks", n, k.len(), len(k.blocks))
+	}
+}
+
+// A gateway that was not the one to know when bindings ended goes on with those that were told last.
+func TestKeptIsTakenByAge(t *testing.T) {
+	k := newKept(func(Record) {})
+	k.most = 100
+	for n := range 50 {
+		at := nat64.Seconds(n * 37 % 50)
+		k.add("g2", nat64.Copy{Protocol: 6, Endpoint: netip.AddrPortFrom(endpointAddr, uint16(at)), Pool: netip.AddrPortFrom(poolAddr, 2048+uint16(n))}, at)
+	}
+	blocks := nat64.NewBlocks(nat64.Pool{Addrs: []netip.Addr{poolAddr}, Gateways: []string{"g1"}}, "g1", 1, func(nat64.Grant) {})
+	var told []uint16
+	k.take(poolAddr, func(list iter.Seq[nat64.Copy]) (n int) {
+		for c := range list {
+			told = append(told, c.Endpoint.Port())
+		}
+		return n
+	}, blocks)
+	for i, at := range told {
+		if int(at) != 49-i {
+			t.Fatalf("bindings are taken in the order in which they were told at %v", told)
+		}
+	}
+	if len(told) != 50 {
+		t.Errorf("%d of 50 are taken", len(told))
 	}
 }

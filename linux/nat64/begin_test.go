@@ -102,6 +102,47 @@ func TestBegunFlowsAreBounded(t *testing.T) {
 	})
 }
 
+// TestNoFlowBeginsWhileAddressesAreLeft has the program try to begin flows while a gateway gives its address up: none begins of which the next
+// owner is not told. Afterwards flows begin again where the endpoint has another address.
+func TestNoFlowBeginsWhileAddressesAreLeft(t *testing.T) {
+	ns := netnstest.New(t)
+	w := newTwin(t, ns, 1024)
+	netnstest.Do(t, ns, func() error {
+		g := &packets{Rand: rand.New(rand.NewPCG(8, 6)), w: w}
+		begins := func(client netip.Addr, port uint16) bool {
+			way, _, err := w.run(udpFrom(g, client, port), 0)
+			must(t, err)
+			return way != leftAlone
+		}
+		w.with.through(udpOf(g, 999), 0)
+		begun := map[uint16]bool{999: true}
+		for port := uint16(2000); port < 2100; port++ {
+			if begins(twinClients[0], port) {
+				begun[port] = true
+			}
+		}
+		if len(begun) < 50 {
+			t.Fatalf("%d flows began, want most of 100", len(begun))
+		}
+		next := uint16(3000)
+		w.with.table.Leave([]netip.Addr{twinPool}, func(c nat64.Copy) {
+			delete(begun, c.Endpoint.Port())
+			if next++; begins(twinClients[0], next) {
+				begun[next] = true
+			}
+		})
+		if len(begun) > 0 {
+			t.Errorf("the next owner is not told of %d flows", len(begun))
+		}
+		w.with.blocks.Take(nat64.Pool{Addrs: []netip.Addr{netip.MustParseAddr("45.0.0.2")}})
+		w.with.through(udpFrom(g, twinClients[1], 999), 0)
+		if !begins(twinClients[1], 1000) {
+			t.Error("no flow begins any more")
+		}
+		return nil
+	})
+}
+
 // TestBegunFlowsTakeThePortsOfTheModel fills blocks to the last port: each flow has the port that the translator without a program gives it.
 func TestBegunFlowsTakeThePortsOfTheModel(t *testing.T) {
 	ns := netnstest.New(t)

@@ -94,9 +94,10 @@ func (l *Blocks) inherit(b Block, endpoint netip.Addr, now Seconds) bool {
 	return true
 }
 
-// Leave gives addresses of the pool up, and tells of each binding that goes on elsewhere.
+// Leave gives addresses of the pool up, and tells of each binding that goes on elsewhere. The fast path begins no flow meanwhile: nobody would
+// be told of it.
 func (t *Table) Leave(addrs []netip.Addr, tell func(Copy)) {
-	t.learn()
+	t.c.Fast.pause(t)
 	gone, bindings := map[netip.Addr]bool{}, map[uint32]bool{}
 	for _, a := range addrs {
 		gone[a] = true
@@ -121,6 +122,8 @@ func (t *Table) Leave(addrs []netip.Addr, tell func(Copy)) {
 			delete(t.sessions, k)
 		}
 	}
+	t.paused = false
+	t.c.Fast.allow(t)
 }
 
 // HasPort reports whether a port of the pool has a binding that lives.

@@ -132,6 +132,7 @@ type Table struct {
 	used     map[Block]*blockUse
 	running  bool    // what was there before is taken up
 	adopting bool    // more bindings of endpoints may come from another gateway
+	paused   bool    // the fast path may begin no flow
 	swept    Seconds // when all that is over was ended because ports were short
 	usage    map[[16]byte]*Usage
 	// Refused is told of each binding that an endpoint did not get; nil is nobody.

@@ -5,6 +5,7 @@ package prove
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/netip"
 	"os"
@@ -294,6 +295,37 @@ func TestInternetWhileAgentsAreKilled(t *testing.T) {
 		t.Errorf("of %d fetches failed: %q", done+len(failed), failed)
 	}
 	t.Logf("%d fetches, %d failed", done, len(failed))
+}
+
+// A pod that says by its annotation that it has IPv4 by a way of its own gets no addresses made, from then on and as long as it says so; others do.
+func TestInternetPodWithIPv4OfItsOwn(t *testing.T) {
+	b := open(t)
+	b.connect()
+	names, _ := b.pods("glibc")
+	node, other := b.Nodes()[len(b.Nodes())-1], b.Nodes()[len(b.Nodes())-2]
+	pod := names[node]
+	made := func(want bool) {
+		t.Helper()
+		b.until(fmt.Sprintf("whether an address is made: %v", want), func() error {
+			out, err := b.in(pod, "getent", "ahostsv6", internet.Web)
+			if found := err == nil && strings.Contains(out, web); found != want {
+				return errors.Join(fmt.Errorf("the name leads to %q", out), err)
+			}
+			return nil
+		})
+	}
+	made(true)
+	b.kubectl("annotate", "pod", pod, "hexapod.dev/dns64=off")
+	made(false)
+	if out, err := b.in(pod, "getent", "ahostsv4", internet.Web); err != nil || !strings.Contains(out, cluster.InternetAddr.String()) {
+		t.Errorf("the name leads to no IPv4 address: %s %v", out, err)
+	}
+	b.resolves(names[other], other, []string{"getent", "ahostsv6"}, internet.Web, web)
+	if err := b.fetched(b.try(node, "curl", "-sf", "-m", "20", "http://"+internet.Web+"/")); err != nil {
+		t.Errorf("curl on the pod's node: %v", err)
+	}
+	b.kubectl("annotate", "pod", pod, "hexapod.dev/dns64-")
+	made(true)
 }
 
 // A Translation that is taken away leaves nothing behind: names lead nowhere, and no node translates.

@@ -317,8 +317,9 @@ func TestInternetPodWithIPv4OfItsOwn(t *testing.T) {
 	made(true)
 	b.kubectl("annotate", "pod", pod, "hexapod.dev/dns64=off")
 	made(false)
-	if out, err := b.in(pod, "getent", "ahostsv4", internet.Web); err != nil || !strings.Contains(out, cluster.InternetAddr.String()) {
-		t.Errorf("the name leads to no IPv4 address: %s %v", out, err)
+	addr := b.kubectl("get", "pod", pod, "-o", "jsonpath={.status.podIP}")
+	if out, err := b.hexapod(node, "dns", "lookup", "--client", addr, internet.Web); err != nil || !strings.Contains(out, "the client has IPv4 of its own") {
+		t.Errorf("the agent says %v\n%s", err, out)
 	}
 	b.resolves(names[other], other, []string{"getent", "ahostsv6"}, internet.Web, web)
 	if err := b.fetched(b.try(node, "curl", "-sf", "-m", "20", "http://"+internet.Web+"/")); err != nil {

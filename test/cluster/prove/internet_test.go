@@ -160,12 +160,12 @@ func (b bed) resolves(pod, node string, how []string, name, want string) {
 }
 
 // along pings the server, and looks at the way there: gateways are routers on it like others, and its MTU is found.
-// Probes go one by one: the server answers few at a time, and takes all clients of an address of the pool for one.
+// Probes go one by one, and others follow those that are lost: the server answers one a second, and takes all clients of an address of the pool for one.
 func (b bed) along(who, node string, inside []string) {
 	b.t.Helper()
 	for what, words := range map[string][]string{
 		" 3 received":                  {"ping", "-6", "-n", "-c3", "-i0.2", "-W20", web},
-		web:                            {"traceroute", "-6", "-n", "-N1", "-q1", "-w20", "-m12", web},
+		web:                            {"traceroute", "-6", "-n", "-N1", "-q1", "-w3", "-m20", web},
 		"Resume: pmtu 1500":            {"tracepath", "-6", "-n", web},
 		`"name":"four"`:                {"curl", "-sf", "-m20", "http://[" + web + "]/"},
 		"subject: CN=registry.four.te": {"curl", "-skv", "-m20", "--connect-to", "::[" + web + "]:443", "https://" + internet.Registry + "/v2/"},
